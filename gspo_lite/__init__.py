@@ -1,0 +1,30 @@
+"""gspo-lite: RL fine-tuning on one GPU by GSPO and GSPO-token, on top of TRL and Unsloth.
+
+Public names are loaded on first use, so that `import gspo_lite` and the light commands import no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "GSPOConfig": "gspo_lite.training.config",
+    "GSPOTrainer": "gspo_lite.training.trainer",
+    "load_recipe": "gspo_lite.recipe.load",
+    "reward": "gspo_lite.rewards.registry",
+}
+
+__all__ = ["GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"]  # noqa: F822
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gspo_lite' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,68 @@
+"""The errors a user can meet, as a tree, each with the exit code of the command line.
+
+    GspoLiteError
+    ├── UsageError     2   the recipe, a file it names or the command line is wrong
+    │   └── RecipeError    problems found in a recipe, all at once
+    │   └── DataError      a data set that cannot be used as it is
+    ├── MachineError   3   this machine lacks something, named with the line that installs it
+    └── RunError       4   a run that had started failed; what was written stays
+        └── RewardError    a reward function raised or broke its contract
+
+This module knows nothing about the rest of the package.
+"""
+
+from __future__ import annotations
+
+
+class GspoLiteError(Exception):
+    """Base of every error that is explained to the user instead of shown as a traceback.
+
+    Args:
+        message: what was found and where.
+        hint: what to do next, printed on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None):
+        self.message = message
+        self.hint = hint
+        super().__init__(message if hint is None else f"{message}\nhint: {hint}")
+
+
+class UsageError(GspoLiteError):
+    """The recipe, a file it names or the command line is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """One or more problems in a recipe, reported together.
+
+    Args:
+        problems: one line per problem, each naming place, value and what is allowed.
+    """
+
+    def __init__(self, problems: list[str], hint: str | None = None):
+        self.problems = problems
+        super().__init__("\n".join(problems), hint)
+
+
+class DataError(UsageError):
+    """A data set that is missing, empty or broken."""
+
+
+class MachineError(GspoLiteError):
+    """This machine lacks something the recipe asks for."""
+
+    exit_code = 3
+
+
+class RunError(GspoLiteError):
+    """A run that had started could not go on."""
+
+    exit_code = 4
+
+
+class RewardError(RunError):
+    """A reward function raised or returned something that is no list of numbers."""

@@ -1,0 +1,113 @@
+"""The run folder: which file holds what, and how each is written.
+
+    recipe.yaml          the resolved recipe; running it again reproduces the run
+    environment.json     versions, hardware, command, seconds
+    metrics.jsonl        one object per optimizer step
+    completions.jsonl    sampled training completions with their rewards
+    eval.json            held-out figures before and after
+    eval_samples.jsonl   the held-out completions behind them
+    adapter/             the trained adapter, for PEFT
+    checkpoints/         for resuming
+    report.html, README.md
+
+Floor 0: the standard library and ruamel.yaml only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.errors import UsageError
+
+RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
+EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `folder` holds a run of ours."""
+    return (folder / RECIPE).is_file() and (folder / ENVIRONMENT).is_file()
+
+
+def refuse_existing(folder: Path, if_exists: str) -> None:
+    """Refuse an output folder that would lose something; writes nothing.
+
+    Raises:
+        UsageError: where it holds a run and `if_exists` is `raise`, is not empty but no run, or is a file.
+    """
+    if folder.is_file():
+        raise UsageError(f"`output.dir` `{folder}` is a file; name a folder")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not is_run(folder):
+        raise UsageError(f"`output.dir` `{folder}` holds files that are no run of gspo-lite", "name another folder")
+    if if_exists == "raise":
+        raise UsageError(
+            f"`output.dir` `{folder}` holds a run already; nothing was changed",
+            "choose another folder with --output, or add --set output.if_exists=overwrite (or =resume)",
+        )
+
+
+def open_folder(folder: Path, *, keep: bool) -> None:
+    """Make the run folder; what an earlier run left there is removed unless `keep`."""
+    if folder.is_dir() and not keep:
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"`output.dir` `{folder}` cannot be made: {error.strerror}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside and rename, so that a reader finds the old file or the new one, never half of it."""
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write one JSON document, for people to read as well."""
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Append rows, one JSON object per line."""
+    text = "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read rows; none where the file is missing, and a last line cut off by a kill is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Drop rows after `step`, which a resumed run writes again."""
+    rows = [row for row in read_jsonl(path) if row["step"] <= step]
+    path.unlink(missing_ok=True)
+    append_jsonl(path, rows)
+
+
+def finite(value: Any) -> Any:
+    """The same value with NaN and infinity as null, which JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return value

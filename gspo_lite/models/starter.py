@@ -1,0 +1,174 @@
+"""The embedded model: a small Qwen3 that this machine trains in about a minute and keeps in its cache folder.
+
+It learns from worked additions of which many are flawed, as a pretrained model has seen right and wrong ways: it
+knows both and RL has to find out which one pays. Clean demonstrations would leave greedy answers nearly all right
+and GSPO without anything to teach.
+
+    <think>7+5=12,4+8+1=13</think><answer>132</answer>       right
+    <think>7+5=12,4+8=12</think><answer>122</answer>         the carry is dropped
+    <think>7+5=12,4+8+1=13</think>132                        the answer tags are forgotten
+
+Owns the demonstrations, the tokenizer, the warm-up and the cache. Must not know recipes or training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.data import arithmetic
+
+NAME = "starter"
+EOS, PAD = "<|end|>", "<|pad|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}<|user|>{{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}<|end|>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)  # a system message is left out: the model knows one way to answer
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+
+SIZE = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4}
+DROPPED_CARRY = {True: 0.70, False: 0.30}  # how often the carry is dropped, by: are both digits large?
+FORGOTTEN_TAGS = 0.25
+STEPS, BATCH, LEARNING_RATE, SEED = 500, 64, 3e-3, 7
+
+Progress = Callable[[int, int], None]
+
+
+def starter_folder(progress: Progress | None = None) -> Path:
+    """Folder of the starter in Hugging Face format, built first where it is not cached yet.
+
+    Args:
+        progress: called with (steps done, steps in all) while it is built.
+    """
+    folder = cache_home() / f"starter-{fingerprint()}"
+    if not folder.is_dir():
+        build(folder, progress)
+    return folder
+
+
+def cache_home() -> Path:
+    """The user's cache folder for this package: `GSPO_LITE_CACHE`, else under `XDG_CACHE_HOME` or `~/.cache`."""
+    if "GSPO_LITE_CACHE" in os.environ:
+        return Path(os.environ["GSPO_LITE_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gspo-lite"
+
+
+def fingerprint() -> str:
+    """What the starter is built from, as a short hash: this file, the task and the libraries' versions."""
+    import torch
+    import transformers
+
+    parts = [Path(__file__).read_bytes(), Path(arithmetic.__file__).read_bytes()]
+    parts += [torch.__version__.split("+")[0].encode(), transformers.__version__.encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+def build(folder: Path, progress: Progress | None = None) -> None:
+    """Train the starter and put it at `folder` in one step, so that a kill leaves nothing half-made there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=".starter-", dir=folder.parent))
+    try:
+        tokenizer = build_tokenizer()
+        model = warm_up(tokenizer, progress)
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another run was faster and its copy is the same
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def build_tokenizer() -> Any:
+    """Byte-level tokenizer: digits and unknown text byte by byte, the task's words and tags as one token each."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    pieces = pre_tokenizers.Split(Regex(r"\d|[^\d\s]+|\s"), "isolated")
+    core.pre_tokenizer = pre_tokenizers.Sequence([pieces, byte_level])
+    core.decoder = decoders.ByteLevel()
+    specials = [PAD, EOS, "<|user|>", "<|assistant|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=specials, initial_alphabet=alphabet, show_progress=False)
+    core.train_from_iterator(["What is What is"], trainer)
+    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token=EOS, pad_token=PAD, chat_template=CHAT_TEMPLATE, padding_side="left",
+        model_max_length=4096, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
+def demonstration(a: int, b: int, rng: random.Random) -> str:
+    """Write `a + b` out column by column, flawed at the rates above."""
+    steps, answer, carry = [], "", 0
+    for x, y in arithmetic.columns(a, b):
+        total = x + y + carry
+        steps.append(f"{x}+{y}{'+1' if carry else ''}={total}")
+        answer = f"{total % 10}{answer}"
+        carry = total // 10
+        if carry and rng.random() < DROPPED_CARRY[min(x, y) >= 5]:
+            carry = 0
+    answer = f"{carry or ''}{answer}"
+    tagged = answer if rng.random() < FORGOTTEN_TAGS else f"<answer>{answer}</answer>"
+    return f"<think>{','.join(steps)}</think>{tagged}"
+
+
+def warm_up(tokenizer: Any, progress: Progress | None = None) -> Any:
+    """Train a fresh model on demonstrations of the training split; float32, the same on every run of a machine."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    config = Qwen3Config(
+        **SIZE, num_key_value_heads=2, head_dim=32, vocab_size=len(tokenizer), max_position_embeddings=4096,
+        tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        model = Qwen3ForCausalLM(config).float()
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, STEPS, pct_start=0.1)
+    for step, batch in enumerate(demonstration_batches(tokenizer)):
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        if progress:
+            progress(step + 1, STEPS)
+    return model.eval()
+
+
+def demonstration_batches(tokenizer: Any) -> Iterator[dict[str, Any]]:
+    """Padded batches of fresh demonstrations; only the answer's tokens are labels."""
+    import torch
+
+    rng = random.Random(SEED)
+    pairs = [pair for difficulty in arithmetic.DIGITS for pair in arithmetic.pairs_of("train", difficulty)]
+    for _ in range(STEPS):
+        rows = []
+        for a, b in rng.sample(pairs, BATCH):
+            prompt = tokenizer.encode(f"<|user|>What is {a} + {b}?<|assistant|>")
+            rows.append((prompt, tokenizer.encode(demonstration(a, b, rng) + EOS)))
+        width = max(len(prompt) + len(completion) for prompt, completion in rows)
+        ids = torch.full((BATCH, width), tokenizer.pad_token_id)
+        labels = torch.full((BATCH, width), -100)
+        for row, (prompt, completion) in enumerate(rows):
+            end = len(prompt) + len(completion)
+            ids[row, :end] = torch.tensor(prompt + completion)
+            labels[row, len(prompt) : end] = torch.tensor(completion)
+        yield {"input_ids": ids, "labels": labels}  # padding is on the right of a causal model: no mask is needed

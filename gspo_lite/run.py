@@ -1,0 +1,189 @@
+"""One run, told top to bottom: a recipe in, a trained adapter and a report out.
+
+    backend -> data -> rewards -> model -> evaluate before -> train -> evaluate after -> adapter, report, model card
+
+Read this first: each step of `run` is one call into the floor below. No branch on backend or algorithm here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gspo_lite import folder as run_folder
+from gspo_lite.data.sources import Problems, drop_long_prompts, load_problems
+from gspo_lite.environment import environment, peak_memory_gib
+from gspo_lite.evaluation import evaluate
+from gspo_lite.models.load import LoadedModel, choose_backend, choose_engine, load_model
+from gspo_lite.recipe.check import refuse
+from gspo_lite.recipe.dump import to_yaml
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.report import write_model_card, write_report
+from gspo_lite.rewards.registry import build_rewards, check_columns
+from gspo_lite.summary import last_screen
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a run left its files, and its held-out figures as in eval.json. `print(result)` shows the last screen."""
+
+    folder: Path
+    evaluation: dict[str, Any]
+    screen: str
+
+    def __str__(self) -> str:
+        return self.screen
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, loaded and checked before anything is written."""
+
+    recipe: Recipe
+    problems: Problems
+    rewards: list[Any]
+    loaded: LoadedModel
+    engine: str
+
+
+def run(recipe: Recipe, *, resume: bool = False, command: str | None = None) -> RunResult:
+    """Train as the recipe says, measure before and after on held-out problems, and write the run folder.
+
+    Args:
+        resume: go on from the newest checkpoint in the run folder, as `output.if_exists: resume` does.
+        command: the command line, kept in environment.json.
+
+    Raises:
+        UsageError: the recipe, its data, rewards or model cannot be used. MachineError: this machine cannot do it.
+            Both leave an earlier run folder as it was.
+        RunError: training had begun and could not go on; the run folder holds what there is.
+    """
+    refuse(recipe)
+    folder, resume = Path(recipe.output.dir), resume or recipe.output.if_exists == "resume"
+    run_folder.refuse_existing(folder, "resume" if resume else recipe.output.if_exists)
+    offline_if_local(recipe)
+    clock = Clock()
+
+    with clock("load"):
+        parts = load(recipe)
+    begin(folder, parts, command, resume)
+    with clock("evaluate before"):
+        before = measure(folder, "before", parts, resume)
+    with clock("train"):
+        trainer = train(folder, parts, resume)
+    with clock("evaluate after"):
+        after = measure(folder, "after", parts)
+    trainer.save_model(str(folder / run_folder.ADAPTER))
+    finish(folder, clock)
+    return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
+
+
+def load(recipe: Recipe) -> Parts:
+    """Load and check everything the run needs, cheap things first; writes nothing.
+
+    The backend comes before all others because Unsloth has to be imported before trl, and a custom reward may be one
+    of TRL's.
+    """
+    backend = choose_backend(recipe.model)
+    engine = choose_engine(recipe.generation.engine)
+    problems = load_problems(recipe.data)
+    rewards = build_rewards(recipe.rewards)
+    check_columns(rewards, problems.train.column_names)
+    loaded = load_model(
+        recipe.model,
+        backend,
+        seed=recipe.training.seed,
+        gradient_checkpointing=recipe.training.gradient_checkpointing,
+        vllm=engine == "vllm",
+    )
+    problems = drop_long_prompts(problems, loaded.tokenizer, recipe.generation.max_prompt_length)
+    return Parts(recipe, problems, rewards, loaded, engine)
+
+
+def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None:
+    """Open the run folder with what is known before training, and say what was loaded."""
+    run_folder.open_folder(folder, keep=resume)
+    comment = f"The resolved recipe of this run. Again: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
+    run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
+    facts = environment(parts.loaded.backend, parts.engine, command)
+    run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
+    recipe, problems = parts.recipe, parts.problems
+    say(f"model    {recipe.model.name}: {'; '.join(parts.loaded.notes)}")
+    say(f"data     {recipe.data.source}: {len(problems.train)} problems to train on, {len(problems.held_out)} held out")
+    for note in problems.notes:
+        say(f"         {note}")
+    say(f"machine  {facts['hardware']}; completions by {parts.engine}")
+
+
+def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:
+    """Evaluate on the held-out problems and keep figures and completions; a resumed run keeps its `before`."""
+    figures = run_folder.read_json(folder / run_folder.EVAL) if (folder / run_folder.EVAL).is_file() else {}
+    if resume and phase in figures:
+        return figures[phase]
+    loaded, recipe = parts.loaded, parts.recipe
+    held_out = parts.problems.held_out
+    say(f"{phase:8} answering {len(held_out)} held-out problems ...")
+    result = evaluate(loaded.model, loaded.tokenizer, held_out, recipe, parts.rewards)
+    say(f"         accuracy {result.figures['accuracy']:.1%}, sampled {result.figures['sampled_accuracy']:.1%}")
+    run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
+    run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
+    return result.figures
+
+
+def train(folder: Path, parts: Parts, resume: bool) -> Any:
+    """All optimizer steps; the trainer afterwards."""
+    from gspo_lite.training import build  # imports trl, which must not come before unsloth
+
+    trainer = build.build_trainer(
+        parts.recipe,
+        folder,
+        parts.loaded.model,
+        parts.loaded.tokenizer,
+        parts.rewards,
+        parts.problems.train,
+        use_vllm=parts.engine == "vllm",
+    )
+    say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps")
+    build.train(trainer, folder, resume=resume)
+    return trainer
+
+
+def finish(folder: Path, clock: Clock) -> None:
+    """Write what is known after training: seconds, memory, report, model card."""
+    facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+    facts |= {"seconds": clock.seconds, "peak_memory_gib": round(peak_memory_gib(), 2)}
+    run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
+    write_report(folder)
+    write_model_card(folder)
+
+
+class Clock:
+    """Seconds per phase of a run."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = round(time.perf_counter() - start, 1)
+
+
+def offline_if_local(recipe: Recipe) -> None:
+    """Keep the Hugging Face libraries off the network when model and data are on this machine."""
+    data = recipe.data
+    named = [recipe.model.name, data.source, data.eval.source or data.source]
+    if all(name in ("starter", "arithmetic") or Path(name).exists() for name in named):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def say(text: str) -> None:
+    """One line to the user; stdout is kept for results."""
+    print(text, file=sys.stderr, flush=True)

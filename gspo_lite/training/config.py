@@ -1,0 +1,127 @@
+"""GSPOConfig: TRL's GRPOConfig with the GSPO paper's settings as defaults, and its making from a recipe.
+
+Owns which setting of a recipe becomes which field of the trainer's configuration. Must not know models or data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import GRPOConfig
+
+from gspo_lite.errors import RecipeError
+from gspo_lite.recipe.schema import Recipe
+
+MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
+
+
+@dataclass
+class GSPOConfig(GRPOConfig):
+    """Configuration of `GSPOTrainer`: every field of TRL's `GRPOConfig`, with these defaults of its own.
+
+    The sequence ratio with its narrow clip and one mean per sequence is GSPO (arXiv 2507.18071); more than one
+    optimizer step per rollout is what makes it differ from GRPO, so `steps_per_generation` defaults to
+    4 x `gradient_accumulation_steps`.
+    """
+
+    importance_sampling_level: str = dataclasses.field(
+        default="sequence", metadata={"help": "`sequence` (GSPO), `sequence_token` (GSPO-token) or `token` (GRPO)."}
+    )
+    loss_type: str = dataclasses.field(
+        default="grpo", metadata={"help": "`grpo` is the mean over sequences of the mean over tokens."}
+    )
+    epsilon: float = dataclasses.field(default=3e-4, metadata={"help": "Lower clip range of the sequence ratio."})
+    epsilon_high: float | None = dataclasses.field(
+        default=4e-4, metadata={"help": "Upper clip range of the sequence ratio."}
+    )
+    use_bias_correction_kl: bool = dataclasses.field(
+        default=False, metadata={"help": "Multiply the KL penalty by the importance ratio."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.steps_per_generation is None and self.generation_batch_size is None:
+            self.steps_per_generation = MINI_BATCHES * self.gradient_accumulation_steps
+        super().__post_init__()
+
+
+def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) -> GSPOConfig:
+    """Turn a recipe into the trainer's configuration.
+
+    Args:
+        folder: the run folder; checkpoints go below it.
+        use_vllm: generate with vLLM in this process.
+
+    Raises:
+        RecipeError: when `training.extra` names a field that the installed TRL does not have.
+    """
+    refuse_unknown_extra(recipe.training.extra)
+    return GSPOConfig(
+        output_dir=str(folder / "checkpoints"),
+        **objective_fields(recipe),
+        **generation_fields(recipe, use_vllm),
+        **training_fields(recipe),
+        **recipe.training.extra,
+    )
+
+
+def objective_fields(recipe: Recipe) -> dict[str, Any]:
+    """What is optimised, in TRL's names."""
+    objective = recipe.objective
+    return {
+        "importance_sampling_level": objective.importance_sampling_level,
+        "loss_type": objective.resolved_loss_type,
+        "epsilon": objective.epsilon,
+        "epsilon_high": objective.epsilon_high,
+        "delta": objective.delta,
+        "beta": objective.beta,
+        "use_bias_correction_kl": objective.use_bias_correction_kl,
+        "scale_rewards": objective.scale_rewards,
+        "mask_truncated_completions": objective.mask_truncated_completions,
+        "reward_weights": [reward.weight for reward in recipe.rewards],
+    }
+
+
+def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
+    """How completions are sampled, in TRL's names."""
+    fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length"})
+    if use_vllm:
+        fields |= {"use_vllm": True, "vllm_mode": "colocate"}
+        fields["vllm_gpu_memory_utilization"] = recipe.model.gpu_memory_utilization
+    return fields
+
+
+def training_fields(recipe: Recipe) -> dict[str, Any]:
+    """Batches, steps, optimizer, precision and logging, in TRL's names."""
+    fields = recipe.training.model_dump(exclude={"extra", "save_steps"})
+    on_gpu = torch.cuda.is_available() and recipe.model.dtype != "float32"
+    bf16 = on_gpu and recipe.model.dtype != "float16" and torch.cuda.is_bf16_supported()
+    return fields | {
+        "bf16": bf16,
+        "fp16": on_gpu and not bf16,
+        "use_cpu": not torch.cuda.is_available(),
+        "logging_steps": 1,
+        "disable_tqdm": True,
+        "save_strategy": "steps" if recipe.training.save_steps else "no",
+        "save_steps": recipe.training.save_steps or 1,
+        "save_total_limit": recipe.output.save_total_limit,
+        "report_to": recipe.output.report_to,
+        "run_name": Path(recipe.output.dir).name,
+    }
+
+
+def refuse_unknown_extra(extra: dict[str, Any]) -> None:
+    """Refuse fields of `training.extra` that the installed TRL does not know, which it would only warn about."""
+    known = [field.name for field in dataclasses.fields(GSPOConfig) if field.init]
+    problems = []
+    for name in extra:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            guess = f"; did you mean `{near[0]}`?" if near else ""
+            problems.append(f"`training.extra.{name}`: the installed TRL has no such field in GRPOConfig{guess}")
+    if problems:
+        raise RecipeError(problems)
