@@ -1,0 +1,32 @@
+"""Fixtures shared by all tests: one starter for the whole session, no network, a quick recipe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def starter() -> Path:
+    """Folder of the starter model, built in the user's cache if it is not there yet."""
+    from gspo_lite.models.starter import starter_folder
+
+    return starter_folder()
+
+
+@pytest.fixture
+def quick() -> list[str]:
+    """Overrides that make quickstart a matter of seconds."""
+    return [
+        "training.max_steps=4",
+        "training.per_device_train_batch_size=8",
+        "data.eval.limit=16",
+        "data.limit=64",
+    ]
