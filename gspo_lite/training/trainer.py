@@ -16,10 +16,16 @@ from gspo_lite.errors import UsageError
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.selftest import self_test
 from gspo_lite.training.stock import LEVEL, SequenceTokenLoss
+from gspo_lite.training.unsloth import UnslothTokenLoss, generated_module, install
+
+UNSLOTH = generated_module(GRPOTrainer)  # None where trl's own trainer is live
+if UNSLOTH is not None:
+    install(UNSLOTH)
 
 
-class GSPOTrainer(SequenceTokenLoss, GRPOTrainer):
+class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GRPOTrainer):  # type: ignore[misc]
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Takes what TRL's `GRPOTrainer` takes; besides, `model` may be `"starter"`, the model that is built on this
@@ -31,7 +37,12 @@ class GSPOTrainer(SequenceTokenLoss, GRPOTrainer):
         args: a `GSPOConfig`; its defaults are the paper's if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read.
 
+    Raises:
+        UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth does not compute the
+            objective as `gspo_lite.objective` defines it.
+
     Attributes:
+        self_test: relative gaps of loss and gradient between what is installed and the definition.
         rollout: the last rollout's rows: prompt, completion, answer, rewards, advantage.
     """
 
@@ -49,7 +60,8 @@ class GSPOTrainer(SequenceTokenLoss, GRPOTrainer):
                 "`use_liger_kernel` computes its own loss, which has no level `sequence_token`",
                 "leave use_liger_kernel off, or use level `sequence`",
             )
-        model = str(starter_folder()) if model == STARTER else model
+        self.self_test = self_test(type(self), args)
+        model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         super().__init__(model, reward_funcs, args=args, train_dataset=as_dataset(train_dataset), **options)
         self.rollout: list[dict[str, Any]] = []
         keep_trainable_float32(self.model)

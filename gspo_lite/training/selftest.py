@@ -1,0 +1,201 @@
+"""The numeric self-test at the start of a run: does the installed trainer compute what `objective.py` says?
+
+TRL and Unsloth change this path between versions, sometimes silently. So the loss that is about to be trained, of
+the trainer class that is live, is called on a small batch and compared with the definition in float64: value and
+gradient. An installation that computes something else is refused.
+
+Owns the comparison. Must not know recipes or models.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+
+from gspo_lite.errors import MachineError
+from gspo_lite.objective import gspo_loss
+from gspo_lite.training.unsloth import generated_module
+
+TOLERANCE = 1e-5  # relative, of loss and gradient in float32; measured gaps are below 1e-6
+ROWS, WIDTH = 6, 9
+
+
+def self_test(trainer_class: type, args: Any) -> dict[str, float]:
+    """Compare the installed loss with the definition, with the settings about to be trained.
+
+    Args:
+        trainer_class: `GSPOTrainer`, whose bases are what is installed.
+        args: the trainer's configuration.
+
+    Returns:
+        The relative gaps of loss and gradient.
+
+    Raises:
+        MachineError: when a gap is above 1e-5 or the installed loss cannot be called as expected.
+    """
+    batch = make_batch(args)
+    module = generated_module(trainer_class)
+    installed = (lambda: unsloth_loss(module, args, batch)) if module else (lambda: stock_loss(trainer_class, args, batch))
+    try:
+        loss, gradient = installed()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise refusal(args, f"the installed loss cannot be called: {type(error).__name__}: {error}") from error
+    expected_loss, expected_gradient = defined_loss(args, batch)
+    gaps = {
+        "loss": float((loss.double() - expected_loss).abs() / expected_loss.abs()),
+        "gradient": float((gradient.double() - expected_gradient).norm() / expected_gradient.norm()),
+    }
+    if not max(gaps.values()) < TOLERANCE:
+        raise refusal(args, f"relative gap of the loss {gaps['loss']:.1e}, of its gradient {gaps['gradient']:.1e}")
+    return gaps
+
+
+def make_batch(args: Any) -> dict[str, torch.Tensor]:
+    """A batch (6, 9) off the policy, some sequences beyond the clip, rows of different lengths."""
+    draw = torch.Generator().manual_seed(0)
+    old = -torch.rand(ROWS, WIDTH, generator=draw) - 0.5
+    new = old + 2 * args.epsilon * torch.randn(ROWS, WIDTH, generator=draw)
+    lengths = torch.tensor([9, 5, 7, 2, 8, 4])
+    per_token = args.importance_sampling_level == "sequence_token"
+    return {
+        "old": old,
+        "new": new,
+        "ref": new + 0.1 * torch.randn(ROWS, WIDTH, generator=draw),
+        "mask": (torch.arange(WIDTH) < lengths[:, None]).long(),
+        "advantages": torch.randn((ROWS, WIDTH) if per_token else (ROWS,), generator=draw),
+    }
+
+
+def defined_loss(args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and gradient by `objective.py`, in float64."""
+    new = batch["new"].double().requires_grad_()
+    loss = gspo_loss(
+        new,
+        batch["old"].double(),
+        batch["mask"],
+        batch["advantages"].double(),
+        level=args.importance_sampling_level,
+        loss_type=args.loss_type,
+        epsilon=args.epsilon,
+        epsilon_high=args.epsilon if args.epsilon_high is None else args.epsilon_high,
+        delta=args.delta,
+        beta=args.beta,
+        ref_per_token_logps=batch["ref"].double() if args.beta else None,
+        use_bias_correction_kl=args.use_bias_correction_kl,
+        max_completion_length=WIDTH,
+        num_items_in_batch=batch["mask"].sum(),
+    ).loss
+    loss.backward()
+    return loss.detach(), new.grad  # type: ignore[return-value]
+
+
+def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and gradient by TRL's own `_compute_loss`, on a trainer that was never initialised and holds no model."""
+    new = batch["new"].clone().requires_grad_()
+    trainer = object.__new__(with_fixed_logps(trainer_class, new))
+    vars(trainer).update(trainer_fields(args))
+    prompt = torch.zeros(ROWS, 1, dtype=torch.long)
+    inputs = {
+        "prompt_ids": prompt,
+        "prompt_mask": prompt + 1,
+        "completion_ids": torch.zeros_like(batch["mask"]),
+        "completion_mask": batch["mask"],
+        "advantages": batch["advantages"],
+        "old_per_token_logps": batch["old"],
+        "ref_per_token_logps": batch["ref"],
+        "num_items_in_batch": batch["mask"].sum(),
+    }
+    loss = trainer._compute_loss(None, inputs)
+    loss.backward()
+    return loss.detach(), new.grad  # type: ignore[return-value]
+
+
+def with_fixed_logps(trainer_class: type, new: torch.Tensor) -> type:
+    """The trainer's class on a base whose forward pass returns these log-probs (B, T)."""
+    stock = next(base for base in trainer_class.__mro__ if base.__name__ == "GRPOTrainer")
+    mixins = trainer_class.__bases__[: trainer_class.__bases__.index(stock)]
+
+    class FixedLogps(stock):  # type: ignore[misc, valid-type]
+        def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+            return new, torch.zeros_like(new), None
+
+    return type("SelfTestTrainer", (*mixins, FixedLogps), {})
+
+
+def trainer_fields(args: Any) -> dict[str, Any]:
+    """What `_compute_loss` reads of a trainer, for one process without accumulation."""
+    accelerator = SimpleNamespace(
+        num_processes=1, sync_gradients=True, gather=lambda x: x, gather_for_metrics=lambda x: x,
+        reduce=lambda x, reduction: x,
+    )  # fmt: skip
+    settings = SimpleNamespace(
+        delta=args.delta, use_bias_correction_kl=args.use_bias_correction_kl, steps_per_generation=1
+    )
+    return {
+        "importance_sampling_level": args.importance_sampling_level,
+        "loss_type": args.loss_type,
+        "epsilon_low": args.epsilon,
+        "epsilon_high": args.epsilon if args.epsilon_high is None else args.epsilon_high,
+        "beta": args.beta,
+        "args": settings,
+        "accelerator": accelerator,
+        "model": SimpleNamespace(training=True),
+        "current_gradient_accumulation_steps": 1,
+        "max_completion_length": WIDTH,
+        "top_entropy_quantile": 1.0,
+        "off_policy_mask_threshold": None,
+        "use_vllm": False,
+        "vllm_importance_sampling_correction": False,
+        "aux_loss_enabled": False,
+        "use_adaptive_entropy": False,
+        "_entropy_bonus_enabled": False,
+        "_metrics": defaultdict(lambda: defaultdict(list)),
+    }
+
+
+def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and gradient by the `grpo_compute_loss` of Unsloth's generated module."""
+    new = batch["new"].clone().requires_grad_()
+    advantages = batch["advantages"]
+    loss = module.grpo_compute_loss(
+        batch["ref"] if args.beta else None,
+        new,
+        batch["old"],
+        None,
+        torch.zeros_like(batch["mask"]),
+        batch["mask"],
+        args.beta,
+        advantages.unsqueeze(1) if advantages.dim() == 1 else advantages,
+        loss_type=args.loss_type,
+        importance_sampling_level=args.importance_sampling_level,
+        epsilon_low=args.epsilon,
+        epsilon_high=args.epsilon if args.epsilon_high is None else args.epsilon_high,
+        delta=args.delta,
+        use_bias_correction_kl=args.use_bias_correction_kl,
+        max_completion_length=WIDTH,
+        num_items_in_batch=batch["mask"].sum(),
+    )[0]
+    loss.backward()
+    return loss.detach(), new.grad  # type: ignore[return-value]
+
+
+def refusal(args: Any, what: str) -> MachineError:
+    """The refusal of an installation, with level, versions and figures."""
+    versions = ", ".join(f"{name} {installed(name)}" for name in ("trl", "unsloth", "transformers", "torch"))
+    return MachineError(
+        f"the installed trainer does not compute `{args.importance_sampling_level}` with loss_type "
+        f"`{args.loss_type}` as defined: {what} ({versions})",
+        "install the versions that were tested, or open an issue with this message",
+    )
+
+
+def installed(name: str) -> str:
+    """Version of a package, for the message."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,125 @@
+"""GSPO-token on Unsloth's patched trainer: one more level in its own loss, and advantages aligned with its packing.
+
+Unsloth assembles a module with a trainer in it; the loss there is `grpo_compute_loss`, which turns the level into log
+importance weights in an if-chain. `install` adds the level `sequence_token` to that chain, in memory, on the syntax
+tree of the function as it is installed; nothing of Unsloth is copied here and no file of it is touched. Afterwards
+the function is checked against `objective.py`, and refused if it computes anything else.
+
+Owns what is changed about Unsloth. Must not hold a loss of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import linecache
+import sys
+import textwrap
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from gspo_lite.errors import MachineError
+
+LEVEL = "sequence_token"
+LOSSES = ("grpo_compute_loss", "grpo_compute_loss_slow")
+WEIGHTS = "log_importance_weights"
+
+
+class UnslothTokenLoss:
+    """Mixin in front of Unsloth's trainer: advantages (B, T) follow the log-probs through left packing."""
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        if inputs["advantages"].dim() == 2:
+            pad = self.processing_class.pad_token_id  # type: ignore[attr-defined]
+            inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
+        return super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+
+
+def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor:
+    """Advantages (B, T) where Unsloth's loss has its log-probs: (B, T + max_left_pad), or as they are with images.
+
+    Unsloth moves each row's padding to the right with a stable sort and keeps the last T + max_left_pad columns; the
+    same permutation is applied here.
+
+    Raises:
+        ValueError: when T is not the completions' width.
+    """
+    advantages, completion_ids = inputs["advantages"], inputs["completion_ids"]
+    if advantages.shape != completion_ids.shape:
+        raise ValueError(f"advantages {tuple(advantages.shape)} must match completions {tuple(completion_ids.shape)}")
+    if "max_left_pad" not in inputs or inputs.get("pixel_values") is not None:
+        return advantages
+    width = completion_ids.shape[1] + int(inputs["max_left_pad"].flatten()[0])
+    ids = torch.cat([inputs["prompt_ids"], completion_ids], dim=1)
+    full = torch.cat([advantages.new_zeros(inputs["prompt_ids"].shape), advantages], dim=1)
+    order = (ids != pad_token_id).argsort(dim=1, descending=True, stable=True)
+    return full.gather(1, order)[:, -width:]
+
+
+def generated_module(trainer_class: type) -> ModuleType | None:
+    """The module Unsloth generated for this trainer, or None where the trainer is stock TRL's."""
+    for base in trainer_class.__mro__:
+        module = sys.modules.get(base.__module__)
+        if module is not None and all(hasattr(module, name) for name in (LOSSES[0], "UnslothEfficientGRPO")):
+            return module
+    return None
+
+
+def install(module: ModuleType) -> None:
+    """Add the level `sequence_token` to the losses of Unsloth's generated module; once, however often called.
+
+    Raises:
+        MachineError: when the installed Unsloth is not built as this expects.
+    """
+    if getattr(module, "_gspo_lite_level", None) == LEVEL:
+        return
+    if module.UnslothEfficientGRPO.forward.__globals__ is not vars(module):
+        raise unexpected("its loss is not looked up in the module that holds its trainer")
+    for name in LOSSES:
+        if hasattr(module, name):
+            rebind(module, name)
+    module._gspo_lite_level = LEVEL  # type: ignore[attr-defined]
+
+
+def rebind(module: ModuleType, name: str) -> None:
+    """Replace one loss of the module by itself with one more branch, its source kept readable for inspect."""
+    original = getattr(module, name)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(original)))
+    add_level(tree, name)
+    source = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+    filename = f"<{module.__name__}.{name} with {LEVEL}>"
+    # Unsloth reads its own loss back with inspect.getsource to see which options it has.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(compile(source, filename, "exec"), vars(module))
+
+
+def add_level(tree: ast.Module, name: str) -> None:
+    """Insert, after the branch for `sequence`, one that has its value and each token's own gradient."""
+    hits = [node for node in ast.walk(tree) if is_sequence_branch(node)]
+    if len(hits) != 1:
+        raise unexpected(f"{name} has {len(hits)} branches for the level `sequence`, not 1")
+    branch = hits[0]
+    own_gradient = ast.parse(f"{WEIGHTS} = {WEIGHTS}.detach() + new - new.detach()").body
+    test = copy.deepcopy(branch.test)
+    test.comparators = [ast.Constant(LEVEL)]  # type: ignore[attr-defined]
+    branch.orelse = [ast.If(test=test, body=[*copy.deepcopy(branch.body), *own_gradient], orelse=branch.orelse)]
+
+
+def is_sequence_branch(node: ast.AST) -> bool:
+    """Whether this is `if importance_sampling_level == 'sequence'` that sets the log importance weights."""
+    if not isinstance(node, ast.If) or ast.unparse(node.test) != "importance_sampling_level == 'sequence'":
+        return False
+    return any(isinstance(n, ast.Name) and n.id == WEIGHTS for part in node.body for n in ast.walk(part))
+
+
+def unexpected(what: str) -> MachineError:
+    """The refusal of an Unsloth that is built differently."""
+    from importlib.metadata import version
+
+    return MachineError(
+        f"gspo_token cannot be added to the installed unsloth {version('unsloth')}: {what}",
+        "use model.backend=transformers, or a version of unsloth that `gspo-lite doctor` lists as tested",
+    )

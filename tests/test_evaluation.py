@@ -1,0 +1,24 @@
+import pytest
+
+from gspo_lite.evaluation import cut, share, wilson
+
+
+def test_wilson_interval_equals_the_textbook_value():
+    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662
+    low, high = wilson([True] * 81 + [False] * 182)
+    assert (low, high) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+
+
+def test_wilson_interval_stays_between_zero_and_one():
+    assert wilson([True] * 20)[1] == 1.0
+    assert wilson([False] * 20)[0] == 0.0
+    assert wilson([True] * 20)[0] == pytest.approx(0.8389, abs=5e-5)
+
+
+def test_what_cannot_be_judged_is_not_right():
+    assert share([True, None, False, None]) == 0.25
+
+
+def test_a_completion_ends_before_its_end_token():
+    assert cut([5, 6, 2, 7], {2}) == [5, 6]
+    assert cut([5, 6], {2}) == [5, 6]
