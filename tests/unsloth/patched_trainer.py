@@ -1,0 +1,256 @@
+"""Runs Unsloth's real patched trainer on a CPU, a process of its own, and prints each micro-step's gap to a float64 twin.
+
+Importing Unsloth this way makes the process believe in CUDA, so nothing else may be tested in it. The twin shares
+nothing with Unsloth's path but the sampled tokens: it is a float64 copy of the model that is fed unpacked rows, with
+old log-probs from a copy taken when the rollout was sampled and the loss of `gspo_lite.objective`.
+
+    python patched_trainer.py SCENARIO [SCENARIO ...]      one JSON line a scenario
+"""
+
+import copy
+import json
+import os
+import sys
+import tempfile
+
+SETTINGS = {
+    "UNSLOTH_ALLOW_CPU": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "UNSLOTH_COMPILE_LOCATION": tempfile.mkdtemp(prefix="unsloth-"),
+    "UNSLOTH_DISABLE_STATISTICS": "1",
+    "UNSLOTH_COMPILE_DISABLE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+# What each scenario sets on top of BASE; `credit` gives every token an advantage of its own.
+SCENARIOS = {
+    "gspo": {},
+    "gspo padded": {"prompts": "equal"},
+    "gspo_token": {"importance_sampling_level": "sequence_token"},
+    "gspo_token credit": {"importance_sampling_level": "sequence_token", "credit": True},
+    "gspo_token credit padded": {"importance_sampling_level": "sequence_token", "credit": True, "prompts": "equal"},
+    "gspo_token credit beta": {"importance_sampling_level": "sequence_token", "credit": True, "beta": 0.1},
+    "gspo_token credit accumulation": {
+        "importance_sampling_level": "sequence_token", "credit": True,
+        "gradient_accumulation_steps": 2, "steps_per_generation": 4,
+    },
+    "gspo_token credit two iterations": {
+        "importance_sampling_level": "sequence_token", "credit": True, "num_iterations": 2, "max_steps": 8,
+    },
+    "gspo_token credit pad is eos": {
+        "importance_sampling_level": "sequence_token", "credit": True, "pad_is_eos": True,
+    },
+    "gspo_token credit dapo": {"importance_sampling_level": "sequence_token", "credit": True, "loss_type": "dapo"},
+    "gspo_token credit bnpo": {"importance_sampling_level": "sequence_token", "credit": True, "loss_type": "bnpo"},
+    "gspo_token credit dr_grpo": {
+        "importance_sampling_level": "sequence_token", "credit": True, "loss_type": "dr_grpo", "scale_rewards": "none",
+    },
+    "control: advantages not aligned": {
+        "importance_sampling_level": "sequence_token", "credit": True, "control": "alignment",
+    },
+    "control: no stop-gradient": {
+        "importance_sampling_level": "sequence_token", "credit": True, "control": "stop-gradient",
+    },
+}  # fmt: skip
+BASE = {
+    "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 12, "max_steps": 4,
+    "learning_rate": 1e-2, "use_cpu": True, "bf16": False, "fp16": False, "report_to": "none", "save_strategy": "no",
+    "disable_tqdm": True, "gradient_checkpointing": False, "logging_steps": 1000, "seed": 0,
+}  # fmt: skip
+PROMPTS = {"mixed": ["a", "b c d e f", "g h", "i j k l m n o p"], "equal": ["a b", "c d", "e f", "g h"]}
+
+
+def import_unsloth():
+    """Import Unsloth as on a GPU machine and put its trainer in place of TRL's."""
+    os.environ.update(SETTINGS)
+    import unsloth  # noqa: F401
+
+    os.environ["UNSLOTH_ALLOW_CPU"] = "0"
+    from unsloth.models.rl import _patch_trl_rl_trainers_impl
+
+    _patch_trl_rl_trainers_impl("grpo_trainer")
+
+
+def tiny_tokenizer(pad_is_eos):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<eos>", "<unk>", *"abcdefghijklmnopqrstuvwxyz"]
+    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    pad = "<eos>" if pad_is_eos else "<pad>"
+    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>", pad_token=pad, unk_token="<unk>")
+
+
+def tiny_model(tokenizer):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=29, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=32, max_position_embeddings=128, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+    )  # fmt: skip
+    model = Qwen3ForCausalLM(config).float()
+    model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:  # zero at first, which would leave lora_A without a gradient
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.for_training = lambda *a, **k: model.train()
+    model.for_inference = lambda *a, **k: model.eval()
+    model._unsloth_user_float32 = True
+    return model
+
+
+def twin_logps(model, inputs):
+    """Log-probs (B, T) of the completions by a float64 model on rows without Unsloth's packing."""
+    import torch
+
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    positions = (attention.cumsum(1) - 1).clamp(min=0)
+    width = inputs["completion_ids"].shape[1]
+    logits = model(input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False).logits
+    logps = logits[:, -width - 1 : -1].log_softmax(-1)
+    return logps.gather(2, inputs["completion_ids"].unsqueeze(2)).squeeze(2)
+
+
+def checked_trainer(trainer_class):
+    import torch
+
+    from gspo_lite.objective import gspo_loss
+
+    class Checked(trainer_class):
+        credit = False
+        gaps: list
+
+        def twin(self):
+            model = copy.deepcopy(self.model)
+            for module in model.modules():  # bound to the original, whichever copy they hang on
+                for name in ("for_training", "for_inference", "forward", "generate"):
+                    vars(module).pop(name, None)
+            return model.double()
+
+        def _generate_and_score_completions(self, inputs):
+            output = super()._generate_and_score_completions(inputs)
+            if self.credit:
+                draw = torch.Generator().manual_seed(self.state.global_step)
+                output["advantages"] = torch.randn(output["completion_ids"].shape, generator=draw)
+            with torch.no_grad():
+                output["twin_old"] = twin_logps(self.twin(), output)
+                if self.beta:
+                    twin = self.twin()
+                    with twin.disable_adapter():
+                        output["twin_ref"] = twin_logps(twin, output)
+            return output
+
+        def compute_loss(self, model, inputs, **kwargs):
+            loss = super().compute_loss(model, inputs, **kwargs)
+            trained = [p for p in model.parameters() if p.requires_grad]
+            gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, trained, retain_graph=True)])
+            twin = self.twin()
+            args = self.args
+            mask = inputs["completion_mask"] * (inputs["completion_ids"] != self.processing_class.pad_token_id)
+            expected = gspo_loss(
+                twin_logps(twin, inputs),
+                inputs["twin_old"],
+                mask,
+                inputs["advantages"].double(),
+                level=args.importance_sampling_level,
+                loss_type=args.loss_type,
+                epsilon=args.epsilon,
+                epsilon_high=args.epsilon_high,
+                beta=self.beta,
+                ref_per_token_logps=inputs.get("twin_ref"),
+                max_completion_length=args.max_completion_length,
+                num_items_in_batch=self.items(inputs),
+                gradient_accumulation_steps=args.gradient_accumulation_steps,
+            ).loss
+            wanted = [p for p in twin.parameters() if p.requires_grad]
+            twin_gradient = torch.cat([g.flatten() for g in torch.autograd.grad(expected, wanted)])
+            ratio = float((twin_logps(twin, inputs).detach() - inputs["twin_old"])[mask.bool()].abs().max())
+            self.gaps.append(
+                {
+                    "loss": abs(float(loss.detach()) - float(expected.detach())),
+                    "gradient": float((gradient.double() - twin_gradient).norm() / twin_gradient.norm()),
+                    "largest_log_ratio": ratio,
+                    "left_padding": int((inputs["prompt_mask"] == 0).sum()),
+                }
+            )
+            return loss
+
+        def items(self, inputs):
+            """Tokens in one accumulation window, which dapo divides by."""
+            whole = inputs["num_items_in_batch"]
+            return whole * self.args.gradient_accumulation_steps / self.args.steps_per_generation
+
+    return Checked
+
+
+def run(name):
+    import torch
+    from datasets import Dataset
+
+    from gspo_lite.training import unsloth as hook
+    from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
+    from gspo_lite.training.config import GSPOConfig
+
+    assert UNSLOTH is not None, "the live trainer is not Unsloth's"
+    options = {**BASE, **SCENARIOS[name]}
+    credit, control = options.pop("credit", False), options.pop("control", None)
+    pad_is_eos, prompts = options.pop("pad_is_eos", False), options.pop("prompts", "mixed")
+    tokenizer = tiny_tokenizer(pad_is_eos)
+
+    def reward(completions, **columns):
+        return [float(len(set(text.split()))) for text in completions]
+
+    torch.manual_seed(0)
+    args = GSPOConfig(output_dir=tempfile.mkdtemp(), **options)
+    rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS[prompts] * 8])
+    trainer = checked_trainer(GSPOTrainer)(
+        tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer
+    )
+    trainer.credit, trainer.gaps = credit, []
+    undo = break_it(control, hook, UNSLOTH)
+    try:
+        trainer.train()
+    finally:
+        undo()
+    return trainer.gaps
+
+
+def break_it(control, hook, module):
+    """Take out the line a negative control is about; returns what puts it back."""
+    if control == "alignment":
+        right = hook.packed_advantages
+
+        def unaligned(inputs, pad):
+            import torch
+
+            width = inputs["completion_ids"].shape[1] + int(inputs["max_left_pad"].flatten()[0])
+            return torch.nn.functional.pad(inputs["advantages"], (0, width - inputs["advantages"].shape[1]))
+
+        hook.packed_advantages = unaligned
+        return lambda: setattr(hook, "packed_advantages", right)
+    if control == "stop-gradient":
+        right = module.grpo_compute_loss
+        import inspect
+
+        source = inspect.getsource(right)
+        assert ".detach() + new - new.detach()" in source
+        exec(source.replace(".detach() + new - new.detach()", " + new - new.detach()"), vars(module))
+        return lambda: setattr(module, "grpo_compute_loss", right)
+    return lambda: None
+
+
+if __name__ == "__main__":
+    import_unsloth()
+    for scenario in sys.argv[1:] or SCENARIOS:
+        try:
+            result = {"scenario": scenario, "gaps": run(scenario)}
+        except Exception as error:
+            result = {"scenario": scenario, "error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(result), flush=True)

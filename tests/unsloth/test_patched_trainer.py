@@ -1,0 +1,45 @@
+"""Unsloth's real patched trainer against a float64 twin, every micro-step, in a process of its own."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("patched_trainer.py")
+CONTROLS = ("control: advantages not aligned", "control: no stop-gradient")
+
+pytestmark = [pytest.mark.slow, pytest.mark.unsloth]
+
+specification = importlib.util.spec_from_file_location("patched_trainer", SCRIPT)
+patched_trainer = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(patched_trainer)
+EXACT = [name for name in patched_trainer.SCENARIOS if name not in CONTROLS]
+
+
+@pytest.fixture(scope="module")
+def results():
+    done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=280)
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"scenario"')]
+    assert len(lines) == len(patched_trainer.SCENARIOS), done.stderr[-3000:]
+    return {line["scenario"]: line for line in lines}
+
+
+@pytest.mark.parametrize("scenario", EXACT)
+def test_every_micro_step_equals_the_float64_twin(results, scenario):
+    result = results[scenario]
+    assert "error" not in result, result["error"]
+    for gap in result["gaps"]:
+        assert gap["loss"] < 1e-6
+        assert gap["gradient"] < 1e-5
+    assert max(gap["largest_log_ratio"] for gap in result["gaps"]) > 0.1  # off-policy, beyond the clip
+    padding = max(gap["left_padding"] for gap in result["gaps"])
+    assert (padding == 0) == ("padded" in scenario)
+
+
+@pytest.mark.parametrize("scenario", CONTROLS)
+def test_the_comparison_notices_what_the_hook_is_for(results, scenario):
+    gaps = results[scenario]["gaps"]
+    assert max(gap["gradient"] for gap in gaps) > 0.1
