@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gspo_lite.data.lengths import prompt_text
 from gspo_lite.data.prompts import as_text, marker
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.schema import Recipe
@@ -108,13 +109,6 @@ def answer(
             if progress:
                 progress(len(answers))
     return [answers[i] for i in range(len(rows))]
-
-
-def prompt_text(tokenizer: Any, prompt: Any) -> str:
-    """The text the model sees: the chat template's where there is one."""
-    if tokenizer.chat_template is None:
-        return as_text(prompt)
-    return tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
 
 
 def generate(

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite import folder as run_folder
-from gspo_lite.data.sources import Problems, drop_long_prompts, load_problems
+from gspo_lite.data.lengths import drop_long_prompts
+from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.environment import environment, peak_memory_gib
 from gspo_lite.evaluation import evaluate
 from gspo_lite.models.load import LoadedModel, choose_backend, choose_engine, load_model

@@ -18,6 +18,7 @@ import torch
 
 from gspo_lite.errors import MachineError
 from gspo_lite.objective import gspo_loss
+from gspo_lite.training.gauges import RatioGauges
 from gspo_lite.training.unsloth import generated_module
 
 TOLERANCE = 1e-5  # relative, of loss and gradient in float32; measured gaps are below 1e-6
@@ -153,6 +154,7 @@ def trainer_fields(args: Any) -> dict[str, Any]:
         "aux_loss_enabled": False,
         "use_adaptive_entropy": False,
         "_entropy_bonus_enabled": False,
+        "gauges": RatioGauges(args.importance_sampling_level, args.epsilon, args.epsilon),
         "_metrics": defaultdict(lambda: defaultdict(list)),
     }
 

@@ -16,6 +16,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.gauges import RatioGauges
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.unsloth import UnslothTokenLoss, generated_module, install
@@ -64,8 +65,13 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         super().__init__(model, reward_funcs, args=args, train_dataset=as_dataset(train_dataset), **options)
         self.rollout: list[dict[str, Any]] = []
+        self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
         keep_trainable_float32(self.model)
         self._suppress_padding()
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log TRL's metrics with the gauges of the sequence ratio beside them."""
+        super().log({**logs, **self.gauges.figures()} if self.model.training else logs, *args, **kwargs)
 
     def _suppress_padding(self) -> None:
         """Never sample the padding token: TRL would train on it, Unsloth would drop it."""

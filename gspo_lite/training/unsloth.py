@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import inspect
 import linecache
 import sys
@@ -22,8 +23,10 @@ from typing import Any
 import torch
 
 from gspo_lite.errors import MachineError
+from gspo_lite.training.gauges import RatioGauges
 
 LEVEL = "sequence_token"
+LISTENERS: list[list[tuple[torch.Tensor, torch.Tensor]]] = []  # where the ratios of a loss under way are put
 LOSSES = ("grpo_compute_loss", "grpo_compute_loss_slow")
 WEIGHTS = "log_importance_weights"
 
@@ -31,11 +34,21 @@ WEIGHTS = "log_importance_weights"
 class UnslothTokenLoss:
     """Mixin in front of Unsloth's trainer: advantages (B, T) follow the log-probs through left packing."""
 
+    gauges: RatioGauges
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         if inputs["advantages"].dim() == 2:
             pad = self.processing_class.pad_token_id  # type: ignore[attr-defined]
             inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
-        return super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        ratios: list[tuple[torch.Tensor, torch.Tensor]] = []
+        LISTENERS.append(ratios)
+        try:
+            loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        finally:
+            LISTENERS.remove(ratios)
+        for ratio, mask in ratios:
+            self.gauges.record(ratio.log(), mask, inputs["advantages"])
+        return loss
 
 
 def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor:
@@ -81,7 +94,21 @@ def install(module: ModuleType) -> None:
     for name in LOSSES:
         if hasattr(module, name):
             rebind(module, name)
+    module.grpo_accumulated_loss = heard(module.grpo_accumulated_loss)  # type: ignore[attr-defined]
     module._gspo_lite_level = LEVEL  # type: ignore[attr-defined]
+
+
+def heard(accumulated_loss: Any) -> Any:
+    """The same function, telling listeners the ratio (B, W) or (B, 1) and mask (B, W) that it returns last."""
+
+    @functools.wraps(accumulated_loss)  # keeps the signature and the source that Unsloth looks into
+    def listening(*args: Any, **kwargs: Any) -> Any:
+        result = accumulated_loss(*args, **kwargs)
+        for listener in LISTENERS:
+            listener.append((result[-2].detach(), result[-1]))
+        return result
+
+    return listening
 
 
 def rebind(module: ModuleType, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Generated inputs for the objective, from a seed: every combination of level, loss type, credit, KL and clip regime."""
+"""Generated inputs for the objective, from a seed: levels, loss types, credit, KL and clip regimes combined."""
 
 from __future__ import annotations
 

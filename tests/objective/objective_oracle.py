@@ -2,8 +2,8 @@
 
 Shares no code and no vocabulary of tensors with `gspo_lite.objective`. With n_it the share of a token in the loss,
 
-    L = sum_it n_it u_it                u_it = -f(s_it, A_it) + beta k_it s_it^c        c = 1 with bias correction, else 0
-    f(s, A) = min( min(s, delta) A , clip(s) A )                k = exp(d) - d - 1,     d = ref - l
+    L = sum_it n_it u_it         u_it = -f(s_it, A_it) + beta k_it s_it^c      c = 1 with bias correction, else 0
+    f(s, A) = min( min(s, delta) A , clip(s) A )         k = exp(d) - d - 1,     d = ref - l
 
     dL/dl_iv = n_iv beta (1 - exp(d_iv)) s_iv^c   +   sum_t n_it (-f'(s_it) + beta k_it c) ds_it/dl_iv
 

@@ -108,7 +108,9 @@ def test_sequence_token_is_sequence_when_advantages_are_one_per_sequence(loss_ty
         ref = new + 0.1 if beta else None
         options |= {"loss_type": loss_type, "beta": beta, "use_bias_correction_kl": False}
         sequence, gradient = run(new, old, mask, advantages, ref, options | {"level": "sequence"}, torch.float64)
-        token, token_gradient = run(new, old, mask, advantages, ref, options | {"level": "sequence_token"}, torch.float64)
+        token, token_gradient = run(
+            new, old, mask, advantages, ref, options | {"level": "sequence_token"}, torch.float64
+        )
         assert gap(token.loss.item(), sequence.loss.item()) < 1e-12
         assert gap(token_gradient, gradient) < 1e-12
 

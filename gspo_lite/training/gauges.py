@@ -1,0 +1,71 @@
+"""Live gauges of the sequence ratio: how far the policy has moved since it sampled, and how much the clip cuts.
+
+    gspo/log_ratio_mean, _std, _min, _max      of log s_i over the sequences of the micro-batches of a step
+    gspo/on_policy_share                       share of sequences with log s_i = 0: nothing has moved yet
+    gspo/clip_low_sequences, clip_high_...     share of sequences with a clipped token
+    gspo/clip_low_tokens, clip_high_tokens     share of tokens clipped
+
+s_i is the geometric mean of a completion's token ratios (arXiv 2507.18071, eq. 7), whatever level is trained, so that
+runs of GRPO and GSPO can be laid side by side. Owns the names above; reads ratios, never changes them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+
+ON_POLICY = 1e-7  # below this, log s_i is rounding, not movement
+
+
+class RatioGauges:
+    """Collects the ratios of the micro-batches of one optimizer step."""
+
+    def __init__(self, level: str, epsilon: float, epsilon_high: float):
+        self.level = level
+        self.low, self.high = 1 - epsilon, 1 + epsilon_high
+        self.seen: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    def record(self, log_ratio: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor) -> None:
+        """Take one micro-batch.
+
+        Args:
+            log_ratio: log new - log old per token (B, T), or already log s_i (B, 1).
+            mask: tokens that count (B, T).
+            advantages: (B,) or (B, T).
+        """
+        mask = mask.bool()
+        log_ratio = log_ratio.detach().float()
+        spread = torch.where(mask, log_ratio.expand(mask.shape), 0.0)
+        log_s = spread.sum(1) / mask.sum(1).clamp(min=1)
+        per_token = spread if self.level == "token" else log_s.unsqueeze(1).expand(mask.shape)
+        signs = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
+        cut = {
+            "low": (per_token.exp() < self.low) & (signs < 0) & mask,
+            "high": (per_token.exp() > self.high) & (signs > 0) & mask,
+        }
+        counted = mask.any(1)
+        self.seen["log_s"].append(log_s[counted])
+        for side, tokens in cut.items():
+            self.seen[f"{side} sequences"].append(tokens.any(1)[counted].float())
+            self.seen[f"{side} tokens"].append(tokens[mask].float())
+
+    def figures(self) -> dict[str, float]:
+        """The gauges of everything recorded since the last call; empty where nothing was."""
+        seen = {name: torch.cat(parts) for name, parts in self.seen.items()}
+        self.seen.clear()
+        if not seen or not seen["log_s"].numel():
+            return {}
+        log_s = seen["log_s"]
+        figures: dict[str, Any] = {
+            "log_ratio_mean": log_s.mean(),
+            "log_ratio_std": log_s.std(unbiased=False),
+            "log_ratio_min": log_s.min(),
+            "log_ratio_max": log_s.max(),
+            "on_policy_share": (log_s.abs() < ON_POLICY).float().mean(),
+        }
+        for side in ("low", "high"):
+            for unit in ("sequences", "tokens"):
+                figures[f"clip_{side}_{unit}"] = seen[f"{side} {unit}"].mean()
+        return {f"gspo/{name}": float(value) for name, value in figures.items()}

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+import torch
+
+from gspo_lite.training.gauges import RatioGauges
+
+# Two sequences: log s = (0.002 + 0.004) / 2 = 0.003 and -0.001 / 1; the second row's hole holds NaN.
+LOG_RATIO = torch.tensor([[0.002, 0.004], [-0.001, math.nan]])
+MASK = torch.tensor([[1, 1], [1, 0]])
+
+
+def test_figures_of_the_sequence_ratio():
+    gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
+    gauges.record(LOG_RATIO, MASK, torch.tensor([1.0, -1.0]))
+    figures = gauges.figures()
+    assert figures["gspo/log_ratio_mean"] == pytest.approx(0.001)
+    assert figures["gspo/log_ratio_std"] == pytest.approx(0.002)
+    assert figures["gspo/log_ratio_min"] == pytest.approx(-0.001)
+    assert figures["gspo/log_ratio_max"] == pytest.approx(0.003)
+    assert figures["gspo/on_policy_share"] == 0.0
+    assert figures["gspo/clip_high_sequences"] == 0.5
+    assert figures["gspo/clip_low_sequences"] == 0.5
+    assert figures["gspo/clip_high_tokens"] == pytest.approx(2 / 3)
+
+
+def test_at_token_level_each_token_is_clipped_by_its_own_ratio():
+    gauges = RatioGauges("token", epsilon=3e-3, epsilon_high=3e-3)
+    gauges.record(LOG_RATIO, MASK, torch.tensor([1.0, 1.0]))
+    figures = gauges.figures()
+    assert figures["gspo/clip_high_tokens"] == pytest.approx(1 / 3)  # 0.004 only
+    assert figures["gspo/clip_high_sequences"] == 0.5
+
+
+def test_a_sign_of_its_own_for_each_token_decides_what_is_clipped():
+    gauges = RatioGauges("sequence_token", epsilon=3e-4, epsilon_high=4e-4)
+    gauges.record(LOG_RATIO, MASK, torch.tensor([[1.0, -1.0], [1.0, 1.0]]))
+    figures = gauges.figures()
+    assert figures["gspo/clip_high_tokens"] == pytest.approx(1 / 3)
+    assert figures["gspo/clip_low_tokens"] == 0.0
+
+
+def test_the_first_mini_batch_is_on_policy():
+    gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
+    gauges.record(torch.zeros(2, 2), MASK, torch.tensor([1.0, -1.0]))
+    assert gauges.figures()["gspo/on_policy_share"] == 1.0
+
+
+def test_figures_are_of_what_came_since_the_last_call():
+    gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
+    assert gauges.figures() == {}
+    gauges.record(LOG_RATIO, MASK, torch.tensor([1.0, -1.0]))
+    gauges.figures()
+    assert gauges.figures() == {}
+
+
+def test_a_ratio_per_sequence_is_taken_as_it_is():
+    gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
+    gauges.record(torch.tensor([[0.003], [-0.001]]), MASK, torch.tensor([1.0, -1.0]))
+    assert gauges.figures()["gspo/log_ratio_mean"] == pytest.approx(0.001)
