@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "GSPOConfig": "gspo_lite.training.config",
     "GSPOTrainer": "gspo_lite.training.trainer",
-    "load_recipe": "gspo_lite.recipe.load",
+    "load_recipe": "gspo_lite.preflight",
     "reward": "gspo_lite.rewards.registry",
 }
 

@@ -217,7 +217,7 @@ def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = N
 def what_to_evaluate(path: str, recipe: Recipe | None) -> tuple[Recipe, Path | None]:
     """The recipe with the right base model in it, and the adapter folder if there is one."""
     from gspo_lite import folder as run_folder
-    from gspo_lite.recipe.load import load_recipe
+    from gspo_lite.preflight import load_recipe
 
     folder = Path(path)
     if run_folder.is_run(folder):

@@ -22,7 +22,7 @@ from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.environment import environment, peak_memory_gib
 from gspo_lite.evaluation import evaluate
 from gspo_lite.models.load import LoadedModel, choose_backend, choose_engine, load_model
-from gspo_lite.recipe.check import refuse
+from gspo_lite.preflight import refuse
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_model_card, write_report

@@ -46,10 +46,17 @@ def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Lines of figures before and after, with intervals where there are any."""
     lines = [f"  {'':18}{'before':>20}{'after':>20}"]
     for label, key, interval in ROWS:
-        cells = [percent(side, key, interval) for side in (before, after)]
-        lines.append(f"  {label:18}{cells[0]:>20}{cells[1]:>20}")
+        lines.append(f"  {label:18}{percent(before, key, interval):>20}{percent(after, key, interval):>20}")
     lines.append(f"  {'tokens, mean':18}{before['mean_tokens']:>20.1f}{after['mean_tokens']:>20.1f}")
     return lines
+
+
+def lines_of(figures: dict[str, Any]) -> list[str]:
+    """Lines of the figures of one evaluation."""
+    lines = [f"{label:18}{percent(figures, key, interval):>20}" for label, key, interval in ROWS]
+    lines.append(f"{'tokens, mean':18}{figures['mean_tokens']:>20.1f}")
+    lines += [f"{name:18}{'-' if mean is None else format(mean, '.3f'):>20}" for name, mean in figures["rewards"].items()]
+    return [*lines, f"{'problems':18}{figures['n']:>20}"]
 
 
 def percent(figures: dict[str, Any], key: str, interval: str | None) -> str:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gspo_lite.objective import gspo_loss
+from gspo_lite.objective import gspo_loss, importance_ratio
 
 NAN, INF = float("nan"), float("inf")
 
@@ -30,6 +30,21 @@ def test_sequence_ratio_is_the_geometric_mean_of_token_ratios():
     assert output.ratio.tolist() == [[pytest.approx(2.0)]]  # sqrt(4 * 1)
     assert output.loss.item() == pytest.approx(2.0)  # -min(2 * -1, 1.0004 * -1)
     assert gradient == [[pytest.approx(1.0), pytest.approx(1.0)]]  # 2 * 1/2 each
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("token", [[4.0, 1.0, 1.0], [1.0, 1.0, 1.0]]),
+        ("sequence", [[2.0], [1.0]]),
+        ("sequence_token", [[2.0, 2.0, 1.0], [1.0, 1.0, 1.0]]),
+    ],
+)
+def test_ratio_is_one_at_padding_and_in_empty_rows(level, expected):
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    new = ratios([4.0, 1.0, 9.0], [9.0, 9.0, 9.0])
+    found = importance_ratio(new, torch.zeros_like(new), mask, level)
+    assert found.tolist() == [[pytest.approx(value) for value in row] for row in expected]
 
 
 def test_a_positive_advantage_is_clipped_above_and_its_gradient_stops():
@@ -75,6 +90,11 @@ def test_dapo_divides_by_the_tokens_of_the_optimizer_step():
         ratios([1.0, 1.0]), [1.0], loss_type="dapo", num_items_in_batch=8, gradient_accumulation_steps=4
     )
     assert output.loss.item() == pytest.approx(-2 / 8)
+
+
+def test_dapo_without_any_token_in_the_step_is_zero():
+    output, gradient = loss_and_gradient(ratios([1.0]), [1.0], [[0]], loss_type="dapo", num_items_in_batch=0)
+    assert (output.loss.item(), gradient) == (0.0, [[0.0]])
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "bnpo", "dapo", "dr_grpo", "luspo"])

@@ -1,0 +1,343 @@
+"""Credit: which tokens of a completion a reward speaks about, and the advantages that follow, token by token.
+
+    A_it = sum_k  w_k (r_ki - mean of the group r_k) / (std of the group R + 1e-4) * c_kit          R = sum_k w_k r_k
+
+Owns the way from parts of the text to characters, from characters to sampled tokens, from credit to advantages. Must
+not know trainers, tensors or how rewards are computed. Letters: N completions, K rewards, T padded length.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, takewhile
+from typing import Any
+
+import numpy as np
+
+from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit
+
+Span = tuple[int, int, float]  # start and end character in the completion's text, weight in [0, 1]
+Offset = tuple[int, int]  # start and end character of a token; equal for a token without text
+
+TAG = re.compile(r"</?(?:think|answer)>")
+STD_FLOOR = 1e-4  # as in `objective.group_advantages`
+REPLACEMENT = "\ufffd"  # what a decoder shows for bytes that are no character (yet)
+PATIENCE = 8  # tokens tried one by one until their text is complete; a character has at most 4 bytes
+CONTEXT = 64  # tokens decoded along where fewer do not explain the text
+
+
+@dataclass(frozen=True)
+class Score:
+    """A reward's value and the characters it is about: (start, end, weight), or None for the whole completion."""
+
+    value: float | None
+    spans: Sequence[Span] | None = None
+
+    def __post_init__(self) -> None:
+        for span in self.spans or ():
+            start, end, weight = span
+            if not (0 <= start <= end and 0 <= weight <= 1):
+                raise ValueError(f"span `{span}` of a Score; expected 0 <= start <= end and a weight from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A process reward: (end character, value) of each step, in order; the last one reaches to the completion's end."""
+
+    steps: Sequence[tuple[int, float]]
+
+    def __post_init__(self) -> None:
+        ends = [end for end, _ in self.steps]
+        if ends != sorted(ends) or not all(math.isfinite(value) for _, value in self.steps):
+            raise ValueError(f"steps `{list(self.steps)}`; expected rising end characters and finite values")
+
+    @property
+    def value(self) -> float | None:
+        """The completion's reward, the mean over its steps; None (cannot judge) without steps."""
+        return sum(value for _, value in self.steps) / len(self.steps) if self.steps else None
+
+
+def credit_weights(credit: Credit | None, text: str, offsets: Sequence[Offset]) -> list[float]:
+    """Weight c_t of each token under a recipe's `credit`; all 0 where the completion lacks the part that is meant.
+
+    Args:
+        credit: the setting, None for `all`.
+        text: the completion as the reward saw it.
+        offsets: characters of each sampled token, from `token_offsets`; `all` and `tail` use their number only.
+    """
+    count = len(offsets)
+    if credit is None or credit == "all":
+        return [1.0] * count
+    if isinstance(credit, TailCredit):
+        return [float(index >= count - credit.tail) for index in range(count)]
+    return token_weights(credit_spans(credit, text), offsets)
+
+
+def credit_spans(credit: Credit, text: str) -> list[Span]:
+    """Characters that `answer`, `think`, `tags` or a regex stand for in `text`, each with weight 1."""
+    if isinstance(credit, RegexCredit):
+        spans = [match.span() for match in re.finditer(credit.regex, text)]
+    elif credit == "tags":
+        spans = [match.span() for match in TAG.finditer(text)]
+    else:
+        spans = [span for span in [_think(text) if credit == "think" else _answer(text)] if span is not None]
+    return [(start, end, 1.0) for start, end in spans if start < end]
+
+
+def _think(text: str) -> Offset | None:
+    """Thoughts: up to the last `</think>` or, cut off, to the end; the prompt may hold the opening tag."""
+    opening, closing = text.find("<think>"), text.rfind("</think>")
+    if opening == closing == -1:
+        return None
+    end = closing if closing > opening else len(text)
+    return (opening + len("<think>") if opening != -1 else 0), end
+
+
+def _answer(text: str) -> Offset | None:
+    """The answer as it is graded: after the thoughts the last answer tag, else box, else `####` line, if complete."""
+    closing = text.rfind("</think>")
+    if text.rfind("<think>") > closing:
+        return None
+    first = closing + len("</think>") if closing != -1 else 0
+    end = text.rfind("</answer>", first)
+    start = text.rfind("<answer>", first, max(end, first))
+    if start != -1:
+        return start + len("<answer>"), end
+    start = text.rfind("\\boxed{", first)
+    if start != -1:
+        return _braces(text, start + len("\\boxed{"))
+    start = text.rfind("####", first)
+    end = text.find("\n", start)
+    return None if start == -1 else (start + len("####"), end if end != -1 else len(text))
+
+
+def _braces(text: str, start: int) -> Offset | None:
+    """From `start`, just behind an opening brace, to the brace that closes it."""
+    depth = 1
+    for match in re.compile(r"[{}]").finditer(text, start):
+        depth += 1 if match.group() == "{" else -1
+        if depth == 0:
+            return start, match.start()
+    return None
+
+
+def token_weights(spans: Sequence[Span], offsets: Sequence[Offset]) -> list[float]:
+    """Weight of each token: the largest among the spans it shares a character with, 0 without one.
+
+    A token without text, such as the end of the sequence, belongs to the spans that touch its place.
+    """
+    starts, ends = np.asarray(offsets, dtype=int).reshape(-1, 2).T
+    weights = np.zeros(len(starts))
+    for start, end, weight in spans:
+        near = slice(np.searchsorted(ends, start), np.searchsorted(starts, end, side="right"))
+        overlap = (starts[near] < end) & (ends[near] > start) | (starts[near] == ends[near])
+        weights[near] = np.maximum(weights[near], overlap * weight)
+    return weights.tolist()
+
+
+def step_values(steps: Steps, offsets: Sequence[Offset]) -> list[float]:
+    """Value of the step that each token starts in; a token without text belongs to the step before it."""
+    ends = [end for end, _ in steps.steps]
+    found = [bisect_left(ends, start) if start == end else bisect_right(ends, start) for start, end in offsets]
+    return [float(steps.steps[min(index, len(ends) - 1)][1]) for index in found]
+
+
+def token_offsets(tokenizer: Any, completion_ids: Sequence[int], text: str) -> list[Offset]:
+    """Characters of `text` that each sampled token stands for, in time about linear in their number.
+
+    Tokenizing the text again may give other tokens than were sampled, so the ids are decoded a few at a time. Tokens
+    that share a character each get it whole; special tokens that the text leaves out get a place without length.
+
+    Args:
+        tokenizer: a tokenizer of transformers.
+        completion_ids: the ids as sampled.
+        text: what they decode to, with or without special tokens, or a part of it (its last occurrence).
+
+    Raises:
+        ValueError: the text does not occur in what the ids decode to.
+    """
+    ids = [int(token) for token in completion_ids]
+    shown, full = (lambda part, skip=skip: tokenizer.decode(part, skip_special_tokens=skip) for skip in (True, False))
+    decoded = [(decode, decode(ids)) for decode in (shown, full)]
+    matching = [pair for pair in decoded if text == pair[1]] or [pair for pair in decoded if text in pair[1]]
+    if not matching:
+        raise ValueError(f"text `{text[:80]}` is not part of what the {len(ids)} ids decode to, `{decoded[0][1][:80]}`")
+    decode, whole = matching[0]
+    silent = {token for token in set(ids) if not decode([token]) and full([token])}
+    shift = whole.rfind(text)
+    offsets = _align(decode, ids, silent, whole)
+    return [(min(max(start - shift, 0), len(text)), min(max(end - shift, 0), len(text))) for start, end in offsets]
+
+
+def _align(decode: Callable[[list[int]], str], ids: list[int], silent: set[int], whole: str) -> list[Offset]:
+    """Offsets of `ids` in `whole`, their decoded text; `silent` are the special tokens that it leaves out."""
+    offsets: dict[int, Offset] = {}
+    past: list[int] = []  # tokens whose text was found; the last `group` of them were found together
+    pending: list[int] = []  # tokens after them whose text is not complete; the first is at place `first`
+    first = group = 0
+    position = reached = 0  # characters accounted for without and with the pending tokens
+    for place, token in enumerate(ids):
+        offsets[place] = offsets[place - 1] if pending else (reached, reached)
+        if token in silent:
+            continue
+        first = first if pending else place
+        pending.append(token)
+        if len(pending) > PATIENCE and len(pending) & (len(pending) - 1):
+            continue  # no end in sight: look at powers of two only, so that the work stays near linear
+        contexts = past[len(past) - group :], past[-CONTEXT:], []
+        same, complete = _recognise(decode, contexts, pending, whole, position)
+        start, reached = reached, max(reached, position + same)
+        if not complete:
+            offsets[place] = (start, min(reached + 1, len(whole)))  # holds a part of the next character
+        elif same == 0 and whole[start - 1 : start] == REPLACEMENT:
+            offsets[place] = (max(start - 1, offsets[place - 1][0]), start)  # a further byte of the broken character
+        else:
+            offsets[place] = (start, reached)
+        if complete and same:
+            if len(pending) > PATIENCE:
+                offsets |= dict.fromkeys(range(first, place + 1), (position, reached))
+            past, pending, group, position = past + pending, [], len(pending), reached
+    if position < len(whole):
+        offsets |= dict.fromkeys(range(first, len(ids)), (position, len(whole)))
+    return list(offsets.values())
+
+
+def _recognise(
+    decode: Callable[[list[int]], str], contexts: Iterable[list[int]], pending: list[int], whole: str, position: int
+) -> tuple[int, bool]:
+    """How many characters of `whole` from `position` on are the text of `pending`, and whether that is all its text.
+
+    The tokens before are decoded along: sentencepiece drops the space in front of the very first token, and a byte
+    token can be a character or not by what stands before it. The first context that explains everything counts.
+    """
+    most = 0
+    for context in contexts:
+        before, text = decode(context), decode(context + pending)
+        if not text.startswith(before):
+            continue  # what was added changed the text in front of it
+        added = text[len(before) :]
+        pairs = zip(added, whole[position : position + len(added)], strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if same == len(added):
+            return same, True
+        most = max(most, same)
+    return most, False
+
+
+def credited_advantages(
+    rewards: Any,
+    weights: Any,
+    credits: Any,
+    num_generations: int,
+    scale_rewards: str = "group",
+    token_rewards: Any = None,
+) -> np.ndarray:
+    """Compute A_it by the formula above; with every credit 1 it is `group_advantages` of the weighted sum.
+
+    Where the sums R of a group are equal although its rewards differ, 1e-4 alone divides: such advantages are huge.
+
+    Args:
+        rewards: r_ki, (N, K), the groups one after the other. NaN means that reward k cannot judge completion i; it
+            counts as 0 in R, as in TRL, unless no reward can: then the completion is left out and its advantages are 0.
+        weights: w_k, (K,).
+        credits: c_kit in [0, 1], (N, K, T), 0 at padding.
+        num_generations: completions per group.
+        scale_rewards: whose standard deviation of R divides, `group`, `batch` or `none`.
+        token_rewards: values of `Steps`, (N, K, T), that take the place of r_ki at their tokens; NaN leaves r_ki.
+
+    Returns:
+        Advantages (N, T), float64.
+
+    Raises:
+        ValueError: shapes do not fit, a reward or weight is infinite or a credit is outside [0, 1].
+    """
+    rewards, weights, credits = (np.asarray(values, dtype=float) for values in (rewards, weights, credits))
+    _check_credited(rewards, weights, credits, num_generations, scale_rewards)
+    judged = ~np.isnan(rewards).all(axis=1)
+    values = np.where(np.isnan(rewards), 0.0, rewards)
+    at_token = values[:, :, None]
+    if token_rewards is not None:
+        at_token = np.where(np.isnan(token_rewards), at_token, token_rewards)
+    differences = at_token - _group_mean(values, judged, num_generations)[:, :, None]
+    advantages = np.einsum("nkt,k->nt", differences * credits, weights) * judged[:, None]
+    if scale_rewards == "none":
+        return advantages
+    size = num_generations if scale_rewards == "group" else len(rewards)
+    return advantages / (_group_std(values @ weights, judged, size) + STD_FLOOR)
+
+
+def _group_mean(values: np.ndarray, judged: np.ndarray, size: int) -> np.ndarray:
+    """Mean over the judged rows of each run of `size` rows, once per row: (N, K) to (N, K)."""
+    sums = (values * judged[:, None]).reshape(-1, size, values.shape[1]).sum(axis=1)
+    counts = judged.reshape(-1, size).sum(axis=1).clip(min=1)
+    return np.repeat(sums / counts[:, None], size, axis=0)
+
+
+def _group_std(values: np.ndarray, judged: np.ndarray, size: int) -> np.ndarray:
+    """Unbiased standard deviation of the judged rows of each run of `size` rows, (N,) to (N, 1)."""
+    deviation = (values - _group_mean(values[:, None], judged, size)[:, 0]) * judged
+    freedom = (judged.reshape(-1, size).sum(axis=1) - 1).clip(min=1)
+    return np.repeat(np.sqrt((deviation**2).reshape(-1, size).sum(axis=1) / freedom), size)[:, None]
+
+
+def _check_credited(rewards: np.ndarray, weights: np.ndarray, credits: np.ndarray, size: int, scale: str) -> None:
+    found = f"rewards {rewards.shape}, weights {weights.shape}, credits {credits.shape}, {size} per group, `{scale}`"
+    if rewards.ndim != 2 or weights.shape != rewards.shape[1:] or credits.shape[:-1] != rewards.shape:
+        raise ValueError(f"{found}; expected shapes (N, K), (K,) and (N, K, T)")
+    if size < 1 or len(rewards) % size:
+        raise ValueError(f"{found}; expected a `num_generations` that divides N")
+    if scale not in ("group", "batch", "none"):
+        raise ValueError(f"{found}; expected `scale_rewards` `group`, `batch` or `none`")
+    if np.isinf(rewards).any() or not np.isfinite(weights).all() or not ((credits >= 0) & (credits <= 1)).all():
+        raise ValueError(f"{found}; expected finite rewards (or NaN) and weights, and credits from 0 to 1")
+
+
+def prefix_tree_advantages(
+    completion_ids: Sequence[Sequence[int]], rewards: Sequence[float], num_generations: int
+) -> list[list[float]]:
+    """Compute A_it = V(y_<=t) - V(y_<t), where V of a prefix is the mean reward of the group's completions sharing it.
+
+    A finished completion is worth its own reward, so that a row adds up to R_i minus the mean of the group.
+
+    Args:
+        completion_ids: N lists of token ids without padding, the groups one after the other.
+        rewards: R_i, (N,); NaN marks a completion that could not be judged: left out of V, advantages 0.
+        num_generations: completions per group.
+
+    Returns:
+        N lists with one advantage per token.
+    """
+    if len(completion_ids) != len(rewards) or num_generations < 1 or len(rewards) % num_generations:
+        found = f"{len(completion_ids)} completions, {len(rewards)} rewards, `num_generations` `{num_generations}`"
+        raise ValueError(f"found {found}; expected one reward for each and whole groups")
+    advantages: list[list[float]] = []
+    for first in range(0, len(rewards), num_generations):
+        group = slice(first, first + num_generations)
+        advantages += _tree_advantages(completion_ids[group], [float(reward) for reward in rewards[group]])
+    return advantages
+
+
+def _tree_advantages(completions: Sequence[Sequence[int]], rewards: list[float]) -> list[list[float]]:
+    children: dict[tuple[int, int], int] = {}  # (node, token) -> node; node 0 is the empty prefix
+    sharing: list[list[float]] = [[]]  # rewards of the completions that pass each node
+    paths: list[list[int]] = []
+    for tokens, reward in zip(completions, rewards, strict=True):
+        path = [0]
+        for token in tokens:
+            path.append(children.setdefault((path[-1], int(token)), len(children) + 1))
+        paths.append(path)
+        sharing += [[] for _ in range(len(children) + 1 - len(sharing))]
+        for node in path if not math.isnan(reward) else ():
+            sharing[node].append(reward)
+    advantages = []
+    for path, reward in zip(paths, rewards, strict=True):
+        if math.isnan(reward):
+            advantages.append([0.0] * (len(path) - 1))
+        else:
+            values = [sum(sharing[node]) / len(sharing[node]) for node in path[:-1]] + [reward]
+            advantages.append([after - before for before, after in pairwise(values)])
+    return advantages

@@ -1,0 +1,210 @@
+"""Data sources: a hub data set, a local file or the embedded task, as problems with a prompt and an answer.
+
+    {"prompt": [{"role": "user", "content": "..."}], "answer": "72", ...the source's other columns}
+
+Owns where rows come from, which are usable and what is held out. A row that cannot be used is named with its number
+and the reason. Must not know models or rewards.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.data import arithmetic
+from gspo_lite.data.files import READERS, Row, read_file
+from gspo_lite.data.prompts import as_text, messages
+from gspo_lite.errors import DataError, MachineError
+from gspo_lite.recipe.schema import DataSettings
+
+EMBEDDED = "arithmetic"
+MAX_PROMPT_CHARACTERS = 100_000
+SHOWN = 5  # bad rows that are spelled out
+OWN_SHARE = 0.1  # of a local file that is held out when the recipe names no other
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Problems to train on, problems held out, and what a user should know about them, one line each."""
+
+    train: Any
+    held_out: Any
+    notes: list[str]
+
+
+def load_problems(data: DataSettings) -> Problems:
+    """Load both parts of a recipe's data.
+
+    Raises:
+        DataError: when a source is missing, empty or has rows that cannot be used and `bad_rows` is `stop`.
+        MachineError: when a hub data set is not on this machine and the hub cannot be reached.
+    """
+    from datasets import Dataset
+
+    notes: list[str] = []
+    train = read_problems(data, data.source, data.split, notes)
+    if data.eval.source is None and is_file(data.source):
+        cut = max(1, min(data.eval.limit or len(train), int(len(train) * OWN_SHARE)))
+        train, held_out = train[:-cut], train[-cut:]
+        notes.append(f"no data.eval.source: the last {cut} problems of `{data.source}` are held out")
+    else:
+        held_out = read_problems(data, data.eval.source or data.source, data.eval.split, notes)
+    held_out = held_out[: data.eval.limit]
+    train = without(train, held_out, notes)[: data.limit]
+    if not train:
+        raise DataError(f"`data.source` `{data.source}` leaves no problem to train on")
+    return Problems(Dataset.from_list(train), Dataset.from_list(held_out), notes)
+
+
+def read_problems(data: DataSettings, source: str, split: str, notes: list[str]) -> list[dict[str, Any]]:
+    """Usable problems of one source, each once."""
+    adapt = gsm8k if data.adapter == "gsm8k" else columns_of(data)
+    problems: dict[str, dict[str, Any]] = {}
+    bad: list[str] = []
+    repeated = 0
+    for row in read_rows(data, source, split):
+        try:
+            problem = finished(adapt(row.values), data.prompt) if row.problem is None else None
+        except ValueError as error:
+            problem, row = None, Row(row.number, {}, str(error))
+        if problem is None:
+            bad.append(f"row {row.number}: {row.problem}")
+        else:
+            key = as_text(problem["prompt"])
+            repeated += key in problems
+            problems.setdefault(key, problem)
+    report_bad_rows(bad, source, data.bad_rows, notes)
+    if repeated:
+        notes.append(f"{repeated} problems of `{source}` have a prompt that came before and are left out")
+    if not problems:
+        raise DataError(f"`{source}` has no row that can be used")
+    return list(problems.values())
+
+
+def read_rows(data: DataSettings, source: str, split: str) -> Iterable[Row]:
+    """Rows of any kind of source, numbered from 1."""
+    if source == EMBEDDED:
+        rows = arithmetic.problems(split, data.subset)
+        return (Row(n, {data.columns.prompt: r["question"], **r}) for n, r in enumerate(rows, 1))
+    if is_file(source):
+        return read_file(Path(source).expanduser())
+    return (Row(n, dict(values)) for n, values in enumerate(from_hub(source, data.subset, split), 1))
+
+
+def is_file(source: str) -> bool:
+    """Whether a source is meant as a local file."""
+    return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~"))
+
+
+def from_hub(source: str, subset: str | None, split: str) -> Any:
+    """One split of a hub data set; the hub's errors in one line."""
+    import datasets
+
+    try:
+        return datasets.load_dataset(source, subset, split=split)
+    except (ConnectionError, OSError) as error:
+        if isinstance(error, datasets.exceptions.DatasetNotFoundError) and "offline" not in str(error).lower():
+            raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check the id and data.subset") from error
+        raise MachineError(
+            f"`data.source` `{source}` is not on this machine and the hub cannot be reached",
+            "go online once, or name a local .jsonl, .csv or .parquet file",
+        ) from error
+    except ValueError as error:
+        raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check data.subset and data.split") from error
+
+
+def columns_of(data: DataSettings) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An adapter that renames two columns and keeps the others."""
+    names = data.columns
+
+    def adapt(row: dict[str, Any]) -> dict[str, Any]:
+        others = {name: value for name, value in row.items() if name not in (names.prompt, names.answer)}
+        return {"prompt": column(row, names.prompt), "answer": column(row, names.answer), **others}
+
+    return adapt
+
+
+def gsm8k(row: dict[str, Any]) -> dict[str, Any]:
+    """An adapter for GSM8K: `answer` is a worked solution that ends in `#### 72`; the solution is kept."""
+    solution = column(row, "answer")
+    if not isinstance(solution, str) or "####" not in solution:
+        raise ValueError("`answer` has no `####` before its result")
+    result = solution.rsplit("####", 1)[1].strip().replace(",", "")
+    return {"prompt": column(row, "question"), "answer": result, "solution": solution}
+
+
+def column(row: dict[str, Any], name: str) -> Any:
+    """A column's value, or an error that names the columns there are."""
+    if name in row:
+        return row[name]
+    near = difflib.get_close_matches(name, row, 1)
+    guess = f"; did you mean `{near[0]}`?" if near else ""
+    raise ValueError(f"there is no column `{name}`; there are {', '.join(f'`{c}`' for c in row)}{guess}")
+
+
+def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
+    """The problem with its prompt as a chat and its answer as text.
+
+    Raises:
+        ValueError: what is wrong with the row.
+    """
+    prompt, answer = row["prompt"], row["answer"]
+    if not isinstance(prompt, str) and not is_chat(prompt):
+        raise ValueError(f"the prompt is {kind(prompt)}, not text or a list of messages")
+    text = as_text(prompt)
+    if not text.strip():
+        raise ValueError("the prompt is empty")
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise ValueError(f"the prompt has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are taken")
+    return {**row, "prompt": messages(prompt, style), "answer": answer_text(answer)}
+
+
+def is_chat(prompt: Any) -> bool:
+    """Whether this is a list of messages."""
+    return isinstance(prompt, list) and bool(prompt) and all(isinstance(m, dict) and "role" in m for m in prompt)
+
+
+def answer_text(answer: Any) -> str:
+    """An answer as text; numbers are good answers."""
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+        raise ValueError(f"the answer is {kind(answer)}, not text or a number")
+    if isinstance(answer, float) and not math.isfinite(answer):
+        raise ValueError(f"the answer is {answer}")
+    text = str(answer).strip()
+    if not text:
+        raise ValueError("the answer is empty")
+    return text
+
+
+def kind(value: Any) -> str:
+    """A value's type in a user's words."""
+    return "missing" if value is None else f"a {type(value).__name__}"
+
+
+def report_bad_rows(bad: list[str], source: str, bad_rows: str, notes: list[str]) -> None:
+    """Stop at bad rows or note them, as the recipe says."""
+    if not bad:
+        return
+    shown = bad[:SHOWN] + ([f"... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])
+    if bad_rows == "stop":
+        lines = "\n".join(f"  {line}" for line in shown)
+        raise DataError(f"`{source}` has {len(bad)} rows that cannot be used:\n{lines}", "mend them, or data.bad_rows=skip")
+    notes.append(f"{len(bad)} rows of `{source}` skipped: {'; '.join(shown)}")
+
+
+def without(train: list[dict[str, Any]], held_out: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
+    """Training problems whose prompt is not held out."""
+    asked = {as_text(problem["prompt"]) for problem in held_out}
+    kept = [problem for problem in train if as_text(problem["prompt"]) not in asked]
+    if len(kept) < len(train):
+        notes.append(f"{len(train) - len(kept)} problems are held out as well and are not trained on")
+    return kept
+
+
+def first_line(error: Exception) -> str:
+    """The gist of a library's message."""
+    return str(error).strip().split("\n")[0][:200]

@@ -1,0 +1,128 @@
+"""Reads recipe text as plain values with the line of every key, and refuses what a recipe has no use for.
+
+YAML 1.2: `5e-6` is a float, `on` a string, a key that stands twice an error. Tags, anchors and aliases, deep nesting
+and large files are refused before any value is built. Owns text and lines; must not know the schema.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+
+from gspo_lite.errors import RecipeError
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 20
+LEADING_ZERO = re.compile(r"[-+]?0\d+")
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Values of a recipe and where each key stands.
+
+    Attributes:
+        values: plain dicts, lists and scalars.
+        places: what to call the spot of a key in a message: `recipe.yaml:12` or `--set a.b=v`.
+    """
+
+    values: dict[str, Any]
+    places: dict[Place, str] = field(default_factory=dict)
+
+    def where(self, place: Place) -> str:
+        """The spot of a key, or of the nearest one around it that is written down."""
+        while place not in self.places and place:
+            place = place[:-1]
+        return self.places.get(place, "recipe")
+
+
+def read_source(path: Path) -> Source:
+    """Read a recipe file.
+
+    Raises:
+        RecipeError: for anything but one plain mapping in UTF-8.
+    """
+    data = path.read_bytes()
+    if len(data) > MAX_BYTES:
+        raise RecipeError([f"{path}: {len(data)} bytes; a recipe has at most {MAX_BYTES}"])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise RecipeError([f"{path}:{line}: not UTF-8"]) from error
+    values, lines = parse(text, str(path))
+    if not isinstance(values, dict):
+        found = "nothing" if values is None else f"a {type(values).__name__}"
+        raise RecipeError([f"{path}:1: holds {found}; a recipe is a mapping with `model`, `data`, `rewards`, ..."])
+    return Source(values, {place: f"{path}:{line}" for place, line in lines.items()})
+
+
+def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
+    """Values of a YAML text and the line of each key; `name` is what messages call the text."""
+    try:
+        refuse_unsafe(text, name)
+        loaded = YAML(typ="rt").load(text)
+    except DuplicateKeyError as error:
+        first, second = error.context_mark, error.problem_mark
+        key = re.search(r'"(.*?)"', str(error.problem) or "")
+        label = key.group(1) if key else "a key"
+        raise RecipeError(
+            [f"{name}:{second.line + 1}: `{label}` stands twice in the mapping that begins at line {first.line + 1}"
+             f"{earlier(text, label, second.line)}"]
+        ) from error  # fmt: skip
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise RecipeError([f"{name}:{line}: not YAML: {error.problem or error.context}"]) from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError([f"{name}:1: not YAML: {str(error).splitlines()[0]}"]) from error
+    lines: dict[Place, int] = {(): 1}
+    return plain(loaded, (), lines), lines
+
+
+def earlier(text: str, key: str, line: int) -> str:
+    """Where a key stood before, for the message about its second place."""
+    pattern = re.compile(rf"^\s*['\"]?{re.escape(key)}['\"]?\s*:")
+    before = [n for n, content in enumerate(text.splitlines()[:line], 1) if pattern.match(content)]
+    return f"; first at line {before[-1]}" if before else ""
+
+
+def refuse_unsafe(text: str, name: str) -> None:
+    """Refuse tags, aliases, deep nesting and numbers with a leading zero, reading no further than the first."""
+    depth = 0
+    for event in YAML(typ="rt").parse(text):
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            raise RecipeError([f"{name}:{line}: anchors and aliases (`&`, `*`) are not allowed in a recipe"])
+        if isinstance(event, CollectionStartEvent | ScalarEvent) and getattr(event, "tag", None):
+            raise RecipeError([f"{name}:{line}: tags are not allowed in a recipe; found `{event.tag}`"])
+        if isinstance(event, ScalarEvent) and event.style is None and LEADING_ZERO.fullmatch(event.value):
+            bare = event.value.lstrip("+-0") or "0"
+            raise RecipeError([f"{name}:{line}: `{event.value}` may mean {bare} or an octal number; write `{bare}`"])
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise RecipeError([f"{name}:{line}: nested more than {MAX_DEPTH} deep"])
+
+
+def plain(value: Any, place: Place, lines: dict[Place, int]) -> Any:
+    """Plain Python values out of ruamel's, noting the line of every key and item."""
+    if isinstance(value, dict):
+        for key in value:
+            lines[(*place, key)] = value.lc.key(key)[0] + 1
+        return {key: plain(inner, (*place, key), lines) for key, inner in value.items()}
+    if isinstance(value, list):
+        for index in range(len(value)):
+            lines[(*place, index)] = value.lc.item(index)[0] + 1
+        return [plain(inner, (*place, index), lines) for index, inner in enumerate(value)]
+    for kind in (bool, int, float, str):  # ruamel's scalars are subclasses that remember how they were written
+        if isinstance(value, kind):
+            return kind(value)
+    return value

@@ -1,0 +1,51 @@
+"""Rewards for the form of a completion. Each looks at the text once, so a million hostile characters take no longer."""
+
+from __future__ import annotations
+
+from gspo_lite.rewards.registry import reward
+from gspo_lite.rewards.text import ANSWER, ANSWER_END, THINK, THINK_END, after_thinking, boxed, find_answer
+
+TAGS = (THINK, THINK_END, ANSWER, ANSWER_END)
+
+
+@reward
+def think_format(completion: str) -> float:
+    """1.0 for thinking and then an answer, each once and nothing around them, else 0.0.
+
+    The form is `<think>...</think><answer>...</answer>` with white space allowed around both and an answer that is not
+    empty. A prompt that already opened the thinking may leave `<think>` out.
+
+        <think>7+5=12</think><answer>12</answer>      1.0
+        <think>7+5=12</think>12                       0.0
+    """
+    text = completion.strip()
+    if text.count(THINK) > 1 or any(text.count(tag) != 1 for tag in TAGS[1:]):
+        return 0.0
+    if THINK in text and not text.startswith(THINK):
+        return 0.0
+    behind = text.partition(THINK_END)[2].strip()
+    well_formed = behind.startswith(ANSWER) and behind.endswith(ANSWER_END)
+    return float(well_formed and bool(behind[len(ANSWER) : -len(ANSWER_END)].strip()))
+
+
+@reward
+def tag_count(completion: str) -> float:
+    """A quarter for each of the four think and answer tags that stands exactly once.
+
+    Softer than `think_format`: it has a slope that a model without the format can climb.
+    """
+    return sum(completion.count(tag) == 1 for tag in TAGS) / 4
+
+
+@reward
+def boxed_format(completion: str) -> float:
+    """1.0 where the text after any thinking has a closed \\boxed{} that is not empty, else 0.0."""
+    spoken = after_thinking(completion)
+    return float(spoken is not None and bool((boxed(spoken) or "").strip()))
+
+
+def follows_style(text: str, style: str) -> bool:
+    """Whether a completion has the form its prompt style asks for."""
+    if style == "think_answer":
+        return think_format.function(text) == 1.0
+    return find_answer(text, "boxed" if style == "boxed" else "gsm8k") is not None

@@ -1,0 +1,208 @@
+"""The registry: what a reward is, which ones there are, and the contract every call is held to.
+
+A reward is TRL-compatible: `f(completions, **columns) -> list[float | None]`, None for what it cannot judge. `@reward`
+makes one from a function of a single completion. Must stay light: no torch, no sympy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from gspo_lite.errors import RecipeError, RewardError, UsageError
+from gspo_lite.recipe.check import Problem
+from gspo_lite.recipe.schema import Recipe, RewardSettings
+from gspo_lite.rewards.contract import GuardedReward
+from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
+from gspo_lite.rewards.text import completion_text
+
+MODULES = ("math", "format", "length")  # of this package; importing one registers its rewards
+GIVEN = ("completion", "completion_ids", "prompt")  # inputs that every call brings, unlike columns
+REGISTRY: dict[str, Reward] = {}
+
+
+@dataclass(frozen=True)
+class RewardDescription:
+    """A reward for people: name, first line of its docstring, the whole of it, and options with their defaults."""
+
+    name: str
+    summary: str
+    text: str
+    options: dict[str, str]
+
+
+class Reward:
+    """A reward made from a function of one completion; call it as TRL calls rewards.
+
+    Attributes:
+        columns: data columns it reads.
+        options: model of its keyword options, which checks names, types and ranges.
+    """
+
+    def __init__(self, function: Callable[..., float | None], values: dict[str, Any] | None = None):
+        parameters = inspect.signature(function).parameters.values()
+        hints = get_type_hints(function, include_extras=True)
+        self.function = function
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.columns = [name for name in self.inputs if name not in GIVEN]
+        fields: dict[str, Any] = {
+            p.name: (hints[p.name], ... if p.default is p.empty else p.default)
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY
+        }
+        self.options: type[BaseModel] = create_model(
+            self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
+        )
+        self.values = values or {}
+
+    def with_options(self, **options: Any) -> Reward:
+        """The same reward with these options.
+
+        Raises:
+            UsageError: for an option that does not exist or is out of range.
+        """
+        problems = self.problems(options)
+        if problems:
+            raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
+        return Reward(self.function, self.options(**options).model_dump())
+
+    def problems(self, options: dict[str, Any]) -> list[str]:
+        """What is wrong with these options, one line each."""
+        try:
+            self.options(**options)
+        except ValidationError as error:
+            known = ", ".join(self.options.model_fields) or "none"
+            return [
+                f"option `{'.'.join(map(str, e['loc']))}`: "
+                + (f"unknown; allowed: {known}" if e["type"] == "extra_forbidden" else f"{e['msg']}, got `{e['input']}`")
+                for e in error.errors()
+            ]
+        return []
+
+    def __call__(
+        self,
+        completions: Sequence[Any],
+        prompts: Sequence[Any] | None = None,
+        completion_ids: Sequence[Any] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        values = self.values or self.with_options().values
+        rows: dict[str, Sequence[Any]] = {"completion": [completion_text(c) for c in completions]}
+        rows |= {"prompt": prompts or [None] * len(completions)}
+        rows |= {"completion_ids": completion_ids if completion_ids is not None else [None] * len(completions)}
+        missing = [name for name in self.columns if name not in columns]
+        if missing:
+            raise RewardError(f"reward `{self.__name__}` reads the column `{missing[0]}`, which it was not given")
+        rows |= {name: columns[name] for name in self.columns}
+        inputs = [rows[name] for name in self.inputs]
+        return [self.function(*row, **values) for row in zip(*inputs, strict=True)]
+
+
+def reward(function: Callable[..., float | None]) -> Reward:
+    """Make a reward from a function of one completion and register it under the function's name.
+
+    Positional parameters are inputs: `completion` (text), `prompt`, `completion_ids`, or any data column. Keyword-only
+    parameters are options of the recipe; annotate them, with pydantic's `Field` for ranges.
+    """
+    made = Reward(function)
+    REGISTRY[made.__name__] = made
+    return made
+
+
+def registered() -> dict[str, Reward]:
+    """All rewards of the package and those registered beside them, by name."""
+    for module in MODULES:
+        import_module(f"gspo_lite.rewards.{module}")
+    return dict(sorted(REGISTRY.items()))
+
+
+def reward_names() -> list[str]:
+    """Names a recipe can use."""
+    return list(registered())
+
+
+def get(name: str) -> Reward:
+    """A registered reward.
+
+    Raises:
+        UsageError: for a name that is not registered, with the nearest.
+    """
+    known = registered()
+    if name not in known:
+        raise UsageError(unknown(name), "`gspo-lite rewards list` shows them all")
+    return known[name]
+
+
+def unknown(name: str) -> str:
+    """The message about a name that is not registered."""
+    names = reward_names()
+    near = difflib.get_close_matches(name, names, 1)
+    guess = f"; did you mean `{near[0]}`?" if near else ""
+    return f"there is no reward `{name}`{guess} allowed: {', '.join(names)}, `module:function` or `file.py:function`"
+
+
+def describe(name: str) -> RewardDescription:
+    """A registered reward for people."""
+    found = get(name)
+    text = inspect.cleandoc(found.__doc__ or "")
+    options = {
+        option: "needed" if field.is_required() else repr(field.default)
+        for option, field in found.options.model_fields.items()
+    }
+    return RewardDescription(name, text.split("\n")[0], text, options)
+
+
+def check_rewards(recipe: Recipe) -> list[Problem]:
+    """Problems with the rewards of a recipe: unknown names, files that are missing, options that cannot be."""
+    problems = []
+    for index, settings in enumerate(recipe.rewards):
+        name = settings.name
+        if is_custom(name):
+            lacking = missing_custom(name)
+            found = [(("rewards", index, "name"), lacking)] if lacking else []
+        elif name not in registered():
+            found = [(("rewards", index, "name"), unknown(name))]
+        else:
+            found = [(("rewards", index, "options"), text) for text in get(name).problems(settings.options)]
+        problems += [Problem(place, text) for place, text in found]
+    return problems
+
+
+def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
+    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call."""
+    rewards = []
+    for one in settings:
+        if is_custom(one.name):
+            function, sha256 = load_custom(one.name, one.options)
+            rewards.append(GuardedReward(function, one.name.rpartition(":")[2], one.weight, [], sha256))
+        else:
+            made = get(one.name).with_options(**one.options)
+            rewards.append(GuardedReward(made, one.name, one.weight, made.columns))
+    names = [made.__name__ for made in rewards]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise RecipeError([f"`rewards`: two functions have the name `{name}`; rename one" for name in sorted(repeated)])
+    return rewards
+
+
+def check_columns(rewards: Sequence[GuardedReward], columns: Sequence[str]) -> None:
+    """Refuse rewards that read a column which the data does not have.
+
+    Raises:
+        UsageError: naming reward, column and the columns there are.
+    """
+    for made in rewards:
+        for name in made.columns:
+            if name not in columns:
+                near = difflib.get_close_matches(name, columns, 1)
+                guess = f"; did you mean `{near[0]}`?" if near else ""
+                there = ", ".join(f"`{column}`" for column in columns)
+                raise UsageError(f"reward `{made.__name__}` reads the column `{name}`; the data has {there}{guess}")

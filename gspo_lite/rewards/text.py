@@ -1,0 +1,103 @@
+"""Finds the answer in what a model wrote. Model text is untrusted: every function takes linear time and never raises."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+THINK, THINK_END = "<think>", "</think>"
+ANSWER, ANSWER_END = "<answer>", "</answer>"
+BOX = "\\boxed"
+JOINS_BOXES = re.compile(r"(?:[\s,;$]|\\[,;! ]|and|or|\\text\{\s*(?:and|or)\s*\}){0,12}")
+
+
+def completion_text(completion: Any) -> str:
+    """A completion as text, whether it is a string or a list of messages; what holds no text is empty."""
+    if isinstance(completion, str):
+        return completion
+    if isinstance(completion, dict):
+        completion = [completion]
+    if not isinstance(completion, list | tuple):
+        return ""
+    return "".join(content_text(message.get("content")) for message in completion if isinstance(message, dict))
+
+
+def content_text(content: Any) -> str:
+    """Text of a message's content: a string, a list of blocks, or None as in a tool call."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        return ""
+    blocks = (block.get("text") for block in content if isinstance(block, dict))
+    return "".join(text for text in blocks if isinstance(text, str))
+
+
+def find_answer(text: str, marker: str) -> str | None:
+    """What stands at the last marker after all thinking, stripped; None where there is nothing.
+
+    Args:
+        marker: `tag` for <answer>..</answer>, `boxed` for \\boxed{}, `gsm8k` for the rest of the last `####` line.
+    """
+    spoken = after_thinking(text)
+    if spoken is None:
+        return None
+    found = FINDERS[marker](spoken)
+    return (found.strip() or None) if found is not None else None
+
+
+def after_thinking(text: str) -> str | None:
+    """The text behind the last `</think>`; None where a `<think>` is still open."""
+    end = text.rfind(THINK_END)
+    if text.find(THINK, max(end, 0)) >= 0:
+        return None
+    return text[end + len(THINK_END) :] if end >= 0 else text
+
+
+def tagged(text: str) -> str | None:
+    """Inside of the last answer tag; None where it is not closed."""
+    start = text.rfind(ANSWER)
+    if start < 0:
+        return None
+    end = text.find(ANSWER_END, start)
+    return text[start + len(ANSWER) : end] if end >= 0 else None
+
+
+def boxed(text: str) -> str | None:
+    """Inside of the last box; boxes joined by a comma, `and` or `or` are one answer. None where it is not closed."""
+    found: list[str] = []
+    last_end, position = -1, text.find(BOX)
+    while position >= 0:
+        box = box_at(text, position)
+        joined = last_end >= 0 and JOINS_BOXES.fullmatch(text, last_end, position) is not None
+        if box is None:
+            return None
+        found = [*found, box[0]] if joined else [box[0]]
+        last_end = box[1]
+        position = text.find(BOX, last_end)
+    return ", ".join(found[-20:]) if found else None
+
+
+def box_at(text: str, position: int) -> tuple[str, int] | None:
+    """Inside of the box that begins at `position` and the end of it; None where its braces do not close."""
+    start = text.find("{", position)
+    if start < 0 or text[position + len(BOX) : start].strip():
+        return None
+    depth = 0
+    for index in range(start, len(text)):
+        if text[index] == "{":
+            depth += 1
+        elif text[index] == "}":
+            depth -= 1
+            if depth == 0:
+                return text[start + 1 : index], index + 1
+    return None
+
+
+def hashes(text: str) -> str | None:
+    """The rest of the last line that has `####`."""
+    start = text.rfind("####")
+    return text[start + 4 :].split("\n", 1)[0] if start >= 0 else None
+
+
+FINDERS = {"tag": tagged, "boxed": boxed, "gsm8k": hashes}
+MARKERS = tuple(FINDERS)
