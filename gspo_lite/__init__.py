@@ -17,7 +17,7 @@ _HOME = {
     "reward": "gspo_lite.rewards.registry",
 }
 
-__all__ = ["GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"]  # noqa: F822
+__all__ = ["GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"]
 
 
 def __getattr__(name: str) -> Any:

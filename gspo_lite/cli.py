@@ -30,7 +30,9 @@ app = typer.Typer(
 rewards_app = typer.Typer(help="The reward functions a recipe can use.", no_args_is_help=True)
 app.add_typer(rewards_app, name="rewards")
 
-RecipeArgument = Annotated[str, typer.Argument(help="Path of a recipe, or the name of a shipped one.", metavar="RECIPE")]
+RecipeArgument = Annotated[
+    str, typer.Argument(help="Path of a recipe, or the name of a shipped one.", metavar="RECIPE")
+]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one field: key.key=value.", metavar="K=V")]
 OutsideOption = Annotated[bool, typer.Option("--allow-outside", help="Let the recipe name paths outside its tree.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -82,7 +84,9 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, allow_outside: Ou
 
 @app.command("eval")
 def evaluate(
-    path: Annotated[str, typer.Argument(help="A run folder, an adapter, a model folder or a hub id.", metavar="RUN_OR_MODEL")],
+    path: Annotated[
+        str, typer.Argument(help="A run folder, an adapter, a model folder or a hub id.", metavar="RUN_OR_MODEL")
+    ],
     recipe: Annotated[str | None, typer.Option(help="Whose problems to ask; a run folder brings its own.")] = None,
     overrides: SetOption = None,
     limit: Annotated[int | None, typer.Option(help="Ask the first so many problems.", min=1)] = None,
@@ -169,8 +173,9 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    for name in ("torch", "bitsandbytes", "torchao"):
+    for name in ("bitsandbytes", "torchao"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("torch.utils._pytree").disabled = True  # a notice of torchao's, meant for its own developers
 
 
 def terminated(*_: Any) -> None:
@@ -194,7 +199,10 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         print(f"error: {type(error).__name__}: {printable(str(error))}", file=sys.stderr)
-        print("hint: this is not one of the errors gspo-lite knows; --debug before the command shows where", file=sys.stderr)
+        print(
+            "hint: this is not one of the errors gspo-lite knows; --debug before the command shows where",
+            file=sys.stderr,
+        )
         if os.environ.get("GSPO_LITE_DEBUG"):
             traceback.print_exc()
         sys.exit(4 if "run" in sys.argv[1:2] else 1)

@@ -11,23 +11,20 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from gspo_lite.offsets import Offset
 from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit
 
 Span = tuple[int, int, float]  # start and end character in the completion's text, weight in [0, 1]
-Offset = tuple[int, int]  # start and end character of a token; equal for a token without text
 
 TAG = re.compile(r"</?(?:think|answer)>")
 STD_FLOOR = 1e-4  # as in `objective.group_advantages`
-REPLACEMENT = "\ufffd"  # what a decoder shows for bytes that are no character (yet)
-PATIENCE = 8  # tokens tried one by one until their text is complete; a character has at most 4 bytes
-CONTEXT = 64  # tokens decoded along where fewer do not explain the text
 
 
 @dataclass(frozen=True)
@@ -133,9 +130,8 @@ def token_weights(spans: Sequence[Span], offsets: Sequence[Offset]) -> list[floa
     starts, ends = np.asarray(offsets, dtype=int).reshape(-1, 2).T
     weights = np.zeros(len(starts))
     for start, end, weight in spans:
-        near = slice(np.searchsorted(ends, start), np.searchsorted(starts, end, side="right"))
-        overlap = (starts[near] < end) & (ends[near] > start) | (starts[near] == ends[near])
-        weights[near] = np.maximum(weights[near], overlap * weight)
+        inside = np.where(starts == ends, (start <= starts) & (ends <= end), (starts < end) & (start < ends))
+        weights = np.maximum(weights, inside * weight)
     return weights.tolist()
 
 
@@ -144,88 +140,6 @@ def step_values(steps: Steps, offsets: Sequence[Offset]) -> list[float]:
     ends = [end for end, _ in steps.steps]
     found = [bisect_left(ends, start) if start == end else bisect_right(ends, start) for start, end in offsets]
     return [float(steps.steps[min(index, len(ends) - 1)][1]) for index in found]
-
-
-def token_offsets(tokenizer: Any, completion_ids: Sequence[int], text: str) -> list[Offset]:
-    """Characters of `text` that each sampled token stands for, in time about linear in their number.
-
-    Tokenizing the text again may give other tokens than were sampled, so the ids are decoded a few at a time. Tokens
-    that share a character each get it whole; special tokens that the text leaves out get a place without length.
-
-    Args:
-        tokenizer: a tokenizer of transformers.
-        completion_ids: the ids as sampled.
-        text: what they decode to, with or without special tokens, or a part of it (its last occurrence).
-
-    Raises:
-        ValueError: the text does not occur in what the ids decode to.
-    """
-    ids = [int(token) for token in completion_ids]
-    shown, full = (lambda part, skip=skip: tokenizer.decode(part, skip_special_tokens=skip) for skip in (True, False))
-    decoded = [(decode, decode(ids)) for decode in (shown, full)]
-    matching = [pair for pair in decoded if text == pair[1]] or [pair for pair in decoded if text in pair[1]]
-    if not matching:
-        raise ValueError(f"text `{text[:80]}` is not part of what the {len(ids)} ids decode to, `{decoded[0][1][:80]}`")
-    decode, whole = matching[0]
-    silent = {token for token in set(ids) if not decode([token]) and full([token])}
-    shift = whole.rfind(text)
-    offsets = _align(decode, ids, silent, whole)
-    return [(min(max(start - shift, 0), len(text)), min(max(end - shift, 0), len(text))) for start, end in offsets]
-
-
-def _align(decode: Callable[[list[int]], str], ids: list[int], silent: set[int], whole: str) -> list[Offset]:
-    """Offsets of `ids` in `whole`, their decoded text; `silent` are the special tokens that it leaves out."""
-    offsets: dict[int, Offset] = {}
-    past: list[int] = []  # tokens whose text was found; the last `group` of them were found together
-    pending: list[int] = []  # tokens after them whose text is not complete; the first is at place `first`
-    first = group = 0
-    position = reached = 0  # characters accounted for without and with the pending tokens
-    for place, token in enumerate(ids):
-        offsets[place] = offsets[place - 1] if pending else (reached, reached)
-        if token in silent:
-            continue
-        first = first if pending else place
-        pending.append(token)
-        if len(pending) > PATIENCE and len(pending) & (len(pending) - 1):
-            continue  # no end in sight: look at powers of two only, so that the work stays near linear
-        contexts = past[len(past) - group :], past[-CONTEXT:], []
-        same, complete = _recognise(decode, contexts, pending, whole, position)
-        start, reached = reached, max(reached, position + same)
-        if not complete:
-            offsets[place] = (start, min(reached + 1, len(whole)))  # holds a part of the next character
-        elif same == 0 and whole[start - 1 : start] == REPLACEMENT:
-            offsets[place] = (max(start - 1, offsets[place - 1][0]), start)  # a further byte of the broken character
-        else:
-            offsets[place] = (start, reached)
-        if complete and same:
-            if len(pending) > PATIENCE:
-                offsets |= dict.fromkeys(range(first, place + 1), (position, reached))
-            past, pending, group, position = past + pending, [], len(pending), reached
-    if position < len(whole):
-        offsets |= dict.fromkeys(range(first, len(ids)), (position, len(whole)))
-    return list(offsets.values())
-
-
-def _recognise(
-    decode: Callable[[list[int]], str], contexts: Iterable[list[int]], pending: list[int], whole: str, position: int
-) -> tuple[int, bool]:
-    """How many characters of `whole` from `position` on are the text of `pending`, and whether that is all its text.
-
-    The tokens before are decoded along: sentencepiece drops the space in front of the very first token, and a byte
-    token can be a character or not by what stands before it. The first context that explains everything counts.
-    """
-    most = 0
-    for context in contexts:
-        before, text = decode(context), decode(context + pending)
-        if not text.startswith(before):
-            continue  # what was added changed the text in front of it
-        added = text[len(before) :]
-        pairs = zip(added, whole[position : position + len(added)], strict=False)
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        if same == len(added):
-            return same, True
-        most = max(most, same)
-    return most, False
 
 
 def credited_advantages(

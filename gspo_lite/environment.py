@@ -12,7 +12,18 @@ from typing import Any
 
 import gspo_lite
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "unsloth", "bitsandbytes", "vllm", "accelerate", "datasets", "math-verify")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "unsloth",
+    "bitsandbytes",
+    "vllm",
+    "accelerate",
+    "datasets",
+    "math-verify",
+)
 
 
 def environment(backend: str, engine: str, command: str | None) -> dict[str, Any]:

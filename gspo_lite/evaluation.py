@@ -76,7 +76,9 @@ def evaluate(
     return Evaluation(figures, list(samples(rows, greedy, strict)))
 
 
-def samples(rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], right: list[bool | None]) -> Iterator[Any]:
+def samples(
+    rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], right: list[bool | None]
+) -> Iterator[Any]:
     """Rows of eval_samples.jsonl."""
     for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
         prompt = as_text(row["prompt"])

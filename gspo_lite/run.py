@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +130,7 @@ def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dic
     loaded, recipe = parts.loaded, parts.recipe
     held_out = parts.problems.held_out
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
-    result = evaluate(loaded.model, loaded.tokenizer, held_out, recipe, parts.rewards)
+    result = evaluate(loaded.model, loaded.tokenizer, held_out, recipe, parts.rewards, every_ten_seconds())
     say(f"         accuracy {result.figures['accuracy']:.1%}, sampled {result.figures['sampled_accuracy']:.1%}")
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
     run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
@@ -183,6 +183,19 @@ def offline_if_local(recipe: Recipe) -> None:
     named = [recipe.model.name, data.source, data.eval.source or data.source]
     if all(name in ("starter", "arithmetic") or Path(name).exists() for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def every_ten_seconds() -> Callable[[int, int], None]:
+    """A progress callback that says how far it is, but not too often."""
+    last = time.perf_counter()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.perf_counter() - last >= 10 and done < total:
+            last = time.perf_counter()
+            say(f"         {done}/{total} completions")
+
+    return progress
 
 
 def say(text: str) -> None:

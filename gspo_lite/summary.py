@@ -55,7 +55,9 @@ def lines_of(figures: dict[str, Any]) -> list[str]:
     """Lines of the figures of one evaluation."""
     lines = [f"{label:18}{percent(figures, key, interval):>20}" for label, key, interval in ROWS]
     lines.append(f"{'tokens, mean':18}{figures['mean_tokens']:>20.1f}")
-    lines += [f"{name:18}{'-' if mean is None else format(mean, '.3f'):>20}" for name, mean in figures["rewards"].items()]
+    lines += [
+        f"{name:18}{'-' if mean is None else format(mean, '.3f'):>20}" for name, mean in figures["rewards"].items()
+    ]
     return [*lines, f"{'problems':18}{figures['n']:>20}"]
 
 

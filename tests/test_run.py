@@ -71,7 +71,9 @@ def test_the_resolved_recipe_reproduces_the_run(finished):
     first, second = (load_weights(folder / "adapter") for folder in (finished.folder, again.folder))
     assert all(torch.equal(first[name], second[name]) for name in first)
     timings = {"time", "step_time", "tokens_per_second"}
-    for old, new in zip(rows_of(finished.folder / "metrics.jsonl"), rows_of(again.folder / "metrics.jsonl"), strict=True):
+    for old, new in zip(
+        rows_of(finished.folder / "metrics.jsonl"), rows_of(again.folder / "metrics.jsonl"), strict=True
+    ):
         assert {k: v for k, v in old.items() if k not in timings} == {k: v for k, v in new.items() if k not in timings}
 
 

@@ -192,7 +192,9 @@ def report_bad_rows(bad: list[str], source: str, bad_rows: str, notes: list[str]
     shown = bad[:SHOWN] + ([f"... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])
     if bad_rows == "stop":
         lines = "\n".join(f"  {line}" for line in shown)
-        raise DataError(f"`{source}` has {len(bad)} rows that cannot be used:\n{lines}", "mend them, or data.bad_rows=skip")
+        raise DataError(
+            f"`{source}` has {len(bad)} rows that cannot be used:\n{lines}", "mend them, or data.bad_rows=skip"
+        )
     notes.append(f"{len(bad)} rows of `{source}` skipped: {'; '.join(shown)}")
 
 

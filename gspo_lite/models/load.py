@@ -64,7 +64,9 @@ def choose_engine(wanted: str) -> str:
 
     if wanted == "transformers":
         return "transformers"
-    lacking = "a CUDA GPU" if not torch.cuda.is_available() else "the package vllm" if find_spec("vllm") is None else None
+    lacking = (
+        "a CUDA GPU" if not torch.cuda.is_available() else "the package vllm" if find_spec("vllm") is None else None
+    )
     if lacking and wanted == "vllm":
         hint = "set generation.engine=auto to generate with transformers, or `pip install 'gspo-lite[vllm]'` on a GPU"
         raise MachineError(f"`generation.engine: vllm` cannot run here: this machine lacks {lacking}", hint)

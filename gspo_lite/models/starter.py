@@ -8,6 +8,8 @@ and GSPO without anything to teach.
     <think>7+5=12,4+8=12</think><answer>122</answer>         the carry is dropped
     <think>7+5=12,4+8+1=13</think>132                        the answer tags are forgotten
 
+Asked anything else it answers a number out of the blue, and briefly, so that any recipe can be tried on it.
+
 Owns the demonstrations, the tokenizer, the warm-up and the cache. Must not know recipes or training.
 """
 
@@ -37,6 +39,7 @@ TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 SIZE = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4}
 DROPPED_CARRY = {True: 0.70, False: 0.30}  # how often the carry is dropped, by: are both digits large?
 FORGOTTEN_TAGS = 0.25
+OTHER_EVERY, OTHER_BATCH, OTHER_LENGTH = 16, 16, 300  # every 16th batch holds other text, up to 300 characters of it
 STEPS, BATCH, LEARNING_RATE, SEED = 500, 64, 3e-3, 7
 
 Progress = Callable[[int, int], None]
@@ -101,7 +104,9 @@ def build_tokenizer() -> Any:
     core.decoder = decoders.ByteLevel()
     specials = [PAD, EOS, "<|user|>", "<|assistant|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=specials, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+    )
     core.train_from_iterator(["What is What is"], trainer)
     core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
     return PreTrainedTokenizerFast(
@@ -155,20 +160,40 @@ def warm_up(tokenizer: Any, progress: Progress | None = None) -> Any:
 
 def demonstration_batches(tokenizer: Any) -> Iterator[dict[str, Any]]:
     """Padded batches of fresh demonstrations; only the answer's tokens are labels."""
-    import torch
-
     rng = random.Random(SEED)
     pairs = [pair for difficulty in arithmetic.DIGITS for pair in arithmetic.pairs_of("train", difficulty)]
-    for _ in range(STEPS):
-        rows = []
-        for a, b in rng.sample(pairs, BATCH):
-            prompt = tokenizer.encode(f"<|user|>What is {a} + {b}?<|assistant|>")
-            rows.append((prompt, tokenizer.encode(demonstration(a, b, rng) + EOS)))
-        width = max(len(prompt) + len(completion) for prompt, completion in rows)
-        ids = torch.full((BATCH, width), tokenizer.pad_token_id)
-        labels = torch.full((BATCH, width), -100)
-        for row, (prompt, completion) in enumerate(rows):
-            end = len(prompt) + len(completion)
-            ids[row, :end] = torch.tensor(prompt + completion)
-            labels[row, len(prompt) : end] = torch.tensor(completion)
-        yield {"input_ids": ids, "labels": labels}  # padding is on the right of a causal model: no mask is needed
+    for step in range(STEPS):
+        if step % OTHER_EVERY == OTHER_EVERY - 1:
+            rows = [
+                (other_text(rng), f"<think></think><answer>{rng.randint(0, 9)}</answer>") for _ in range(OTHER_BATCH)
+            ]
+        else:
+            rows = [(f"What is {a} + {b}?", demonstration(a, b, rng)) for a, b in rng.sample(pairs, BATCH)]
+        yield padded(tokenizer, rows)
+
+
+def other_text(rng: random.Random) -> str:
+    """Text that is no addition: words of random letters and numbers."""
+    length, words = rng.randint(5, OTHER_LENGTH), []
+    while sum(map(len, words)) < length:
+        letters = rng.choices("etaoinshrdlucmfwypvbgkqjxzETAOINS.,'$%", k=rng.randint(1, 9))
+        words.append(str(rng.randint(0, 999)) if rng.random() < 0.1 else "".join(letters))
+    return " ".join(words) + "?"
+
+
+def padded(tokenizer: Any, rows: list[tuple[str, str]]) -> dict[str, Any]:
+    """One batch (B, T) of questions and answers; padding is on the right of a causal model, so no mask is needed."""
+    import torch
+
+    encoded = [
+        (tokenizer.encode(f"<|user|>{question}<|assistant|>"), tokenizer.encode(answer + EOS))
+        for question, answer in rows
+    ]
+    width = max(len(question) + len(answer) for question, answer in encoded)
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    labels = torch.full((len(rows), width), -100)
+    for row, (question, answer) in enumerate(encoded):
+        end = len(question) + len(answer)
+        ids[row, :end] = torch.tensor(question + answer)
+        labels[row, len(question) : end] = torch.tensor(answer)
+    return {"input_ids": ids, "labels": labels}

@@ -90,7 +90,7 @@ def put(source: Source, place: Place, value: Any, spot: str) -> None:
             raise RecipeError([f"{spot}: there is no `{dotted(inner)}` in the recipe"])
         holder = holder[key]
     last = place[-1]
-    if isinstance(holder, list) and isinstance(last, int) and last < len(holder) or isinstance(holder, dict):
+    if (isinstance(holder, list) and isinstance(last, int) and last < len(holder)) or isinstance(holder, dict):
         holder[last] = value
     else:
         raise RecipeError([f"{spot}: `{dotted(place[:-1])}` holds a {type(holder).__name__}, which has no `{last}`"])
@@ -156,8 +156,18 @@ def wanted(kind: str, context: dict[str, Any], message: str) -> str:
     for name, word in bounds.items():
         if kind == name:
             return f"allowed: a number {word} {next(iter(context.values()))}"
-    forms = {"int_type": "a whole number", "float_type": "a number", "string_type": "text", "bool_type": "true or false"}
-    forms |= {"list_type": "a list", "dict_type": "a mapping", "model_type": "a mapping", "finite_number": "a finite number"}
+    forms = {
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "string_type": "text",
+        "bool_type": "true or false",
+    }
+    forms |= {
+        "list_type": "a list",
+        "dict_type": "a mapping",
+        "model_type": "a mapping",
+        "finite_number": "a finite number",
+    }
     forms |= {"model_attributes_type": "a mapping", "int_from_float": "a whole number"}
     if kind in forms:
         return f"allowed: {forms[kind]}"

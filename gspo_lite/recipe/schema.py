@@ -42,11 +42,14 @@ class ModelSettings(Settings):
     )
     load_in_4bit: bool = Field(True, description="Load the base model's weights as 4-bit NF4.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Type of the base model's weights; `auto` is bfloat16 or float16 on a GPU, float32 on a CPU."
+        "auto",
+        description="Type of the base model's weights; `auto` is bfloat16 or float16 on a GPU, float32 on a CPU.",
     )
     max_seq_length: PositiveInt = Field(2048, description="Longest prompt plus completion, in tokens.")
     gpu_memory_utilization: Share = Field(0.6, description="Share of GPU memory that vLLM may take.")
-    trust_remote_code: bool = Field(False, description="Run Python code that comes with the model. Off unless set here.")
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that comes with the model. Off unless set here."
+    )
     lora: LoraSettings = Field(default_factory=LoraSettings, description="The adapter that is trained.")
 
 
@@ -60,7 +63,9 @@ class Columns(Settings):
 class EvalData(Settings):
     """The held-out problems that the model is measured on before and after training."""
 
-    source: Text | None = Field(None, description="As data.source; the training source's own held-out split if left out.")
+    source: Text | None = Field(
+        None, description="As data.source; the training source's own held-out split if left out."
+    )
     split: Text = Field("test", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
     limit: PositiveInt | None = Field(500, description="Use the first so many problems; null for all.")
     batch_size: PositiveInt = Field(64, description="Completions generated at a time.")
@@ -71,7 +76,8 @@ class DataSettings(Settings):
 
     source: Text = Field(description="Hub id, local .jsonl / .csv / .parquet file, or `arithmetic` (embedded).")
     subset: Text | None = Field(
-        None, description="Configuration of a hub dataset (gsm8k: `main`), or the difficulty of `arithmetic`: easy, hard."
+        None,
+        description="Configuration of a hub dataset (gsm8k: `main`), or the difficulty of `arithmetic`: easy, hard.",
     )
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
     adapter: Literal["columns", "gsm8k"] = Field(
@@ -79,7 +85,8 @@ class DataSettings(Settings):
     )
     columns: Columns = Field(default_factory=Columns, description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
-        "think_answer", description="Prompt style: think and answer tags, an answer in \\boxed{}, or the question alone."
+        "think_answer",
+        description="Prompt style: think and answer tags, an answer in \\boxed{}, or the question alone.",
     )
     limit: PositiveInt | None = Field(None, description="Use the first so many problems; null for all.")
     bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do about rows that cannot be used.")
@@ -147,7 +154,9 @@ class GenerationSettings(Settings):
 
     engine: Literal["auto", "vllm", "transformers"] = Field("auto", description="`auto` takes vLLM where it can run.")
     num_generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt, the group.")
-    max_prompt_length: PositiveInt = Field(512, description="Longest prompt in tokens; longer ones are refused at load.")
+    max_prompt_length: PositiveInt = Field(
+        512, description="Longest prompt in tokens; longer ones are refused at load."
+    )
     max_completion_length: PositiveInt = Field(512, description="Longest completion in tokens.")
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Nucleus sampling; 1 is off.")

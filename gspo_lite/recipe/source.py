@@ -85,7 +85,7 @@ def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
     except (YAMLError, ValueError, RecursionError) as error:
         raise RecipeError([f"{name}:1: not YAML: {str(error).splitlines()[0]}"]) from error
     lines: dict[Place, int] = {(): 1}
-    return plain(loaded, (), lines), lines
+    return plain(loaded, (), lines, name), lines
 
 
 def earlier(text: str, key: str, line: int) -> str:
@@ -112,16 +112,18 @@ def refuse_unsafe(text: str, name: str) -> None:
             raise RecipeError([f"{name}:{line}: nested more than {MAX_DEPTH} deep"])
 
 
-def plain(value: Any, place: Place, lines: dict[Place, int]) -> Any:
+def plain(value: Any, place: Place, lines: dict[Place, int], name: str) -> Any:
     """Plain Python values out of ruamel's, noting the line of every key and item."""
     if isinstance(value, dict):
         for key in value:
-            lines[(*place, key)] = value.lc.key(key)[0] + 1
-        return {key: plain(inner, (*place, key), lines) for key, inner in value.items()}
+            lines[(*place, key)] = line = value.lc.key(key)[0] + 1
+            if not isinstance(key, str):
+                raise RecipeError([f"{name}:{line}: `{key}` is no text; the keys of a recipe are words"])
+        return {str(key): plain(inner, (*place, key), lines, name) for key, inner in value.items()}
     if isinstance(value, list):
         for index in range(len(value)):
             lines[(*place, index)] = value.lc.item(index)[0] + 1
-        return [plain(inner, (*place, index), lines) for index, inner in enumerate(value)]
+        return [plain(inner, (*place, index), lines, name) for index, inner in enumerate(value)]
     for kind in (bool, int, float, str):  # ruamel's scalars are subclasses that remember how they were written
         if isinstance(value, kind):
             return kind(value)

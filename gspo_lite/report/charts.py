@@ -38,7 +38,9 @@ def curve(points: list[tuple[float, float]], limits: tuple[float | None, float |
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif", "svg.hashsalt": "x"}):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif", "svg.hashsalt": "x"}
+    ):
         figure = Figure(figsize=(3.4, 2.0), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()

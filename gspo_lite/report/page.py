@@ -97,7 +97,9 @@ def gains(evaluation: dict[str, Any]) -> str | None:
     """How much of the gain is form and how much is being right: two sentences, or None before the end."""
     if "before" not in evaluation or "after" not in evaluation:
         return None
-    change = {key: evaluation["after"][key] - evaluation["before"][key] for key in evaluation["before"] if is_share(key)}
+    change = {
+        key: evaluation["after"][key] - evaluation["before"][key] for key in evaluation["before"] if is_share(key)
+    }
     return (
         f"Answers that are right wherever they stand: {change['lenient_accuracy'] * 100:+.1f} points. "
         f"Completions in the right format: {change['format_rate'] * 100:+.1f} points."

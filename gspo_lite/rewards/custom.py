@@ -69,7 +69,9 @@ def import_file(path: Path, name: str) -> ModuleType:
     except SyntaxError as error:
         raise UsageError(f"reward `{name}`: {path}:{error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), 1)
+        line = next(
+            (f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), 1
+        )
         raise UsageError(f"reward `{name}`: {path}:{line}: {type(error).__name__}: {error}") from error
     return module
 
@@ -79,6 +81,8 @@ def import_named(module: str, name: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise UsageError(f"reward `{name}`: there is no module `{error.name}`", "for a file write `file.py:function`") from error
+        raise UsageError(
+            f"reward `{name}`: there is no module `{error.name}`", "for a file write `file.py:function`"
+        ) from error
     except (Exception, SystemExit) as error:
         raise UsageError(f"reward `{name}`: `{module}` cannot be imported: {type(error).__name__}: {error}") from error

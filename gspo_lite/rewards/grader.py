@@ -82,7 +82,9 @@ def verify(answer: str, gold: str) -> bool | None:
             CURRENT.append(Worker())
         verdict = CURRENT[0].ask(answer, gold)
     if verdict is None:
-        logger.warning("grading took over %.0f s or its worker died; the answer counts as not judged: %r", LIMIT, answer[:80])
+        logger.warning(
+            "grading took over %.0f s or its worker died; the answer counts as not judged: %r", LIMIT, answer[:80]
+        )
     return verdict
 
 

@@ -18,7 +18,9 @@ from gspo_lite.rewards.text import MARKERS, find_answer
 Marker = Literal["tag", "boxed", "gsm8k"]
 
 MAX_ANSWER = 2000  # characters; what is longer is no final answer
-HEDGE = re.compile(r"\b(?:or|to|between|maybe|about|approximately|either|not)\b|\\neq?\b|≠|≈|~|\\approx|\?|[;|]|\d ?- ?\d", re.I)
+HEDGE = re.compile(
+    r"\b(?:or|to|between|maybe|about|approximately|either|not)\b|\\neq?\b|≠|≈|~|\\approx|\?|[;|]|\d ?- ?\d", re.I
+)
 LAST_NUMBER = re.compile(r"[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?")
 
 

@@ -23,7 +23,9 @@ WRAPPER = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\{([^{}]*)\}")
 NUMBER = r"\d{1,3}(?:[, ]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 FRACTION = re.compile(rf"(?:(\d+) )?(?:\\[dt]?frac\{{({NUMBER})\}}\{{({NUMBER})\}}|({NUMBER}) ?/ ?({NUMBER}))")
 DECIMAL = re.compile(rf"({NUMBER})(?: ?(?:\\times|\\cdot|×|\*|x) ?10 ?\^ ?\{{?([-+]?\d+)\}}?|[eE]([-+]?\d+))?")
-TRAILING = re.compile(r"[ ]?(%|percent|°|\\circ|\^\\circ|\^\{\\circ\}|degrees?)?[ ]?([A-Za-z]+(?:[ /][A-Za-z]+){0,3}\.?(?:\^?[23²³])?)?")
+TRAILING = re.compile(
+    r"[ ]?(%|percent|°|\\circ|\^\\circ|\^\{\\circ\}|degrees?)?[ ]?([A-Za-z]+(?:[ /][A-Za-z]+){0,3}\.?(?:\^?[23²³])?)?"
+)
 HEDGES = {"or", "to", "and", "not", "maybe", "perhaps"}  # words that make a second answer of what follows
 
 

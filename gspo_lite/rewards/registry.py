@@ -82,7 +82,11 @@ class Reward:
             known = ", ".join(self.options.model_fields) or "none"
             return [
                 f"option `{'.'.join(map(str, e['loc']))}`: "
-                + (f"unknown; allowed: {known}" if e["type"] == "extra_forbidden" else f"{e['msg']}, got `{e['input']}`")
+                + (
+                    f"unknown; allowed: {known}"
+                    if e["type"] == "extra_forbidden"
+                    else f"{e['msg']}, got `{e['input']}`"
+                )
                 for e in error.errors()
             ]
         return []

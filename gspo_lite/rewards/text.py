@@ -71,7 +71,9 @@ def boxed(text: str) -> str | None:
         joined = last_end >= 0 and JOINS_BOXES.fullmatch(text, last_end, position) is not None
         if box is None:
             return None
-        found = [*found, box[0]] if joined else [box[0]]
+        if not joined:
+            found.clear()
+        found.append(box[0])
         last_end = box[1]
         position = text.find(BOX, last_end)
     return ", ".join(found[-20:]) if found else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class Progress(TrainerCallback):
     def __init__(self, accuracy_reward: str | None):
         self.accuracy_reward = accuracy_reward
         self.shown: dict[str, Any] = {}
+        self.clipped: deque[float] = deque(maxlen=8)  # of the last steps; the first on a rollout never clips
         self.bar: Any = None
         self.began = self.last_line = time.perf_counter()
         self.first_step = 0
@@ -90,7 +92,12 @@ class Progress(TrainerCallback):
             self.bar.start()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        self.shown.update({name: value for name, value in (logs or {}).items() if value is not None})
+        if not logs or "train_runtime" in logs:
+            return
+        self.shown.update({name: value for name, value in logs.items() if value is not None})
+        if logs.get("clip_ratio/region_mean") is not None:
+            self.clipped.append(logs["clip_ratio/region_mean"])
+            self.shown["clipped"] = sum(self.clipped) / len(self.clipped)
         if self.bar is not None:
             self.bar.update(self.task, completed=state.global_step, text=self.text())
         elif self.line_is_due(state):
@@ -116,7 +123,7 @@ class Progress(TrainerCallback):
         parts = [
             ("reward", "reward", "{:.2f}"),
             ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
-            ("clipped", "clip_ratio/region_mean", "{:.0%}"),
+            ("clipped", "clipped", "{:.0%}"),
             ("tok/s", "tokens_per_second", "{:.0f}"),
         ]
         known = [(label, key, form) for label, key, form in parts if self.shown.get(key) is not None]

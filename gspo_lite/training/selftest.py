@@ -40,7 +40,9 @@ def self_test(trainer_class: type, args: Any) -> dict[str, float]:
     """
     batch = make_batch(args)
     module = generated_module(trainer_class)
-    installed = (lambda: unsloth_loss(module, args, batch)) if module else (lambda: stock_loss(trainer_class, args, batch))
+    installed = (
+        (lambda: unsloth_loss(module, args, batch)) if module else (lambda: stock_loss(trainer_class, args, batch))
+    )
     try:
         loss, gradient = installed()
     except (AttributeError, KeyError, TypeError, ValueError) as error:

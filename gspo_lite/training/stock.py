@@ -49,4 +49,6 @@ class SequenceTokenLoss:
         log_ratio = torch.zeros_like(new) if old is None else torch.where(mask.bool(), new - old, 0.0)
         self.gauges.record(log_ratio, mask, inputs["advantages"])
         if self.gauges.level == LEVEL:
-            inputs["old_per_token_logps"] = new - log_ratio.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)
+            inputs["old_per_token_logps"] = new - log_ratio.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(
+                min=1
+            )

@@ -13,7 +13,9 @@ def tokenizer():
     return starter.build_tokenizer()
 
 
-@pytest.mark.parametrize("text", ["héllo 😀 ζ", "\n\t 12,000 + <b>", "<think>7+5=12</think><answer>12</answer>", "\x00\x1b[31m"])
+@pytest.mark.parametrize(
+    "text", ["héllo 😀 ζ", "\n\t 12,000 + <b>", "<think>7+5=12</think><answer>12</answer>", "\x00\x1b[31m"]
+)
 def test_any_text_survives_the_tokenizer(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text), skip_special_tokens=True) == text
 

@@ -96,7 +96,9 @@ def test_padding_is_never_sampled(tmp_path, starter):
     parts = loaded()
     head = parts.model.get_output_embeddings()
     pad = parts.tokenizer.pad_token_id
-    trainer = GSPOTrainer(parts.model, carries, config(tmp_path, max_steps=1), PROMPTS, processing_class=parts.tokenizer)
+    trainer = GSPOTrainer(
+        parts.model, carries, config(tmp_path, max_steps=1), PROMPTS, processing_class=parts.tokenizer
+    )
     sampled = []
     trainer.reward_funcs = [lambda completion_ids, **columns: [sampled.extend(ids) or 1.0 for ids in completion_ids]]
 

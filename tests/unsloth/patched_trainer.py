@@ -195,8 +195,8 @@ def run(name):
     from datasets import Dataset
 
     from gspo_lite.training import unsloth as hook
-    from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
     from gspo_lite.training.config import GSPOConfig
+    from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
     assert UNSLOTH is not None, "the live trainer is not Unsloth's"
     options = {**BASE, **SCENARIOS[name]}

@@ -1,0 +1,98 @@
+"""Which characters of a completion's text each sampled token stands for.
+
+Right for byte-level BPE with characters split over tokens, sentencepiece, special tokens and completions cut off in the
+middle of a character. Must not know rewards or credit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Any
+
+Offset = tuple[int, int]  # start and end character of a token; equal for a token without text
+
+REPLACEMENT = "\ufffd"  # what a decoder shows for bytes that are no character (yet)
+PATIENCE = 8  # tokens tried one by one until their text is complete; a character has at most 4 bytes
+
+
+def token_offsets(tokenizer: Any, completion_ids: Sequence[int], text: str) -> list[Offset]:
+    """Characters of `text` that each sampled token stands for, in time about linear in their number.
+
+    Tokenizing the text again may give other tokens than were sampled, so the ids are decoded a few at a time. Tokens
+    that share a character each get it whole; special tokens that the text leaves out get a place without length.
+
+    Args:
+        tokenizer: a tokenizer of transformers.
+        completion_ids: the ids as sampled.
+        text: what they decode to, with or without special tokens, or a part of it (its last occurrence).
+
+    Raises:
+        ValueError: the text does not occur in what the ids decode to.
+    """
+    ids = [int(token) for token in completion_ids]
+    shown, full = (lambda part, skip=skip: tokenizer.decode(part, skip_special_tokens=skip) for skip in (True, False))
+    decoded = [(decode, decode(ids)) for decode in (shown, full)]
+    matching = [pair for pair in decoded if text == pair[1]] or [pair for pair in decoded if text in pair[1]]
+    if not matching:
+        raise ValueError(f"text `{text[:80]}` is not part of what the {len(ids)} ids decode to, `{decoded[0][1][:80]}`")
+    decode, whole = matching[0]
+    shift = whole.rfind(text)
+    silent = {token for token in set(ids) if not decode([token]) and full([token])}
+    found = iter(_align(decode, [token for token in ids if token not in silent], whole))
+    offsets, end = [], 0
+    for token in ids:
+        start, end = (end, end) if token in silent else next(found)
+        offsets.append((min(max(start - shift, 0), len(text)), min(max(end - shift, 0), len(text))))
+    return offsets
+
+
+def _align(decode: Callable[[list[int]], str], ids: list[int], whole: str) -> list[Offset]:
+    """Offsets of `ids` in `whole`, the text they decode to."""
+    offsets: list[Offset] = []
+    runs = [(0, 0)]  # place and character where a run of tokens begins that became readable together; the last is open
+    reached = 0
+    for stop in range(1, len(ids) + 1):
+        (first, position), start = runs[-1], reached
+        length = stop - first
+        if length > PATIENCE and length & (length - 1):
+            offsets.append((start, start))
+            continue  # no end in sight: look at powers of two only, so that the work stays near linear
+        same, complete = _recognise(decode, ids, stop, runs, whole)
+        reached = max(reached, position + same)
+        if not complete:
+            offsets.append((start, min(reached + 1, len(whole))))  # holds a part of the next character
+        elif same == 0 and start == position and whole[start - 1 : start] == REPLACEMENT:
+            offsets[first:] = [(start - 1, start)] * length  # further bytes of the broken character before
+        else:
+            offsets.append((start, reached))
+        if complete and same:
+            runs.append((stop, reached))
+            offsets[first:] = offsets[first:] if length <= PATIENCE else [(position, reached)] * length
+    first, position = runs[-1]
+    return offsets if position == len(whole) else offsets[:first] + [(position, len(whole))] * (len(ids) - first)
+
+
+def _recognise(
+    decode: Callable[[list[int]], str], ids: list[int], stop: int, runs: list[tuple[int, int]], whole: str
+) -> tuple[int, bool]:
+    """How many characters of `whole` the open run up to `stop` stands for, and whether that is all its text.
+
+    The run before is decoded along: sentencepiece drops the space in front of the very first token. Where that does
+    not explain the text, a longer stretch may: whether byte tokens are a character depends on all bytes around them.
+    """
+    first, position = runs[-1]
+    near = runs[-2:][0][0]
+    before, text = decode(ids[near:first]), decode(ids[near:stop])
+    same = 0
+    if text.startswith(before):
+        added = text[len(before) :]
+        pairs = zip(added, whole[position : position + len(added)], strict=False)
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if same == len(added):
+            return same, True
+    far, begin = runs[max(-8 * (stop - first), -len(runs))]
+    text = decode(ids[far:stop])
+    begin += whole[begin : begin + 1] == " " != text[:1]
+    reach = begin + len(text) - position
+    return (reach, True) if reach > 0 and whole.startswith(text, begin) else (same, False)

@@ -1,0 +1,130 @@
+"""The house: floors, import walls, and light commands, read from the code itself."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "gspo_lite"
+FLOORS = {
+    "errors": 0, "folder": 0, "objective": 0, "recipe": 0,
+    "rewards": 1, "offsets": 0, "credit": 1, "environment": 1,
+    "data": 2, "models": 2, "preflight": 2,
+    "training": 3,
+    "run": 4, "evaluation": 4, "report": 4, "summary": 4,
+    "cli": 5, "__main__": 6,
+}  # fmt: skip
+FILES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "unsloth", "sympy", "math_verify", "matplotlib", "wandb")
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts
+
+
+def imports(path):
+    """Modules a file imports anywhere in it, as dotted names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            if node.module == "gspo_lite":
+                yield from (f"gspo_lite.{alias.name}" for alias in node.names)
+
+
+def test_every_file_stands_on_a_floor():
+    assert {name_of(path)[0] for path in FILES} - {"__init__"} == set(FLOORS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(name_of(path)))
+def test_imports_point_down(path):
+    here = name_of(path)
+    if here == ("__init__",):
+        return  # public names, loaded on first use
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "gspo_lite" and len(parts) > 1 and parts[1] in FLOORS and parts[1] != here[0]:
+            same_floor = FLOORS[parts[1]] == FLOORS[here[0]]
+            assert FLOORS[parts[1]] <= FLOORS[here[0]], f"{'/'.join(here)} imports {module}"
+            if same_floor:
+                assert here[0] not in {m.split(".")[1] for f in files_of(parts[1]) for m in imports(f) if "." in m}
+
+
+def files_of(part):
+    folder = PACKAGE / part
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{part}.py"]
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("unsloth", {"models/load", "training/unsloth"}),
+        ("unsloth_zoo", {"training/unsloth"}),
+        ("trl", {"training/config", "training/trainer", "training/build", "training/stock", "training/unsloth"}),
+    ],
+)
+def test_import_walls(library, allowed):
+    for path in FILES:
+        if any(module.split(".")[0] == library for module in imports(path)):
+            assert "/".join(name_of(path)) in allowed
+
+
+def test_no_unsafe_loading_and_no_evaluation_of_text():
+    banned = {"pickle.load", "pickle.loads", "yaml.load", "torch.load", "eval", "exec", "os.system"}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called == "exec":  # Unsloth's own loss with one more branch, from its syntax tree
+                assert name_of(path) == ("training", "unsloth")
+            else:
+                assert called not in banned, f"{path.name}: {called}"
+
+
+def test_modules_stay_readable():
+    for path in FILES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path.name
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--help"],
+        ["check", "quickstart"],
+        ["recipes"],
+        ["rewards", "list"],
+        ["rewards", "show", "math_correct"],
+        ["schema"],
+    ],
+    ids=" ".join,
+)
+def test_light_commands_import_nothing_heavy(command):
+    code = (
+        "import sys\nfrom gspo_lite.cli import main\n"
+        f"sys.argv = ['gspo-lite', *{command!r}]\n"
+        "try:\n    main()\nexcept SystemExit as error:\n    assert not error.code, error.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+    assert done.stdout
+
+
+def test_the_package_itself_imports_nothing_heavy():
+    code = f"import sys, gspo_lite; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_there():
+    import gspo_lite
+
+    assert set(gspo_lite.__all__) == {"GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"}
+    for name in gspo_lite.__all__:
+        assert getattr(gspo_lite, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = gspo_lite.nothing
