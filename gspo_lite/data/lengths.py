@@ -23,7 +23,7 @@ def drop_long_prompts(problems: Problems, tokenizer: Any, max_prompt_length: int
         fitting = [i for i, length in enumerate(lengths) if length <= max_prompt_length]
         if not fitting:
             raise DataError(
-                f"no problem {name} has a prompt of at most {max_prompt_length} tokens; the shortest has {min(lengths)}",
+                f"no problem {name} has a prompt of up to {max_prompt_length} tokens, the shortest has {min(lengths)}",
                 "raise generation.max_prompt_length",
             )
         if len(fitting) < len(rows):

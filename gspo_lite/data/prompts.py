@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 Messages = list[dict[str, Any]]
 
 # style -> (system message, marker of the answer for `rewards.math.grade`)
-STYLES: dict[str, tuple[str | None, str]] = {
+Marker = Literal["tag", "boxed", "gsm8k"]
+
+STYLES: dict[str, tuple[str | None, Marker]] = {
     "think_answer": (
         "Reason about the question between <think> and </think>. "
         "Then give only the final answer between <answer> and </answer>.",
@@ -27,7 +29,7 @@ def messages(prompt: str | Messages, style: str) -> Messages:
     return [{"role": "system", "content": system}, *chat]
 
 
-def marker(style: str) -> str:
+def marker(style: str) -> Marker:
     """Where the answer stands in a completion of this style: `tag`, `boxed` or `gsm8k`."""
     return STYLES[style][1]
 

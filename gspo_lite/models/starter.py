@@ -174,8 +174,9 @@ def demonstration_batches(tokenizer: Any) -> Iterator[dict[str, Any]]:
 
 def other_text(rng: random.Random) -> str:
     """Text that is no addition: words of random letters and numbers."""
-    length, words = rng.randint(5, OTHER_LENGTH), []
-    while sum(map(len, words)) < length:
+    length = rng.randint(5, OTHER_LENGTH)
+    words: list[str] = []
+    while sum(len(word) for word in words) < length:
         letters = rng.choices("etaoinshrdlucmfwypvbgkqjxzETAOINS.,'$%", k=rng.randint(1, 9))
         words.append(str(rng.randint(0, 999)) if rng.random() < 0.1 else "".join(letters))
     return " ".join(words) + "?"

@@ -80,6 +80,7 @@ def apply_override(source: Source, override: str) -> None:
 def put(source: Source, place: Place, value: Any, spot: str) -> None:
     """Set one value, making the mappings on the way, and note where it came from."""
     holder: Any = source.values
+    key: Any
     for depth, key in enumerate(place[:-1]):
         inner = place[: depth + 1]
         if isinstance(holder, dict) and isinstance(key, str):
@@ -89,7 +90,7 @@ def put(source: Source, place: Place, value: Any, spot: str) -> None:
         elif not (isinstance(holder, list) and isinstance(key, int) and key < len(holder)):
             raise RecipeError([f"{spot}: there is no `{dotted(inner)}` in the recipe"])
         holder = holder[key]
-    last = place[-1]
+    last: Any = place[-1]
     if (isinstance(holder, list) and isinstance(last, int) and last < len(holder)) or isinstance(holder, dict):
         holder[last] = value
     else:

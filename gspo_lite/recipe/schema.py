@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Text = Annotated[str, Field(min_length=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Tracker = Literal["none", "wandb", "trackio", "tensorboard"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -50,7 +51,7 @@ class ModelSettings(Settings):
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with the model. Off unless set here."
     )
-    lora: LoraSettings = Field(default_factory=LoraSettings, description="The adapter that is trained.")
+    lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained.")
 
 
 class Columns(Settings):
@@ -83,14 +84,14 @@ class DataSettings(Settings):
     adapter: Literal["columns", "gsm8k"] = Field(
         "columns", description="`columns` maps two columns; `gsm8k` takes question and the number after `####`."
     )
-    columns: Columns = Field(default_factory=Columns, description="Names of the source's columns.")
+    columns: Columns = Field(Columns(), description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
         "think_answer",
         description="Prompt style: think and answer tags, an answer in \\boxed{}, or the question alone.",
     )
     limit: PositiveInt | None = Field(None, description="Use the first so many problems; null for all.")
     bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do about rows that cannot be used.")
-    eval: EvalData = Field(default_factory=EvalData, description="The held-out problems.")
+    eval: EvalData = Field(EvalData(), description="The held-out problems.")
 
 
 class TailCredit(Settings):
@@ -204,9 +205,7 @@ class OutputSettings(Settings):
     if_exists: Literal["raise", "resume", "overwrite"] = Field(
         "raise", description="What to do when the run folder holds a run."
     )
-    report_to: list[Literal["none", "wandb", "trackio", "tensorboard"]] = Field(
-        default_factory=lambda: ["none"], description="Trackers that metrics are sent to."
-    )
+    report_to: list[Tracker] = Field(["none"], description="Trackers that metrics are sent to.")
     save_total_limit: PositiveInt = Field(2, description="Checkpoints kept.")
     completions_per_step: Annotated[int, Field(ge=0)] = Field(
         4, description="Sampled completions written to completions.jsonl at each rollout."
@@ -220,6 +219,6 @@ class Recipe(Settings):
     data: DataSettings
     rewards: Annotated[list[RewardSettings], Field(min_length=1)]
     objective: ObjectiveSettings
-    generation: GenerationSettings = Field(default_factory=GenerationSettings)
+    generation: GenerationSettings = GenerationSettings()
     training: TrainingSettings
     output: OutputSettings

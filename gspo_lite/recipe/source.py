@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
@@ -114,15 +115,17 @@ def refuse_unsafe(text: str, name: str) -> None:
 
 def plain(value: Any, place: Place, lines: dict[Place, int], name: str) -> Any:
     """Plain Python values out of ruamel's, noting the line of every key and item."""
-    if isinstance(value, dict):
+    if isinstance(value, CommentedMap):
         for key in value:
-            lines[(*place, key)] = line = value.lc.key(key)[0] + 1
+            spot = (*place, key)
+            lines[spot] = value.lc.key(key)[0] + 1
             if not isinstance(key, str):
-                raise RecipeError([f"{name}:{line}: `{key}` is no text; the keys of a recipe are words"])
+                raise RecipeError([f"{name}:{lines[spot]}: `{key}` is no text; the keys of a recipe are words"])
         return {str(key): plain(inner, (*place, key), lines, name) for key, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, CommentedSeq):
         for index in range(len(value)):
-            lines[(*place, index)] = value.lc.item(index)[0] + 1
+            spot = (*place, index)
+            lines[spot] = value.lc.item(index)[0] + 1
         return [plain(inner, (*place, index), lines, name) for index, inner in enumerate(value)]
     for kind in (bool, int, float, str):  # ruamel's scalars are subclasses that remember how they were written
         if isinstance(value, kind):

@@ -75,7 +75,7 @@ def read(path: Path) -> dict[str, Any]:
     return run_folder.read_json(path) if path.is_file() else {}
 
 
-def table(evaluation: dict[str, Any]) -> list[dict[str, str]]:
+def table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of figures before and after."""
     sides = [evaluation[phase] for phase in ("before", "after") if phase in evaluation]
     rows = []
@@ -113,7 +113,7 @@ def is_share(key: str) -> bool:
 def before_and_after(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same problems before and after; those whose verdict changed come first."""
     phases = {phase: {s["index"]: s for s in samples if s["phase"] == phase} for phase in ("before", "after")}
-    pairs = [
+    pairs: list[dict[str, Any]] = [
         {"before": before, "after": phases["after"].get(index)}
         for index, before in phases["before"].items()
     ]  # fmt: skip

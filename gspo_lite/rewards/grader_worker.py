@@ -1,4 +1,4 @@
-"""The process behind `grader.py`: reads `[answer, gold]` as one JSON line, writes true or false, until its input ends."""
+"""The process behind `grader.py`: reads `[answer, gold]` as a JSON line, writes true or false, until its input ends."""
 
 from __future__ import annotations
 

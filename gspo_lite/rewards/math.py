@@ -1,4 +1,4 @@
-"""Grades mathematical answers. Exact: two values are equal or they are not; nothing a model writes is evaluated as code.
+"""Grades mathematical answers: two values are equal or they are not, and nothing a model writes is evaluated as code.
 
 Plain answers are compared as fractions (`numbers.py`); everything else goes to math-verify in a worker process that can
 be killed (`grader.py`).
@@ -30,7 +30,7 @@ def grade(completion: str, gold: Any, marker: Marker = "gsm8k") -> bool | None:
     Args:
         completion: everything the model wrote; only what stands at the last marker after its thinking counts.
         gold: the right answer: text, LaTeX, a GSM8K solution that ends in `#### n`, or a number.
-        marker: `gsm8k` for the last `####` line, `boxed` for the last \\boxed{}, `tag` for the last <answer>..</answer>.
+        marker: `gsm8k` for the last `####` line, `boxed` for the last \\boxed{}, `tag` for <answer>..</answer>.
 
     Returns:
         None where the gold cannot be used, or where grading this answer took a worker's life.
@@ -92,11 +92,11 @@ def lenient_match(completion: str, gold: Any) -> bool | None:
 
 @reward
 def math_correct(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
-    """1.0 where the final answer equals the column `answer`, 0.0 where it does not, None for an answer no one can grade.
+    """1.0 where the final answer equals the column `answer`, 0.0 where it does not, None where that cannot be judged.
 
     Equal values in other forms are right: 0.5 and 1/2, 1,000 and 1000. Equality is exact or symbolic, never within a
-    tolerance. `marker` says where the final answer stands: `tag` for <answer>..</answer>, `boxed` for \\boxed{}, `gsm8k`
-    for the last `####` line.
+    tolerance. `marker` says where the final answer stands: `tag` for <answer>..</answer>, `boxed` for \\boxed{},
+    `gsm8k` for the last `####` line.
 
         <answer>1/2</answer> with answer 0.5      1.0
         <answer>7 or 8</answer> with answer 7     0.0

@@ -101,7 +101,7 @@ def plain_decimal(digits: str) -> Fraction:
 
 
 def same(answer: Plain, gold: Plain) -> bool:
-    """Whether two plain answers are the same: exact, a unit may be left out, 28% is 0.28 and, under a gold in percent, 28."""
+    """Whether two plain answers are the same, exactly; a unit may be left out, and 28% is 0.28 or a bare 28."""
     if answer.unit and gold.unit and singular(answer.unit) != singular(gold.unit):
         return False
     if answer.percent == gold.percent:

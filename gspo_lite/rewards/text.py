@@ -1,4 +1,4 @@
-"""Finds the answer in what a model wrote. Model text is untrusted: every function takes linear time and never raises."""
+"""Finds the answer in what a model wrote. That text is untrusted: every function takes linear time and never raises."""
 
 from __future__ import annotations
 

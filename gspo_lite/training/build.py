@@ -60,7 +60,7 @@ def train(trainer: GSPOTrainer, folder: Path, *, resume: bool) -> None:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise RunError(
             f"out of memory at step {trainer.state.global_step + 1}; the run folder `{folder}` is kept",
-            "lower training.per_device_train_batch_size, generation.max_completion_length or generation.num_generations",
+            "lower training.per_device_train_batch_size, generation.max_completion_length or model.max_seq_length",
         ) from error
     finally:
         for callback in trainer.callback_handler.callbacks:

@@ -43,6 +43,10 @@ class GSPOConfig(GRPOConfig):
         default=False, metadata={"help": "Multiply the KL penalty by the importance ratio."}
     )
 
+    steps_per_generation: int | None = dataclasses.field(
+        default=None, metadata={"help": "Passes per rollout; 4 x gradient_accumulation_steps if left out."}
+    )
+
     def __post_init__(self) -> None:
         if self.steps_per_generation is None and self.generation_batch_size is None:
             self.steps_per_generation = MINI_BATCHES * self.gradient_accumulation_steps

@@ -93,13 +93,13 @@ def defined_loss(args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
         num_items_in_batch=batch["mask"].sum(),
     ).loss
     loss.backward()
-    return loss.detach(), new.grad  # type: ignore[return-value]
+    return loss.detach(), new.grad
 
 
 def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss and gradient by TRL's own `_compute_loss`, on a trainer that was never initialised and holds no model."""
     new = batch["new"].clone().requires_grad_()
-    trainer = object.__new__(with_fixed_logps(trainer_class, new))
+    trainer: Any = object.__new__(with_fixed_logps(trainer_class, new))
     vars(trainer).update(trainer_fields(args))
     prompt = torch.zeros(ROWS, 1, dtype=torch.long)
     inputs = {
@@ -114,7 +114,7 @@ def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -
     }
     loss = trainer._compute_loss(None, inputs)
     loss.backward()
-    return loss.detach(), new.grad  # type: ignore[return-value]
+    return loss.detach(), new.grad
 
 
 def with_fixed_logps(trainer_class: type, new: torch.Tensor) -> type:
@@ -184,7 +184,7 @@ def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) 
         num_items_in_batch=batch["mask"].sum(),
     )[0]
     loss.backward()
-    return loss.detach(), new.grad  # type: ignore[return-value]
+    return loss.detach(), new.grad
 
 
 def refusal(args: Any, what: str) -> MachineError:

@@ -125,7 +125,7 @@ def rebind(module: ModuleType, name: str) -> None:
 
 def add_level(tree: ast.Module, name: str) -> None:
     """Insert, after the branch for `sequence`, one that has its value and each token's own gradient."""
-    hits = [node for node in ast.walk(tree) if is_sequence_branch(node)]
+    hits = [node for node in ast.walk(tree) if isinstance(node, ast.If) and is_sequence_branch(node)]
     if len(hits) != 1:
         raise unexpected(f"{name} has {len(hits)} branches for the level `sequence`, not 1")
     branch = hits[0]
@@ -135,9 +135,9 @@ def add_level(tree: ast.Module, name: str) -> None:
     branch.orelse = [ast.If(test=test, body=[*copy.deepcopy(branch.body), *own_gradient], orelse=branch.orelse)]
 
 
-def is_sequence_branch(node: ast.AST) -> bool:
+def is_sequence_branch(node: ast.If) -> bool:
     """Whether this is `if importance_sampling_level == 'sequence'` that sets the log importance weights."""
-    if not isinstance(node, ast.If) or ast.unparse(node.test) != "importance_sampling_level == 'sequence'":
+    if ast.unparse(node.test) != "importance_sampling_level == 'sequence'":
         return False
     return any(isinstance(n, ast.Name) and n.id == WEIGHTS for part in node.body for n in ast.walk(part))
 

@@ -1,4 +1,4 @@
-"""Runs Unsloth's real patched trainer on a CPU, a process of its own, and prints each micro-step's gap to a float64 twin.
+"""Runs Unsloth's real patched trainer on a CPU, in a process of its own, beside a float64 twin at every micro-step.
 
 Importing Unsloth this way makes the process believe in CUDA, so nothing else may be tested in it. The twin shares
 nothing with Unsloth's path but the sampled tokens: it is a float64 copy of the model that is fed unpacked rows, with
