@@ -131,9 +131,14 @@ def spread(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 
 def visible(text: Any) -> str:
     """A text of a model as it can be shown: no control characters, and not without end."""
-    text = re.sub(r"[^\n\t -~\u00a0-\u2027\u2030-\U0010ffff]", "\ufffd", str(text))
+    text = clean(text)
     left_out = len(text) - LONGEST
     return text if left_out <= 0 else f"{text[:LONGEST]} ... ({left_out} characters more)"
+
+
+def clean(text: Any) -> str:
+    """A text without control characters and marks that turn its direction."""
+    return re.sub(r"[^\n\t -~\u00a0-\u2027\u2030-\U0010ffff]", "\ufffd", str(text))
 
 
 def last_line(text: str) -> str:
@@ -152,5 +157,5 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"visible": visible, "last_line": last_line}
+    environment.filters |= {"visible": visible, "clean": clean, "last_line": last_line}
     return environment.get_template(template).render(**values)

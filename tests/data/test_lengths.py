@@ -1,0 +1,28 @@
+import pytest
+from datasets import Dataset
+
+from gspo_lite.data.lengths import drop_long_prompts
+from gspo_lite.data.sources import Problems
+from gspo_lite.errors import DataError
+from gspo_lite.models.starter import build_tokenizer
+
+
+def problems(*questions):
+    rows = [{"prompt": [{"role": "user", "content": text}], "answer": "1"} for text in questions]
+    return Problems(Dataset.from_list(rows), Dataset.from_list(rows), [])
+
+
+def test_long_prompts_are_left_out_and_counted():
+    # every letter is one token, and the chat template adds two
+    kept = drop_long_prompts(problems("abc", "abcdefgh"), build_tokenizer(), 5)
+    assert [chat[0]["content"] for chat in kept.train["prompt"]] == ["abc"]
+    assert len(kept.held_out) == 1
+    assert kept.notes == [
+        "1 problems to train on left out: over 5 prompt tokens",
+        "1 problems held out left out: over 5 prompt tokens",
+    ]
+
+
+def test_when_all_are_too_long_the_shortest_is_named():
+    with pytest.raises(DataError, match="up to 4 tokens, the shortest has 5"):
+        drop_long_prompts(problems("abc", "abcdefgh"), build_tokenizer(), 4)
