@@ -178,9 +178,13 @@ def quiet_libraries() -> None:
     logging.getLogger("torch.utils._pytree").disabled = True  # a notice of torchao's, meant for its own developers
 
 
+class Terminated(BaseException):
+    """SIGTERM came; no `Exception`, so that nothing which guards against errors of rewards takes it for one."""
+
+
 def terminated(*_: Any) -> None:
     """SIGTERM ends the run like Ctrl-C, with an exit code of its own."""
-    raise SystemExit(143)
+    raise Terminated
 
 
 def main() -> None:
@@ -194,6 +198,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(143)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

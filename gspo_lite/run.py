@@ -51,6 +51,7 @@ class Parts:
     rewards: list[Any]
     loaded: LoadedModel
     engine: str
+    args: Any  # the trainer's GSPOConfig, whose module must not be imported before Unsloth
 
 
 def run(recipe: Recipe, *, resume: bool = False, command: str | None = None) -> RunResult:
@@ -104,7 +105,10 @@ def load(recipe: Recipe) -> Parts:
         vllm=engine == "vllm",
     )
     problems = drop_long_prompts(problems, loaded.tokenizer, recipe.generation.max_prompt_length)
-    return Parts(recipe, problems, rewards, loaded, engine)
+    from gspo_lite.training.config import config_from_recipe
+
+    args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine == "vllm")
+    return Parts(recipe, problems, rewards, loaded, engine, args)
 
 
 def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None:
@@ -148,7 +152,7 @@ def train(folder: Path, parts: Parts, resume: bool) -> Any:
         parts.loaded.tokenizer,
         parts.rewards,
         parts.problems.train,
-        use_vllm=parts.engine == "vllm",
+        parts.args,
     )
     say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps")
     build.train(trainer, folder, resume=resume)

@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ def command(*words, **options):
     )
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["rewards"]])
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["rewards", "--help"]])
 def test_help_names_the_commands(words):
     done = command(*words)
     assert "Usage" in done.stdout
@@ -79,7 +80,8 @@ def test_a_closed_pipe_is_no_error():
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_run_with_its_own_exit_code(tmp_path, starter, sent, code):
     words = [sys.executable, "-m", "gspo_lite", "run", "quickstart"]
-    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    ready = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=ready)
     seen = []
     for line in process.stderr:
         seen.append(line)

@@ -89,9 +89,23 @@ def load_model(
     name = resolve_name(settings.name)
     load = load_with_unsloth if backend == "unsloth" else load_with_transformers
     try:
-        return load(name, settings, seed, gradient_checkpointing, vllm)
+        loaded = load(name, settings, seed, gradient_checkpointing, vllm)
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
+    keep_gradients_right(loaded.model)
+    return loaded
+
+
+def keep_gradients_right(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for inference on a CPU with AVX-512 BF16.
+
+    It does so at the first forward pass in evaluation mode and keeps the packed form afterwards, for which it has no
+    backward pass: training then goes on with gradients that miss everything behind a 4-bit layer, without an error
+    (relative error 0.9, bitsandbytes 0.50.2).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def load_with_unsloth(
@@ -260,20 +274,19 @@ def describe(model: Any, backend: str) -> str:
 
 def explain(error: Exception, name: str) -> Exception:
     """The user's view of what went wrong while a model was loaded; a bug stays what it is."""
-    text = str(error)
-    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
-    lowered = text.lower()
-    if "not a valid model identifier" in text or "is not a local folder" in text or "repository not found" in lowered:
-        return UsageError(
-            f"`model.name` `{name}` is neither a folder nor a model that the hub offers to you",
-            "check the name; for a gated model run `hf auth login` first",
-        )
-    if offline or any(word in lowered for word in ("couldn't connect", "connection", "offline", "resolve")):
+    text = str(error).lower()
+    gist = str(error).strip().split("\n")[0][:200]
+    if Path(name).expanduser().is_dir():
+        return UsageError(f"`model.name` `{name}` cannot be loaded: {gist}", "its files may be incomplete or broken")
+    unreachable = ("couldn't connect", "connection", "offline", "resolve", "cannot find the requested files")
+    if os.environ.get("HF_HUB_OFFLINE") == "1" or any(words in text for words in unreachable):
         return MachineError(
             f"`model.name` `{name}` is not on this machine and the hub cannot be reached",
             "go online once, name a local folder, or use `--set model.name=starter`",
         )
-    if "safetensors" in lowered or "header" in lowered or "config.json" in text or "json" in lowered:
-        first = text.strip().split("\n")[0][:200]
-        return UsageError(f"`model.name` `{name}` cannot be loaded: {first}", "the files may be incomplete or broken")
+    if isinstance(error, OSError):
+        return UsageError(
+            f"`model.name` `{name}` is neither a folder nor a model that the hub offers to you: {gist}",
+            "check the name; for a gated model run `hf auth login` first",
+        )
     return error

@@ -5,6 +5,7 @@ A rule is a generator of problems; `RULES` lists them. What a single field may h
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from gspo_lite.recipe.schema import Recipe
+from gspo_lite.recipe.schema import Recipe, RegexCredit
 from gspo_lite.recipe.source import Place
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
@@ -156,12 +157,27 @@ def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
 
 def credit_needs_tokens(recipe: Recipe) -> Iterator[Problem]:
     for index, reward in enumerate(recipe.rewards):
+        if isinstance(reward.credit, RegexCredit):
+            try:
+                re.compile(reward.credit.regex)
+            except re.error as error:
+                yield Problem(("rewards", index, "credit", "regex"), f"is no regular expression: {error}")
         if reward.credit is not None and recipe.objective.algorithm != "gspo_token":
             yield Problem(
                 ("rewards", index, "credit"),
                 f"credit speaks about tokens, and `{recipe.objective.algorithm}` gives all tokens of a completion the "
                 "same advantage. Set objective.algorithm to `gspo_token`, or leave credit out",
             )
+
+
+def prefixes_need_tokens(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.objective.credit_estimator == "rewards":
+        return
+    place = ("objective", "credit_estimator")
+    if recipe.objective.algorithm != "gspo_token":
+        yield Problem(place, "`prefix_tree` makes advantages per token; it needs objective.algorithm `gspo_token`")
+    if any(reward.credit is not None for reward in recipe.rewards):
+        yield Problem(place, "`prefix_tree` takes the place of the rewards' credit; leave one of them out")
 
 
 def rewards_add_up(recipe: Recipe) -> Iterator[Problem]:
@@ -198,7 +214,7 @@ def what_costs_or_may_lack(recipe: Recipe) -> Iterator[Problem]:
 
 RULES = (
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
-    credit_needs_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
+    credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
 )  # fmt: skip
 
 

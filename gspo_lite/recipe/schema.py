@@ -138,6 +138,11 @@ class ObjectiveSettings(Settings):
         "group", description="What rewards are divided by: standard deviation of the group, of the batch, or nothing."
     )
     mask_truncated_completions: bool = Field(False, description="Leave cut-off completions out of the loss.")
+    credit_estimator: Literal["rewards", "prefix_tree"] = Field(
+        "rewards",
+        description="Where advantages per token come from under `gspo_token`: the credit of each reward, or the mean "
+        "reward of the group's completions that share a prefix.",
+    )
 
     @property
     def importance_sampling_level(self) -> str:

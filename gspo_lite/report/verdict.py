@@ -17,6 +17,9 @@ def verdict(evaluation: dict[str, Any]) -> str:
     if apart(before["ci95"], after["ci95"]):
         word = "rose" if after["accuracy"] > before["accuracy"] else "fell"
         return f"Held-out accuracy {word} {figures}."
+    if before["accuracy"] == after["accuracy"]:
+        figures = f"{percent(after)} (95% interval {interval(after)}) on {after['n']} unseen problems"
+        return f"Held-out accuracy stayed at {figures}."
     return f"Held-out accuracy went {figures}: the intervals overlap, so this may be chance."
 
 

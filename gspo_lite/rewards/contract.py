@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gspo_lite.credit import Score, Steps
 from gspo_lite.errors import RewardError
 from gspo_lite.rewards.text import completion_text
 
@@ -27,6 +28,7 @@ class GuardedReward:
     Attributes:
         columns: data columns it is known to read.
         sha256: of the file it comes from, for a custom reward.
+        marks: what it returned for each completion at the last call, spans and steps included.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class GuardedReward:
         self.weight = weight
         self.columns = columns
         self.sha256 = sha256
+        self.marks: Sequence[Any] = ()
 
     def __call__(self, completions: Sequence[Any], **inputs: Any) -> list[float | None]:
         try:
@@ -55,7 +58,9 @@ class GuardedReward:
             raise self.broken(f"{described(result)}", count)
         if len(values) != count:
             raise self.broken(f"{len(values)} values", count)
-        return [self.number(value, row, count) for row, value in enumerate(values)]
+        self.marks = values
+        plain = [value.value if isinstance(value, Score | Steps) else value for value in values]
+        return [self.number(value, row, count) for row, value in enumerate(plain)]
 
     def number(self, value: Any, row: int, count: int) -> float | None:
         if hasattr(value, "item") and callable(value.item):

@@ -16,22 +16,24 @@ from gspo_lite import folder as run_folder
 from gspo_lite.errors import GspoLiteError, RunError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, Progress
-from gspo_lite.training.config import config_from_recipe
+from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.trainer import GSPOTrainer
 
 ACCURACY_REWARDS = ("math_correct", "numeric_match", "exact_match")
 
 
 def build_trainer(
-    recipe: Recipe, folder: Path, model: Any, tokenizer: Any, rewards: list[Any], dataset: Any, *, use_vllm: bool
+    recipe: Recipe, folder: Path, model: Any, tokenizer: Any, rewards: list[Any], dataset: Any, args: GSPOConfig
 ) -> GSPOTrainer:
     """The trainer of this recipe with the callbacks that write and show."""
     trainer = GSPOTrainer(
         model,
         rewards,
-        args=config_from_recipe(recipe, folder, use_vllm=use_vllm),
+        args=args,
         train_dataset=dataset,
         processing_class=tokenizer,
+        credits=[reward.credit for reward in recipe.rewards],
+        credit_estimator=recipe.objective.credit_estimator,
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(MetricsWriter(folder / run_folder.METRICS))

@@ -15,6 +15,7 @@ import torch
 from trl import GRPOConfig
 
 from gspo_lite.errors import RecipeError
+from gspo_lite.folder import CHECKPOINTS
 from gspo_lite.recipe.schema import Recipe
 
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
@@ -61,16 +62,14 @@ def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) 
         use_vllm: generate with vLLM in this process.
 
     Raises:
-        RecipeError: when `training.extra` names a field that the installed TRL does not have.
+        RecipeError: when `training.extra` names a field that the installed TRL does not have, or TRL refuses a value.
     """
     refuse_unknown_extra(recipe.training.extra)
-    return GSPOConfig(
-        output_dir=str(folder / "checkpoints"),
-        **objective_fields(recipe),
-        **generation_fields(recipe, use_vllm),
-        **training_fields(recipe),
-        **recipe.training.extra,
-    )
+    fields = objective_fields(recipe) | generation_fields(recipe, use_vllm) | training_fields(recipe)
+    try:
+        return GSPOConfig(output_dir=str(folder / CHECKPOINTS), **fields, **recipe.training.extra)
+    except (ValueError, TypeError) as error:
+        raise RecipeError([f"`training`: the installed TRL refuses this configuration: {error}"]) from error
 
 
 def objective_fields(recipe: Recipe) -> dict[str, Any]:

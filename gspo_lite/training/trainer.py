@@ -6,8 +6,10 @@ rollout it has just scored. Must not know recipes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset
 from trl import GRPOTrainer
@@ -15,10 +17,13 @@ from trl import GRPOTrainer
 from gspo_lite.errors import UsageError
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
+from gspo_lite.recipe.schema import Credit
+from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.gauges import RatioGauges
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.stock import LEVEL, SequenceTokenLoss
+from gspo_lite.training.token_credit import TokenCredit
 from gspo_lite.training.unsloth import UnslothTokenLoss, generated_module, install
 
 UNSLOTH = generated_module(GRPOTrainer)  # None where trl's own trainer is live
@@ -37,6 +42,9 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         reward_funcs: one or more functions `f(completions, **columns) -> list[float | None]`.
         args: a `GSPOConfig`; its defaults are the paper's if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read.
+        credits: for each reward the part of a completion it speaks about, as `credit` in a recipe; level
+            `sequence_token` only.
+        credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
 
     Raises:
         UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth does not compute the
@@ -53,6 +61,9 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         reward_funcs: Any,
         args: GSPOConfig | None = None,
         train_dataset: Any = None,
+        *,
+        credits: Sequence[Credit | None] | None = None,
+        credit_estimator: str = "rewards",
         **options: Any,
     ):
         args = args or GSPOConfig(output_dir="gspo-output")
@@ -63,9 +74,11 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
             )
         self.self_test = self_test(type(self), args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
+        reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=as_dataset(train_dataset), **options)
         self.rollout: list[dict[str, Any]] = []
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
+        self.token_credit = self._token_credit(credits, credit_estimator)
         keep_trainable_float32(self.model)
         self._suppress_padding()
 
@@ -84,7 +97,37 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         output = super()._generate_and_score_completions(inputs)
         if self.model.training:
             self.rollout = self._scored_rows(inputs)
+            if self.token_credit is not None:
+                self._give_credit(self.token_credit, output)
         return output
+
+    def _token_credit(self, credits: Sequence[Credit | None] | None, estimator: str) -> TokenCredit | None:
+        """How advantages per token are made; None at the levels that have one per completion."""
+        if self.importance_sampling_level != LEVEL:
+            if credits is not None and any(credit is not None for credit in credits):
+                raise UsageError("`credits` speak about tokens; they need importance_sampling_level `sequence_token`")
+            return None
+        credits = credits if credits is not None else [None] * len(self.reward_funcs)
+        if len(credits) != len(self.reward_funcs):
+            raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
+        return TokenCredit(
+            credits,
+            self.reward_weights.tolist(),
+            self.num_generations,
+            str(self.scale_rewards),
+            estimator,
+            self.processing_class,
+        )
+
+    def _give_credit(self, credit: TokenCredit, output: dict[str, Any]) -> None:
+        """Replace the rollout's advantages (B,) by (B, T) where tokens of a completion differ."""
+        rewards = np.array([[np.nan if v is None else v for v in row["rewards"].values()] for row in self.rollout])
+        marks = [getattr(one, "marks", ()) for one in self.reward_funcs]
+        masks = output["completion_mask"].bool()
+        ids = [row[mask].tolist() for row, mask in zip(output["completion_ids"], masks, strict=True)]
+        advantages = credit.advantages(rewards, marks, ids, output["completion_ids"].shape[1])
+        if advantages is not None:
+            output["advantages"] = advantages.to(output["advantages"].device)
 
     def _scored_rows(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rollout just scored, one row per completion of this process."""
@@ -104,6 +147,18 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
             }
             for row, (prompt, completion) in enumerate(texts)
         ]
+
+
+def as_list(rewards: Any) -> list[Any]:
+    """One reward or several, as a list."""
+    return list(rewards) if isinstance(rewards, list | tuple) else [rewards]
+
+
+def under_contract(reward: Any) -> Any:
+    """The reward held to its contract; a reward model, by name or loaded, is TRL's to call."""
+    if isinstance(reward, str | torch.nn.Module | GuardedReward):
+        return reward
+    return GuardedReward(reward, getattr(reward, "__name__", type(reward).__name__), 1.0, [])
 
 
 def keep_trainable_float32(model: torch.nn.Module) -> None:

@@ -1,0 +1,95 @@
+"""Turns a rollout's rewards into one advantage per sampled token, by the credit of each reward.
+
+Owns the way from a rollout to a tensor (B, T). The formulas are in `credit.py`; must not know losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gspo_lite.credit import (
+    Score,
+    Steps,
+    credit_weights,
+    credited_advantages,
+    prefix_tree_advantages,
+    step_values,
+    token_weights,
+)
+from gspo_lite.offsets import token_offsets
+from gspo_lite.recipe.schema import Credit
+
+EQUAL = 1e-6  # a group whose rewards R spread less has nothing to teach
+
+
+@dataclass(frozen=True)
+class TokenCredit:
+    """Credit of every reward, and how advantages are made of it.
+
+    Attributes:
+        credits: what each reward speaks about, None for the whole completion; (K,).
+        weights: weight of each reward in the sum; (K,).
+        estimator: `rewards` for the credit of each reward, `prefix_tree` for values of shared prefixes.
+    """
+
+    credits: Sequence[Credit | None]
+    weights: Sequence[float]
+    num_generations: int
+    scale_rewards: str
+    estimator: str
+    tokenizer: Any
+
+    def advantages(
+        self, rewards: np.ndarray, marks: Sequence[Sequence[Any]], completion_ids: Sequence[list[int]], width: int
+    ) -> torch.Tensor | None:
+        """Advantages (N, width), or None where every token of a completion has the same and TRL's own will do.
+
+        Args:
+            rewards: (N, K), NaN where a reward could not judge; whole groups.
+            marks: for each reward what it returned for each completion, K lists of N; spans and steps are used.
+            completion_ids: N lists of sampled ids without padding.
+        """
+        if self.estimator == "prefix_tree":
+            return self.from_prefixes(rewards, completion_ids, width)
+        marked = [any(isinstance(mark, Score | Steps) for mark in one) for one in marks]
+        if not any(marked) and all(credit in (None, "all") for credit in self.credits):
+            return None
+        credits = np.zeros((*rewards.shape, width))
+        values = np.repeat(rewards[:, :, None], width, axis=2)
+        for row, ids in enumerate(completion_ids):
+            text = self.tokenizer.decode(ids, skip_special_tokens=True)
+            offsets = token_offsets(self.tokenizer, ids, text)
+            for k, credit in enumerate(self.credits):
+                mark = marks[k][row] if marked[k] else None
+                credits[row, k, : len(ids)] = weights_of(mark, credit, text, offsets)
+                if isinstance(mark, Steps) and mark.steps:
+                    values[row, k, : len(ids)] = step_values(mark, offsets)
+        result = credited_advantages(
+            rewards, self.weights, credits, self.num_generations, self.scale_rewards, token_rewards=values
+        )
+        # R alike in a group while its single rewards differ: dividing by almost no spread would make advantages of
+        # thousands out of nothing.
+        return torch.from_numpy(result * self.spreads(rewards)[:, None]).float()
+
+    def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
+        """Advantages (N, width) by the values of shared prefixes; the end token is the last of each row."""
+        sums = np.where(np.isnan(rewards).all(axis=1), np.nan, np.nansum(rewards * np.asarray(self.weights), axis=1))
+        rows = prefix_tree_advantages(completion_ids, sums.tolist(), self.num_generations)
+        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows])
+
+    def spreads(self, rewards: np.ndarray) -> np.ndarray:
+        """Whether the group of each row has rewards R that differ, (N,) of 0 and 1."""
+        sums = np.nansum(rewards * np.asarray(self.weights), axis=1).reshape(-1, self.num_generations)
+        return np.repeat(np.ptp(sums, axis=1) > EQUAL, self.num_generations).astype(float)
+
+
+def weights_of(mark: Any, credit: Credit | None, text: str, offsets: Sequence[Any]) -> list[float]:
+    """Weight of each token for one reward: the spans it returned, else the recipe's credit."""
+    if isinstance(mark, Score) and mark.spans is not None:
+        return token_weights(mark.spans, offsets)
+    return credit_weights(credit, text, offsets)

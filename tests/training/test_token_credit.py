@@ -1,0 +1,122 @@
+"""Advantages per token from rewards, in real training steps on the starter."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from gspo_lite import GSPOTrainer
+from gspo_lite.credit import Score, Steps
+from gspo_lite.errors import UsageError
+from gspo_lite.models.starter import build_tokenizer
+from gspo_lite.training.token_credit import TokenCredit
+from tests.training.test_trainer import PROMPTS, carries, config
+
+TOKENIZER = build_tokenizer()
+TEXTS = ["<think>a</think><answer>1</answer>", "<think>b</think><answer>2</answer>"]
+IDS = [TOKENIZER.encode(text) for text in TEXTS]  # <think> a </think> <answer> 1 </answer>
+
+
+def credit(credits, weights=(1.0,), estimator="rewards"):
+    return TokenCredit(credits, list(weights), 2, "group", estimator, TOKENIZER)
+
+
+def test_without_credit_trls_own_advantages_do():
+    assert credit([None]).advantages(np.array([[1.0], [0.0]]), [()], IDS, 6) is None
+    assert credit(["all"]).advantages(np.array([[1.0], [0.0]]), [()], IDS, 6) is None
+
+
+def test_the_answers_reward_moves_the_answers_tokens_only():
+    advantages = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), [()], IDS, 8)
+    unit = 0.5 / (np.std([1.0, 0.0], ddof=1) + 1e-4)
+    assert advantages.shape == (2, 8)
+    assert advantages[0].tolist() == pytest.approx([0, 0, 0, 0, unit, 0, 0, 0])
+    assert advantages[1].tolist() == pytest.approx([0, 0, 0, 0, -unit, 0, 0, 0])
+
+
+def test_spans_that_a_reward_returns_stand_above_the_recipes_credit():
+    marks = [[Score(1.0, [(7, 8, 0.5)]), Score(0.0, [(7, 8, 1.0)])]]
+    advantages = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), marks, IDS, 6)
+    unit = 0.5 / (np.std([1.0, 0.0], ddof=1) + 1e-4)
+    assert advantages[0].tolist() == pytest.approx([0, unit / 2, 0, 0, 0, 0])
+    assert advantages[1].tolist() == pytest.approx([0, -unit, 0, 0, 0, 0])
+
+
+def test_steps_give_each_stretch_its_own_value():
+    marks = [[Steps([(8, 1.0), (34, 0.0)]), Steps([(8, 0.0), (34, 0.0)])]]
+    advantages = credit([None]).advantages(np.array([[0.5], [0.0]]), marks, IDS, 6)
+    first = advantages[0].tolist()
+    assert first[0] == first[1] > 0  # <think> a: the good step
+    assert all(value < 0 for value in first[2:])  # worth 0, below the group's mean of 0.25
+
+
+def test_a_group_with_equal_sums_teaches_nothing():
+    # 1 + 0 and 0 + 1: R is 1 for both, and dividing by no spread would give thousands
+    advantages = credit(["answer", "think"], (1.0, 1.0)).advantages(
+        np.array([[1.0, 0.0], [0.0, 1.0]]), [(), ()], IDS, 6
+    )
+    assert advantages.abs().max() == 0
+
+
+def test_prefix_tree_credits_the_token_where_completions_part():
+    advantages = credit([None], estimator="prefix_tree").advantages(np.array([[1.0], [0.0]]), [()], IDS, 7)
+    # they share <think>; the second token decides
+    assert advantages[0].tolist() == pytest.approx([0, 0.5, 0, 0, 0, 0, 0])
+    assert advantages[1].tolist() == pytest.approx([0, -0.5, 0, 0, 0, 0, 0])
+
+
+def adapter(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
+
+
+def trained(tmp_path, level="sequence_token", **options):
+    from tests.training.test_trainer import loaded
+
+    parts = loaded()
+    args = config(tmp_path, importance_sampling_level=level)
+    trainer = GSPOTrainer(parts.model, carries, args, PROMPTS, processing_class=parts.tokenizer, **options)
+    trainer.train()
+    return trainer
+
+
+def test_credit_all_is_gspo_and_credit_answer_is_not(tmp_path, starter):
+    gspo = adapter(trained(tmp_path, "sequence"))
+    assert torch.allclose(adapter(trained(tmp_path, credits=["all"])), gspo, atol=2e-4)
+    assert not torch.allclose(adapter(trained(tmp_path, credits=["answer"])), gspo, atol=2e-3)
+
+
+def test_a_reward_with_spans_trains(tmp_path, starter):
+    from tests.training.test_trainer import loaded
+
+    def carries_at(completions, **columns):
+        texts = [completion[0]["content"] for completion in completions]
+        found = [re.search(r"\+1=", text) for text in texts]
+        return [Score(float(bool(m)), [(*m.span(), 1.0)] if m else None) for m in found]
+
+    parts = loaded()
+    args = config(tmp_path, importance_sampling_level="sequence_token", max_steps=1)
+    trainer = GSPOTrainer(parts.model, carries_at, args, PROMPTS, processing_class=parts.tokenizer)
+    seen = []
+    original = trainer._compute_loss
+    trainer._compute_loss = lambda model, inputs: seen.append(inputs["advantages"]) or original(model, inputs)
+    trainer.train()
+    assert seen[0].dim() == 2
+    partly = [row for row in seen[0] if row.unique().numel() == 2 and (row != 0).any()]
+    assert partly  # spans cover some tokens and not others
+
+
+def test_credit_without_tokens_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="sequence_token"):
+        GSPOTrainer("starter", carries, config(tmp_path), PROMPTS, credits=["answer"])
+    args = config(tmp_path, importance_sampling_level="sequence_token")
+    with pytest.raises(UsageError, match="2 `credits` for 1 rewards"):
+        GSPOTrainer("starter", carries, args, PROMPTS, credits=["answer", "think"])
+
+
+def test_the_tokenizer_is_all_it_asks_of_the_model():
+    fake = SimpleNamespace(decode=TOKENIZER.decode)
+    assert TokenCredit(["answer"], [1.0], 2, "group", "rewards", fake).advantages(
+        np.array([[1.0], [0.0]]), [()], IDS, 6
+    ) is not None  # fmt: skip
