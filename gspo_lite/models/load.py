@@ -243,7 +243,7 @@ def build_starter() -> Path:
 def announce(done: int, total: int) -> None:
     """Progress of the starter in plain lines."""
     if done == 1:
-        print("building the starter model (once; about a minute) ...", file=sys.stderr, flush=True)
+        print("building the starter model (once; one to two minutes) ...", file=sys.stderr, flush=True)
     elif done % (total // 5) == 0:
         print(f"  warm-up step {done}/{total}", file=sys.stderr, flush=True)
 
