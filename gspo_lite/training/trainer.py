@@ -72,7 +72,7 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
                 "`use_liger_kernel` computes its own loss, which has no level `sequence_token`",
                 "leave use_liger_kernel off, or use level `sequence`",
             )
-        self.self_test = self_test(type(self), args)
+        self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=as_dataset(train_dataset), **options)

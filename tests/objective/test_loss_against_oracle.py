@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from objective_cases import LOSS_TYPES, build, settings
-from objective_oracle import objective
 
 from gspo_lite.objective import gspo_loss
+from tests.objective.objective_cases import LOSS_TYPES, build, settings
+from tests.objective.objective_oracle import objective
 
 SETTINGS = list(settings())
 GROUPS = sorted({(level, loss_type) for _, level, loss_type, *_ in SETTINGS})

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from objective_cases import build, settings
 
 from gspo_lite.objective import gspo_loss
+from tests.objective.objective_cases import build, settings
 
 STEPS_PER_GENERATION = 8
 

@@ -143,8 +143,12 @@ def checked_trainer(trainer_class):
                 output["twin_old"] = twin_logps(self.twin(), output)
                 if self.beta:
                     twin = self.twin()
-                    with twin.disable_adapter():
+                    if "ref" in twin.peft_config:  # TRL keeps a copy of the adapter as it was, Unsloth none
+                        twin.set_adapter("ref")
                         output["twin_ref"] = twin_logps(twin, output)
+                    else:
+                        with twin.disable_adapter():
+                            output["twin_ref"] = twin_logps(twin, output)
             return output
 
         def compute_loss(self, model, inputs, **kwargs):
@@ -198,7 +202,6 @@ def run(name):
     from gspo_lite.training.config import GSPOConfig
     from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
-    assert UNSLOTH is not None, "the live trainer is not Unsloth's"
     options = {**BASE, **SCENARIOS[name]}
     credit, control = options.pop("credit", False), options.pop("control", None)
     pad_is_eos, prompts = options.pop("pad_is_eos", False), options.pop("prompts", "mixed")
@@ -248,6 +251,9 @@ def break_it(control, hook, module):
 
 if __name__ == "__main__":
     import_unsloth()
+    from gspo_lite.training.trainer import UNSLOTH
+
+    assert UNSLOTH is not None, "the live trainer is not Unsloth's"
     for scenario in sys.argv[1:] or SCENARIOS:
         try:
             result = {"scenario": scenario, "gaps": run(scenario)}

@@ -1,0 +1,30 @@
+"""GSPOTrainer on stock TRL against a float64 twin, every micro-step of real training, as on Unsloth's trainer."""
+
+import pytest
+
+from gspo_lite.errors import MachineError
+from tests.unsloth import patched_trainer
+
+# Unsloth leaves a sampled end token out of the loss where it is the padding token too; TRL does not.
+SCENARIOS = [name for name in patched_trainer.SCENARIOS if not name.startswith("control") and "pad is eos" not in name]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_micro_step_equals_the_float64_twin(scenario):
+    gaps = patched_trainer.run(scenario)
+    assert len(gaps) >= 4
+    for gap in gaps:
+        assert gap["loss"] < 1e-6
+        assert gap["gradient"] < 1e-5
+    assert max(gap["largest_log_ratio"] for gap in gaps) > 0.1  # off-policy, beyond the clip
+
+
+def test_a_ratio_that_is_not_shifted_is_refused_at_the_start(monkeypatch):
+    from gspo_lite.training import stock
+
+    def unshifted(self, new, inputs):
+        self.gauges.record(new - inputs["old_per_token_logps"], inputs["completion_mask"], inputs["advantages"])
+
+    monkeypatch.setattr(stock.SequenceTokenLoss, "_use_ratio", unshifted)
+    with pytest.raises(MachineError, match="does not compute `sequence_token`"):
+        patched_trainer.run("gspo_token credit")
