@@ -23,7 +23,8 @@ from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
 from gspo_lite.rewards.text import completion_text
 
 MODULES = ("math", "format", "length")  # of this package; importing one registers its rewards
-GIVEN = ("completion", "completion_ids", "prompt")  # inputs that every call brings, unlike columns
+# Inputs that every call brings, unlike columns.
+GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 REGISTRY: dict[str, Reward] = {}
 
 
@@ -38,14 +39,14 @@ class RewardDescription:
 
 
 class Reward:
-    """A reward made from a function of one completion; call it as TRL calls rewards.
+    """A reward made from a function of one completion, or of all `completions`; call it as TRL calls rewards.
 
     Attributes:
         columns: data columns it reads.
         options: model of its keyword options, which checks names, types and ranges.
     """
 
-    def __init__(self, function: Callable[..., float | None], values: dict[str, Any] | None = None):
+    def __init__(self, function: Callable[..., Any], values: dict[str, Any] | None = None):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
         self.function = function
@@ -99,22 +100,29 @@ class Reward:
         **columns: Any,
     ) -> list[float | None]:
         values = self.values or self.with_options().values
-        rows: dict[str, Sequence[Any]] = {"completion": [completion_text(c) for c in completions]}
-        rows |= {"prompt": prompts or [None] * len(completions)}
-        rows |= {"completion_ids": completion_ids if completion_ids is not None else [None] * len(completions)}
+        nothing = [None] * len(completions)
+        texts = [completion_text(completion) for completion in completions]
+        prompts = nothing if prompts is None else prompts
+        completion_ids = nothing if completion_ids is None else completion_ids
+        rows = {"completion": texts, "completions": texts, "prompt": prompts, "prompts": prompts}
+        rows |= {"completion_ids": completion_ids}
         missing = [name for name in self.columns if name not in columns]
         if missing:
             raise RewardError(f"reward `{self.__name__}` reads the column `{missing[0]}`, which it was not given")
         rows |= {name: columns[name] for name in self.columns}
         inputs = [rows[name] for name in self.inputs]
+        if "completions" in self.inputs:
+            judged: list[float | None] = self.function(*inputs, **values)
+            return judged
         return [self.function(*row, **values) for row in zip(*inputs, strict=True)]
 
 
-def reward(function: Callable[..., float | None]) -> Reward:
+def reward(function: Callable[..., Any]) -> Reward:
     """Make a reward from a function of one completion and register it under the function's name.
 
     Positional parameters are inputs: `completion` (text), `prompt`, `completion_ids`, or any data column. Keyword-only
-    parameters are options of the recipe; annotate them, with pydantic's `Field` for ranges.
+    parameters are options of the recipe; annotate them, with pydantic's `Field` for ranges. A function whose input is
+    named `completions` gets all of a call at once, and every other input as a list, and returns a list.
     """
     made = Reward(function)
     REGISTRY[made.__name__] = made

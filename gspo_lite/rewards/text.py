@@ -7,7 +7,9 @@ from typing import Any
 
 THINK, THINK_END = "<think>", "</think>"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
-BOX = "\\boxed"
+BOX = re.compile(r"\\boxed\s{0,3}\{")
+BRACE = re.compile(r"[{}]")
+MOST_BOXES = 20
 JOINS_BOXES = re.compile(r"(?:[\s,;$]|\\[,;! ]|and|or|\\text\{\s*(?:and|or)\s*\}){0,12}")
 
 
@@ -65,34 +67,31 @@ def tagged(text: str) -> str | None:
 def boxed(text: str) -> str | None:
     """Inside of the last box; boxes joined by a comma, `and` or `or` are one answer. None where it is not closed."""
     found: list[str] = []
-    last_end, position = -1, text.find(BOX)
-    while position >= 0:
-        box = box_at(text, position)
-        joined = last_end >= 0 and JOINS_BOXES.fullmatch(text, last_end, position) is not None
-        if box is None:
+    begin = len(text)  # of the box found before, which is the one behind
+    for box in last_boxes(text):
+        inside, end = inside_braces(text, box.end() - 1)
+        if found and not JOINS_BOXES.fullmatch(text, end, begin):
+            break
+        if inside is None:
             return None
-        if not joined:
-            found.clear()
-        found.append(box[0])
-        last_end = box[1]
-        position = text.find(BOX, last_end)
-    return ", ".join(found[-20:]) if found else None
+        found.append(inside)
+        begin = box.start()
+    return ", ".join(reversed(found)) if found else None
 
 
-def box_at(text: str, position: int) -> tuple[str, int] | None:
-    """Inside of the box that begins at `position` and the end of it; None where its braces do not close."""
-    start = text.find("{", position)
-    if start < 0 or text[position + len(BOX) : start].strip():
-        return None
+def last_boxes(text: str) -> list[re.Match[str]]:
+    """Where the last boxes begin, from the last one back; more than a few are no final answer."""
+    return list(BOX.finditer(text))[: -MOST_BOXES - 1 : -1]
+
+
+def inside_braces(text: str, position: int) -> tuple[str | None, int]:
+    """What the brace at `position` encloses and where that ends; None where it is not closed."""
     depth = 0
-    for index in range(start, len(text)):
-        if text[index] == "{":
-            depth += 1
-        elif text[index] == "}":
-            depth -= 1
-            if depth == 0:
-                return text[start + 1 : index], index + 1
-    return None
+    for brace in BRACE.finditer(text, position):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return text[position + 1 : brace.start()], brace.end()
+    return None, len(text)
 
 
 def hashes(text: str) -> str | None:

@@ -145,6 +145,23 @@ def test_the_decorator_registers_a_reward_with_inputs_and_options():
     assert close_to.with_options(within=10.0)(completions=["3", "9"], target=[2.0, 2.0]) == [1.0, 1.0]
 
 
+def test_a_reward_of_all_completions_is_called_once():
+    @reward
+    def against_the_longest(completions, topic, *, scale: float = 1.0) -> list[float]:
+        """Length beside the longest of the group."""
+        return [scale * len(text) / max(map(len, completions)) for text in completions]
+
+    messages = [[{"role": "assistant", "content": text}] for text in ("ab", "abcd")]
+    assert against_the_longest.columns == ["topic"]
+    assert against_the_longest(messages, topic=["x", "y"], trainer_state=None) == [0.5, 1.0]
+    assert against_the_longest.with_options(scale=2.0)(messages, topic=["x", "y"]) == [1.0, 2.0]
+
+
+def test_a_column_that_is_not_given_is_named():
+    with pytest.raises(RewardError, match="`math_correct` reads the column `answer`"):
+        get("math_correct")(completions=["a"])
+
+
 def test_numbers_and_nan_of_numpy_are_taken():
     made = build_rewards([RewardSettings(name="tag_count")])[0]
     assert made.number(np.float64(0.5), 0, 1) == 0.5

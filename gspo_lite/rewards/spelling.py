@@ -1,0 +1,95 @@
+"""One spelling for what means the same: Unicode, LaTeX, ASCII and markdown forms of an answer become one.
+
+Knows signs and layout only; what an answer is worth is for `numbers.py`, `answers.py` and `symbolic.py`. The text may
+be hostile, so each pattern is bounded; callers cap its length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+SUPERSCRIPT = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+BEFORE_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
+GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "θ": "theta", "λ": "lambda", "μ": "mu",
+    "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "ω": "omega",
+}  # fmt: skip
+SIGNS = {
+    **dict.fromkeys("−–—‒―﹣－", "-"), "⁄": "/", "÷": "/", "∕": "/", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ",
+    "∙": r"\cdot ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ",
+    "≠": r"\neq ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ",
+    "∓": r"\mp ", "’": "'", "。": ".", "ℝ": r"\mathbb{R}",
+    **{letter: f"\\{name} " for letter, name in GREEK.items()},
+}  # fmt: skip
+TABLE = str.maketrans(SIGNS)
+
+# In this order; each is a pattern and what takes its place.
+LATEX: list[tuple[str, str]] = [
+    (r"^~", r"\\approx "),
+    (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
+    (r"\\(?:displaystyle|textstyle|limits|quad|qquad|hspace\{[^{}]*\}|phantom\{[^{}]*\})(?![a-zA-Z])", " "),
+    (r"(?<!\\)\\[()\[\]](?!\d*(?:em|pt|ex))", ""),  # the delimiters of LaTeX formulas
+    (r"\\langle(?![a-zA-Z])", "("),
+    (r"\\rangle(?![a-zA-Z])", ")"),
+    (r"\{,\}", ","),
+    (r"(?<!\\)\\[,;:! ]|~", " "),
+    (r"\\%", "%"),
+    (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+    (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
+    (r"\\frac\s*\{([^{}]*)\}\s*(\d)", r"\\frac{\1}{\2}"),
+    (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
+    (r"\\frac\s*\{\s*([^{}]*?)\s*\}\s*\{\s*([^{}]*?)\s*\}", r"\\frac{\1}{\2}"),
+    (r"\\sqrt\s*(\d+|[a-zA-Z])", r"\\sqrt{\1}"),
+    (r"\\(?:leqslant|leqq|leq)(?![a-zA-Z])", r"\\le "),
+    (r"\\(?:geqslant|geqq|geq)(?![a-zA-Z])", r"\\ge "),
+    (r"\\ne(?![a-zA-Z])", r"\\neq "),
+    (r"\\lt(?![a-zA-Z])", "<"),
+    (r"\\gt(?![a-zA-Z])", ">"),
+    (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+    (r"\\rbrace(?![a-zA-Z])", r"\\}"),
+    (r"\\(?:varnothing)(?![a-zA-Z])", r"\\emptyset "),
+    (r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mathit|mbox|boldsymbol|operatorname)\s*\{([^{}]*)\}", r" \1 "),
+    (r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])", "°"),
+    (r"<=|=<", r"\\le "),
+    (r">=|=>", r"\\ge "),
+    (r"\+/-", r"\\pm "),
+    (r"\*\*", "^"),
+    (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"(?<![\\a-zA-Z])(sqrt|pi|sin|cos|tan|cot|sec|csc|log|ln|arcsin|arccos|arctan|exp)(?![a-zA-Z])", r"\\\1 "),
+    (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
+    (r"\s+", " "),
+]  # fmt: skip
+REPLACEMENTS = [(re.compile(pattern), new) for pattern, new in LATEX]
+
+
+def spell(text: str) -> str:
+    """An answer in the one spelling: ASCII digits and signs, LaTeX commands, single spaces, no layout around it."""
+    text = SUPERSCRIPT.sub(lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text.replace("º", "°"))
+    # The signs go before NFKC, which would turn some of them into others, and a fraction keeps off its whole number.
+    text = unicodedata.normalize("NFKC", BEFORE_FRACTION.sub(" ", text).translate(TABLE)).translate(TABLE)
+    text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text)
+    text = without_layout(text)
+    for pattern, new in REPLACEMENTS:
+        text = pattern.sub(new, text)
+    text = text.strip()
+    return text[:-1].strip() if text.endswith((".", ",")) and not text.endswith("..") else text
+
+
+def without_layout(text: str) -> str:
+    """The text without markdown around it and without the dollars that enclose formulas; a currency's dollar stays."""
+    text = text.strip().strip('`"“”').strip()
+    if text.endswith((".", ",")) and not text.endswith(".."):
+        text = text[:-1].strip()
+    if len(text) > 4 and text.startswith("**") and text.endswith("**"):
+        text = text[2:-2].strip()
+    held = text.replace("\\$", "\0")
+    if held.count("$") % 2 == 0:
+        held = held.replace("$", " ")
+    return held.replace("\0", "$").strip()
+
+
+def squeezed(text: str) -> str:
+    """A spelled text without the spaces that mean nothing: `1 2` keeps its own."""
+    return re.sub(r"(?<!\d) | (?!\d)", "", text)
