@@ -82,6 +82,23 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, allow_outside: Ou
     )
 
 
+@app.command()
+def probe(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    allow_outside: OutsideOption = False,
+) -> None:
+    """Measure how noisy the ratios of a recipe are on this machine, and which epsilon makes sense."""
+    checked = load(recipe, overrides or [], allow_outside=allow_outside)
+    quiet_libraries()
+    from gspo_lite.probe import lines_of
+    from gspo_lite.probe import probe as measure
+
+    found = measure(checked.recipe)
+    print(json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(lines_of(found)))
+
+
 @app.command("eval")
 def evaluate(
     path: Annotated[

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.data.lengths import prompt_text
+from gspo_lite.data.images import COLUMN as IMAGES
+from gspo_lite.data.inputs import model_inputs, prompt_text
 from gspo_lite.data.prompts import as_text, marker
 from gspo_lite.errors import UsageError
+from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.format import follows_style
 from gspo_lite.rewards.math import grade, lenient_match
@@ -33,7 +35,7 @@ class Evaluation:
 
 def evaluate(
     model: Any,
-    tokenizer: Any,
+    processing: Any,
     problems: Any,
     recipe: Recipe,
     rewards: Sequence[Any] = (),
@@ -42,6 +44,7 @@ def evaluate(
     """Answer every held-out problem once greedily and once at the training temperature.
 
     Args:
+        processing: the model's tokenizer, or its processor where it sees images.
         problems: rows with `prompt`, `answer` and the columns the rewards read.
         rewards: reward functions whose mean over the greedy completions is reported as well.
         progress: called with (problems answered, answers wanted).
@@ -53,9 +56,9 @@ def evaluate(
     """
     rows = list(problems)
     total = 2 * len(rows)
-    greedy = answer(model, tokenizer, rows, recipe, None, progress and (lambda n: progress(n, total)))
+    greedy = answer(model, processing, rows, recipe, None, progress and (lambda n: progress(n, total)))
     sampled = answer(
-        model, tokenizer, rows, recipe, recipe.generation.temperature,
+        model, processing, rows, recipe, recipe.generation.temperature,
         progress and (lambda n: progress(len(rows) + n, total)),
     )  # fmt: skip
     style = recipe.data.prompt
@@ -87,7 +90,7 @@ def samples(
 
 def answer(
     model: Any,
-    tokenizer: Any,
+    processing: Any,
     rows: list[dict[str, Any]],
     recipe: Recipe,
     temperature: float | None,
@@ -96,16 +99,16 @@ def answer(
     """Text and token ids of one completion per row; greedy where `temperature` is None."""
     import torch
 
-    prompts = [prompt_text(tokenizer, row["prompt"]) for row in rows]
+    tokenizer = tokenizer_of(processing)
     # Prompts of like length share a batch: less padding, fewer wasted steps.
-    order = sorted(range(len(rows)), key=lambda i: len(prompts[i]), reverse=True)
+    order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i])), reverse=True)
     size = recipe.data.eval.batch_size
     answers: dict[int, tuple[str, list[int]]] = {}
     with ready_to_generate(model), torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(SAMPLING_SEED)
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            completions = generate(model, tokenizer, [prompts[i] for i in batch], recipe, temperature)
+            completions = generate(model, processing, [rows[i] for i in batch], recipe, temperature)
             for i, ids in zip(batch, completions, strict=True):
                 answers[i] = (tokenizer.decode(ids, skip_special_tokens=True), ids)
             if progress:
@@ -114,18 +117,16 @@ def answer(
 
 
 def generate(
-    model: Any, tokenizer: Any, prompts: list[str], recipe: Recipe, temperature: float | None
+    model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None
 ) -> list[list[int]]:
-    """Token ids of one completion per prompt, without the end token and what follows it."""
-    settings = recipe.generation
-    batch = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
-    batch = batch.to(model.device)
+    """Token ids of one completion per row, without the end token and what follows it."""
+    settings, tokenizer = recipe.generation, tokenizer_of(processing)
+    batch = model_inputs(processing, rows).to(model.device)
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if temperature is not None:
         sampling = {"do_sample": True, "temperature": temperature, "top_p": settings.top_p, "top_k": settings.top_k}
         sampling["min_p"] = settings.min_p
-    if tokenizer.pad_token_id != tokenizer.eos_token_id:
-        sampling["suppress_tokens"] = [tokenizer.pad_token_id]  # as in training
+    sampling["suppress_tokens"] = never_sampled(model, processing) or None  # as in training
     output = model.generate(
         **batch,
         **sampling,
@@ -212,8 +213,8 @@ def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = N
         held_out = recipe.data.eval.model_copy(update={"limit": limit})
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": held_out})})
     problems = load_problems(recipe.data).held_out
-    loaded = load_for_evaluation(recipe.model, adapter)
-    return evaluate(loaded.model, loaded.tokenizer, problems, recipe).figures
+    loaded = load_for_evaluation(recipe.model, adapter, images=IMAGES in problems.column_names)
+    return evaluate(loaded.model, loaded.processing_class, problems, recipe).figures
 
 
 def what_to_evaluate(path: str, recipe: Recipe | None) -> tuple[Recipe, Path | None]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite import folder as run_folder
+from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.environment import environment, peak_memory_gib
@@ -103,8 +104,9 @@ def load(recipe: Recipe) -> Parts:
         seed=recipe.training.seed,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
         vllm=engine == "vllm",
+        images=IMAGES in problems.train.column_names,
     )
-    problems = drop_long_prompts(problems, loaded.tokenizer, recipe.generation.max_prompt_length)
+    problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
     from gspo_lite.training.config import config_from_recipe
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine == "vllm")
@@ -134,7 +136,7 @@ def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dic
     loaded, recipe = parts.loaded, parts.recipe
     held_out = parts.problems.held_out
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
-    result = evaluate(loaded.model, loaded.tokenizer, held_out, recipe, parts.rewards, every_ten_seconds())
+    result = evaluate(loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, every_ten_seconds())
     say(f"         accuracy {result.figures['accuracy']:.1%}, sampled {result.figures['sampled_accuracy']:.1%}")
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
     run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
@@ -149,7 +151,7 @@ def train(folder: Path, parts: Parts, resume: bool) -> Any:
         parts.recipe,
         folder,
         parts.loaded.model,
-        parts.loaded.tokenizer,
+        parts.loaded.processing_class,
         parts.rewards,
         parts.problems.train,
         parts.args,
@@ -182,9 +184,10 @@ class Clock:
 
 
 def offline_if_local(recipe: Recipe) -> None:
-    """Keep the Hugging Face libraries off the network when model and data are on this machine."""
+    """Keep the Hugging Face libraries off the network when model, data and judge are on this machine."""
     data = recipe.data
     named = [recipe.model.name, data.source, data.eval.source or data.source]
+    named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
     if all(name in ("starter", "arithmetic") or Path(name).exists() for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

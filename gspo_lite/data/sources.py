@@ -1,6 +1,6 @@
 """Data sources: a hub data set, a local file or the embedded task, as problems with a prompt and an answer.
 
-    {"prompt": [{"role": "user", "content": "..."}], "answer": "72", ...the source's other columns}
+    {"prompt": [{"role": "user", "content": "..."}], "answer": "72", "images": [...], ...the source's other columns}
 
 Owns where rows come from, which are usable and what is held out. A row that cannot be used is named with its number
 and the reason. Must not know models or rewards.
@@ -17,6 +17,7 @@ from typing import Any
 
 from gspo_lite.data import arithmetic
 from gspo_lite.data.files import READERS, Row, read_file
+from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
 from gspo_lite.data.prompts import as_text, messages
 from gspo_lite.errors import DataError, MachineError
 from gspo_lite.recipe.schema import DataSettings
@@ -43,8 +44,6 @@ def load_problems(data: DataSettings) -> Problems:
         DataError: when a source is missing, empty or has rows that cannot be used and `bad_rows` is `stop`.
         MachineError: when a hub data set is not on this machine and the hub cannot be reached.
     """
-    from datasets import Dataset
-
     notes: list[str] = []
     train = read_problems(data, data.source, data.split, notes)
     if data.eval.source is None and is_file(data.source):
@@ -57,7 +56,17 @@ def load_problems(data: DataSettings) -> Problems:
     train = without(train, held_out, notes)[: data.limit]
     if not train:
         raise DataError(f"`data.source` `{data.source}` leaves no problem to train on")
-    return Problems(Dataset.from_list(train), Dataset.from_list(held_out), notes)
+    return Problems(as_dataset(train), as_dataset(held_out), notes)
+
+
+def as_dataset(problems: list[dict[str, Any]]) -> Any:
+    """The problems as a data set; images are opened when a row is read."""
+    from datasets import Dataset, Image, List
+
+    if not any(COLUMN in problem for problem in problems):
+        return Dataset.from_list(problems)
+    dataset = Dataset.from_list([{COLUMN: [], **problem} for problem in problems])
+    return dataset.cast_column(COLUMN, List(Image()))
 
 
 def read_problems(data: DataSettings, source: str, split: str, notes: list[str]) -> list[dict[str, Any]]:
@@ -68,13 +77,13 @@ def read_problems(data: DataSettings, source: str, split: str, notes: list[str])
     repeated = 0
     for row in read_rows(data, source, split):
         try:
-            problem = finished(adapt(row.values), data.prompt) if row.problem is None else None
+            problem = finished(with_images(adapt(row.values), data, source), data.prompt) if not row.problem else None
         except ValueError as error:
             problem, row = None, Row(row.number, {}, str(error))
         if problem is None:
             bad.append(f"row {row.number}: {row.problem}")
         else:
-            key = as_text(problem["prompt"])
+            key = identity(problem)
             repeated += key in problems
             problems.setdefault(key, problem)
     report_bad_rows(bad, source, data.bad_rows, notes)
@@ -163,6 +172,21 @@ def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
     return {**row, "prompt": messages(prompt, style), "answer": answer_text(answer)}
 
 
+def with_images(row: dict[str, Any], data: DataSettings, source: str) -> dict[str, Any]:
+    """The row with its images under TRL's name, and without the marker that says in the text where one stands."""
+    name = data.columns.images
+    if name not in row:
+        return row
+    images = images_of(row[name], Path(source).expanduser().parent if is_file(source) else None)
+    prompt = row["prompt"].replace(MARKER, "").strip() if isinstance(row["prompt"], str) else row["prompt"]
+    return {**{key: value for key, value in row.items() if key != name}, "prompt": prompt, COLUMN: images}
+
+
+def identity(problem: dict[str, Any]) -> str:
+    """What makes two problems the same: the question, and the images it is about."""
+    return as_text(problem["prompt"]) + fingerprint(problem.get(COLUMN, []))
+
+
 def is_chat(prompt: Any) -> bool:
     """Whether this is a list of messages."""
     return isinstance(prompt, list) and bool(prompt) and all(isinstance(m, dict) and "role" in m for m in prompt)
@@ -200,8 +224,8 @@ def report_bad_rows(bad: list[str], source: str, bad_rows: str, notes: list[str]
 
 def without(train: list[dict[str, Any]], held_out: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
     """Training problems whose prompt is not held out."""
-    asked = {as_text(problem["prompt"]) for problem in held_out}
-    kept = [problem for problem in train if as_text(problem["prompt"]) not in asked]
+    asked = {identity(problem) for problem in held_out}
+    kept = [problem for problem in train if identity(problem) not in asked]
     if len(kept) < len(train):
         notes.append(f"{len(train) - len(kept)} problems are held out as well and are not trained on")
     return kept

@@ -16,6 +16,7 @@ from typing import Any
 
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.models import starter
+from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 
 PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
@@ -23,10 +24,14 @@ PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 @dataclass
 class LoadedModel:
-    """A model ready to train or to generate, its tokenizer, and what was chosen, one line each."""
+    """A model ready to train or to generate, and what was chosen, one line each.
+
+    Attributes:
+        processing_class: its tokenizer, or its processor where it sees images.
+    """
 
     model: Any
-    tokenizer: Any
+    processing_class: Any
     backend: str
     notes: list[str] = field(default_factory=list)
 
@@ -74,7 +79,13 @@ def choose_engine(wanted: str) -> str:
 
 
 def load_model(
-    settings: ModelSettings, backend: str, *, seed: int = 0, gradient_checkpointing: bool = False, vllm: bool = False
+    settings: ModelSettings,
+    backend: str,
+    *,
+    seed: int = 0,
+    gradient_checkpointing: bool = False,
+    vllm: bool = False,
+    images: bool = False,
 ) -> LoadedModel:
     """Load base model and tokenizer and put a fresh adapter on them.
 
@@ -82,6 +93,7 @@ def load_model(
         backend: as `choose_backend` named it.
         seed: of the adapter's initial weights.
         vllm: prepare Unsloth's vLLM engine with the model.
+        images: the data has images, so the model must see.
 
     Raises:
         UsageError: when the model does not exist. MachineError: when the hub cannot be reached.
@@ -89,7 +101,7 @@ def load_model(
     name = resolve_name(settings.name)
     load = load_with_unsloth if backend == "unsloth" else load_with_transformers
     try:
-        loaded = load(name, settings, seed, gradient_checkpointing, vllm)
+        loaded = load(name, settings, seed, gradient_checkpointing, vllm, images)
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
     keep_gradients_right(loaded.model)
@@ -109,12 +121,13 @@ def keep_gradients_right(model: Any) -> None:
 
 
 def load_with_unsloth(
-    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool
+    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool, images: bool
 ) -> LoadedModel:
-    """Load through FastLanguageModel."""
-    from unsloth import FastLanguageModel
+    """Load through FastLanguageModel, or FastVisionModel where the data has images."""
+    from unsloth import FastLanguageModel, FastVisionModel
 
-    model, tokenizer = FastLanguageModel.from_pretrained(
+    loader = FastVisionModel if images else FastLanguageModel
+    model, processing = loader.from_pretrained(
         name,
         max_seq_length=settings.max_seq_length,
         dtype=torch_dtype(settings.dtype),
@@ -125,26 +138,26 @@ def load_with_unsloth(
         max_lora_rank=settings.lora.rank,
         random_state=seed,
     )
-    model = FastLanguageModel.get_peft_model(
+    model = loader.get_peft_model(
         model,
         r=settings.lora.rank,
         lora_alpha=settings.lora.alpha,
         lora_dropout=settings.lora.dropout,
-        target_modules=unsloth_targets(settings.lora),
+        target_modules=settings.lora.target_modules if images else unsloth_targets(settings.lora),
         use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
         random_state=seed,
     )
-    return LoadedModel(model, ready_tokenizer(tokenizer), "unsloth", [describe(model, "Unsloth")])
+    return LoadedModel(model, ready(processing), "unsloth", [describe(model, "Unsloth")])
 
 
 def load_with_transformers(
-    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool
+    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool, images: bool
 ) -> LoadedModel:
     """Load through AutoModelForCausalLM and PEFT, with the same settings."""
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
 
-    base, tokenizer, notes = load_base(name, settings)
+    base, processing, notes = load_base(name, settings, images)
     set_seed(seed)
     lora = LoraConfig(
         r=settings.lora.rank,
@@ -154,15 +167,18 @@ def load_with_transformers(
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(base, lora)
-    return LoadedModel(model, tokenizer, "transformers", [describe(model, "transformers with PEFT"), *notes])
+    return LoadedModel(model, processing, "transformers", [describe(model, "transformers with PEFT"), *notes])
 
 
-def load_base(name: str, settings: ModelSettings) -> tuple[Any, Any, list[str]]:
+def load_base(name: str, settings: ModelSettings, images: bool = False) -> tuple[Any, Any, list[str]]:
     """Load base model and tokenizer by transformers; 4-bit where bitsandbytes works, said where it does not."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=settings.trust_remote_code)
+    config = AutoConfig.from_pretrained(name, trust_remote_code=settings.trust_remote_code)
+    loader = auto_class(config, settings.name, images)
+    speaker = AutoProcessor if loader is AutoModelForImageTextToText else AutoTokenizer
+    processing = ready(speaker.from_pretrained(name, trust_remote_code=settings.trust_remote_code))
     options: dict[str, Any] = {
         "dtype": torch_dtype(settings.dtype),
         "trust_remote_code": settings.trust_remote_code,
@@ -172,21 +188,21 @@ def load_base(name: str, settings: ModelSettings) -> tuple[Any, Any, list[str]]:
     quantization = nf4(options["dtype"]) if settings.load_in_4bit else None
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
-    model = AutoModelForCausalLM.from_pretrained(name, quantization_config=quantization, **options)
-    return model, ready_tokenizer(tokenizer), notes
+    model = loader.from_pretrained(name, quantization_config=quantization, **options)
+    return model, processing, notes
 
 
-def load_for_evaluation(settings: ModelSettings, adapter: Path | None) -> LoadedModel:
+def load_for_evaluation(settings: ModelSettings, adapter: Path | None, images: bool = False) -> LoadedModel:
     """Load a model by transformers to generate only, with a trained adapter if one is given."""
     try:
-        base, tokenizer, notes = load_base(resolve_name(settings.name), settings)
+        base, processing, notes = load_base(resolve_name(settings.name), settings, images)
         if adapter is not None:
             from peft import PeftModel
 
             base = PeftModel.from_pretrained(base, str(adapter))
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
-    return LoadedModel(base.eval(), tokenizer, "transformers", notes)
+    return LoadedModel(base.eval(), processing, "transformers", notes)
 
 
 def nf4(dtype: Any) -> Any:
@@ -246,14 +262,6 @@ def announce(done: int, total: int) -> None:
         print("building the starter model (once; one to two minutes) ...", file=sys.stderr, flush=True)
     elif done % (total // 5) == 0:
         print(f"  warm-up step {done}/{total}", file=sys.stderr, flush=True)
-
-
-def ready_tokenizer(tokenizer: Any) -> Any:
-    """The same tokenizer with a padding token, padding on the left as generation needs it."""
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    tokenizer.padding_side = "left"
-    return tokenizer
 
 
 def unsloth_targets(lora: LoraSettings) -> Any:

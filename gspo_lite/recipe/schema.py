@@ -59,6 +59,9 @@ class Columns(Settings):
 
     prompt: Text = Field("prompt", description="Column with the question, a string or a list of messages.")
     answer: Text = Field("answer", description="Column with the right answer.")
+    images: Text = Field(
+        "images", description="Column with an image or a list of them, for a model that sees; ignored where absent."
+    )
 
 
 class EvalData(Settings):

@@ -22,7 +22,7 @@ from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
 from gspo_lite.rewards.text import completion_text
 
-MODULES = ("math", "format", "length")  # of this package; importing one registers its rewards
+MODULES = ("math", "format", "length", "judge")  # of this package; importing one registers its rewards
 # Inputs that every call brings, unlike columns.
 GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 REGISTRY: dict[str, Reward] = {}
@@ -44,9 +44,15 @@ class Reward:
     Attributes:
         columns: data columns it reads.
         options: model of its keyword options, which checks names, types and ranges.
+        prepare: called with the options when a run starts, before anything is sampled.
     """
 
-    def __init__(self, function: Callable[..., Any], values: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        values: dict[str, Any] | None = None,
+        prepare: Callable[..., None] | None = None,
+    ):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
         self.function = function
@@ -63,6 +69,7 @@ class Reward:
             self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
         )
         self.values = values or {}
+        self.prepare = prepare
 
     def with_options(self, **options: Any) -> Reward:
         """The same reward with these options.
@@ -73,7 +80,7 @@ class Reward:
         problems = self.problems(options)
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
-        return Reward(self.function, self.options(**options).model_dump())
+        return Reward(self.function, self.options(**options).model_dump(), self.prepare)
 
     def problems(self, options: dict[str, Any]) -> list[str]:
         """What is wrong with these options, one line each."""
@@ -117,14 +124,19 @@ class Reward:
         return [self.function(*row, **values) for row in zip(*inputs, strict=True)]
 
 
-def reward(function: Callable[..., Any]) -> Reward:
+def reward(function: Callable[..., Any] | None = None, *, prepare: Callable[..., None] | None = None) -> Any:
     """Make a reward from a function of one completion and register it under the function's name.
 
     Positional parameters are inputs: `completion` (text), `prompt`, `completion_ids`, or any data column. Keyword-only
     parameters are options of the recipe; annotate them, with pydantic's `Field` for ranges. A function whose input is
     named `completions` gets all of a call at once, and every other input as a list, and returns a list.
+
+    Args:
+        prepare: called with the options when a run starts; it loads what the reward needs, or refuses.
     """
-    made = Reward(function)
+    if function is None:
+        return lambda found: reward(found, prepare=prepare)
+    made = Reward(function, prepare=prepare)
     REGISTRY[made.__name__] = made
     return made
 
@@ -197,6 +209,8 @@ def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
             rewards.append(GuardedReward(function, one.name.rpartition(":")[2], one.weight, [], sha256))
         else:
             made = get(one.name).with_options(**one.options)
+            if made.prepare is not None:
+                made.prepare(**made.values)
             rewards.append(GuardedReward(made, one.name, one.weight, made.columns))
     names = [made.__name__ for made in rewards]
     repeated = {name for name in names if names.count(name) > 1}

@@ -15,7 +15,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from gspo_lite import folder as run_folder
 from gspo_lite.errors import GspoLiteError, RunError
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, Progress
+from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, NoiseFloor, Progress
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.trainer import GSPOTrainer
 
@@ -23,7 +23,7 @@ ACCURACY_REWARDS = ("math_correct", "numeric_match", "exact_match")
 
 
 def build_trainer(
-    recipe: Recipe, folder: Path, model: Any, tokenizer: Any, rewards: list[Any], dataset: Any, args: GSPOConfig
+    recipe: Recipe, folder: Path, model: Any, processing: Any, rewards: list[Any], dataset: Any, args: GSPOConfig
 ) -> GSPOTrainer:
     """The trainer of this recipe with the callbacks that write and show."""
     trainer = GSPOTrainer(
@@ -31,7 +31,7 @@ def build_trainer(
         rewards,
         args=args,
         train_dataset=dataset,
-        processing_class=tokenizer,
+        processing_class=processing,
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
     )
@@ -41,6 +41,8 @@ def build_trainer(
     trainer.add_callback(CompletionsWriter(folder / run_folder.COMPLETIONS, count, lambda: trainer.rollout))
     shown = next((reward.name for reward in recipe.rewards if reward.name in ACCURACY_REWARDS), None)
     trainer.add_callback(Progress(shown))
+    if args.importance_sampling_level != "token":
+        trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high)))
     return trainer
 
 

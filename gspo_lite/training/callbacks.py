@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from gspo_lite.folder import append_jsonl
 
 PLAIN_SECONDS = 10.0  # between progress lines where the output is no terminal
+NOISE_SHARE = 4.0  # standard deviations of the noise that the clip must leave room for
 
 
 class MetricsWriter(TrainerCallback):
@@ -133,6 +134,36 @@ class Progress(TrainerCallback):
         done = max(state.global_step - self.first_step, 1)
         seconds = (time.perf_counter() - self.began) / done * (state.max_steps - state.global_step)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class NoiseFloor(TrainerCallback):
+    """Warn, once, when ratios differ from 1 before any weight has moved, by so much that the clip cuts noise.
+
+    Args:
+        epsilon: the narrower side of the clip.
+    """
+
+    def __init__(self, epsilon: float):
+        self.epsilon = epsilon
+        self.said = False
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        floor = (logs or {}).get("gspo/noise_floor")
+        if self.said or floor is None or floor <= self.epsilon / NOISE_SHARE:
+            return
+        self.said = True
+        print(
+            f"warning: the noise floor sd(log s) is {floor:.1e}, more than a quarter of epsilon {self.epsilon:.1e}: "
+            "the clip cuts rounding as well as change. A wider number type or an epsilon of "
+            f"{smallest_epsilon(floor):.1e} and up helps; `gspo-lite probe` measures it",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def smallest_epsilon(floor: float) -> float:
+    """The narrowest clip that noise of this size, sd(log s), leaves alone but for one sequence in 10,000."""
+    return NOISE_SHARE * floor
 
 
 def progress_bar(total: int, done: int) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@
     gspo/on_policy_share                       share of sequences with log s_i = 0: nothing has moved yet
     gspo/clip_low_sequences, clip_high_...     share of sequences with a clipped token
     gspo/clip_low_tokens, clip_high_tokens     share of tokens clipped
+    gspo/noise_floor                           log_ratio_std at the first step on a rollout, where no weight has moved
 
 s_i is the geometric mean of a completion's token ratios (arXiv 2507.18071, eq. 7), whatever level is trained, so that
 runs of GRPO and GSPO can be laid side by side. Owns the names above; reads ratios, never changes them.
@@ -38,7 +39,7 @@ class RatioGauges:
         mask = mask.bool()
         log_ratio = log_ratio.detach().float()
         spread = torch.where(mask, log_ratio.expand(mask.shape), 0.0)
-        log_s = spread.sum(1) / mask.sum(1).clamp(min=1)
+        log_s = sequence_means(log_ratio, mask)
         per_token = spread if self.level == "token" else log_s.unsqueeze(1).expand(mask.shape)
         signs = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
         cut = {
@@ -69,3 +70,9 @@ class RatioGauges:
             for unit in ("sequences", "tokens"):
                 figures[f"clip_{side}_{unit}"] = seen[f"{side} {unit}"].mean()
         return {f"gspo/{name}": float(value) for name, value in figures.items()}
+
+
+def sequence_means(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """log s_i (B,): the mean of the log ratios (B, T) or (B, 1) over the tokens that count (B, T)."""
+    mask = mask.bool()
+    return torch.where(mask, log_ratio.expand(mask.shape), 0.0).sum(1) / mask.sum(1).clamp(min=1)

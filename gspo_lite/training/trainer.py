@@ -15,6 +15,7 @@ from datasets import Dataset
 from trl import GRPOTrainer
 
 from gspo_lite.errors import UsageError
+from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.recipe.schema import Credit
@@ -80,18 +81,27 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
         self.token_credit = self._token_credit(credits, credit_estimator)
         keep_trainable_float32(self.model)
-        self._suppress_padding()
+        self._suppress_placeholders()
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log TRL's metrics with the gauges of the sequence ratio beside them."""
-        super().log({**logs, **self.gauges.figures()} if self.model.training else logs, *args, **kwargs)
+        figures = self.gauges.figures() if self.model.training else {}
+        if figures and (self.state.global_step - 1) % self.updates_per_rollout == 0:
+            figures["gspo/noise_floor"] = figures["gspo/log_ratio_std"]  # no weight has moved since the rollout
+        super().log({**logs, **figures}, *args, **kwargs)
 
-    def _suppress_padding(self) -> None:
-        """Never sample the padding token: TRL would train on it, Unsloth would drop it."""
-        pad, eos = self._tokenizer.pad_token_id, self._tokenizer.eos_token_id
-        if not self.args.use_vllm and pad != eos:
-            self.generation_config.suppress_tokens = [pad]
-            self.generation_kwargs["suppress_tokens"] = [pad]
+    @property
+    def updates_per_rollout(self) -> int:
+        """Optimizer steps taken on one rollout."""
+        passes = self.args.steps_per_generation * self.num_iterations
+        return max(passes // self.args.gradient_accumulation_steps, 1)
+
+    def _suppress_placeholders(self) -> None:
+        """Never sample a token that stands for padding or for an image."""
+        tokens = never_sampled(self.model, self.processing_class)
+        if not self.args.use_vllm and tokens:
+            self.generation_config.suppress_tokens = tokens
+            self.generation_kwargs["suppress_tokens"] = tokens
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
@@ -116,7 +126,7 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
             self.num_generations,
             str(self.scale_rewards),
             estimator,
-            self.processing_class,
+            tokenizer_of(self.processing_class),
         )
 
     def _give_credit(self, credit: TokenCredit, output: dict[str, Any]) -> None:

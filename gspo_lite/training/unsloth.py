@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from gspo_lite.errors import MachineError
+from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.training.gauges import RatioGauges
 
 LEVEL = "sequence_token"
@@ -38,7 +39,7 @@ class UnslothTokenLoss:
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         if inputs["advantages"].dim() == 2:
-            pad = self.processing_class.pad_token_id  # type: ignore[attr-defined]
+            pad = tokenizer_of(self.processing_class).pad_token_id  # type: ignore[attr-defined]
             inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
         ratios: list[tuple[torch.Tensor, torch.Tensor]] = []
         LISTENERS.append(ratios)

@@ -76,7 +76,7 @@ def trained(tmp_path, level="sequence_token", **options):
 
     parts = loaded()
     args = config(tmp_path, importance_sampling_level=level)
-    trainer = GSPOTrainer(parts.model, carries, args, PROMPTS, processing_class=parts.tokenizer, **options)
+    trainer = GSPOTrainer(parts.model, carries, args, PROMPTS, processing_class=parts.processing_class, **options)
     trainer.train()
     return trainer
 
@@ -97,7 +97,7 @@ def test_a_reward_with_spans_trains(tmp_path, starter):
 
     parts = loaded()
     args = config(tmp_path, importance_sampling_level="sequence_token", max_steps=1)
-    trainer = GSPOTrainer(parts.model, carries_at, args, PROMPTS, processing_class=parts.tokenizer)
+    trainer = GSPOTrainer(parts.model, carries_at, args, PROMPTS, processing_class=parts.processing_class)
     seen = []
     original = trainer._compute_loss
     trainer._compute_loss = lambda model, inputs: seen.append(inputs["advantages"]) or original(model, inputs)

@@ -58,7 +58,7 @@ def test_the_four_bit_path_trains_a_float32_adapter(tmp_path, starter):
     parts = loaded(four_bit=True)
     quantized = [m for m in parts.model.modules() if type(m).__module__.startswith("bitsandbytes")]
     assert len(quantized) == 4 * 7  # layers x projections
-    trainer = GSPOTrainer(parts.model, carries, config(tmp_path), PROMPTS, processing_class=parts.tokenizer)
+    trainer = GSPOTrainer(parts.model, carries, config(tmp_path), PROMPTS, processing_class=parts.processing_class)
     before = adapter_of(trainer.model)
     assert {p.dtype for p in before.values()} == {torch.float32}
     trainer.train()
@@ -72,7 +72,7 @@ def test_gspo_token_equals_gspo_where_advantages_are_the_same_for_every_token(tm
     for level in ("sequence", "sequence_token"):
         parts = loaded()
         args = config(tmp_path, importance_sampling_level=level)
-        trainer = GSPOTrainer(parts.model, carries, args, PROMPTS, processing_class=parts.tokenizer)
+        trainer = GSPOTrainer(parts.model, carries, args, PROMPTS, processing_class=parts.processing_class)
         trainer.train()
         weights.append(torch.cat([p.flatten() for p in adapter_of(trainer.model).values()]))
     start = torch.cat([p.flatten() for p in adapter_of(loaded().model).values()])
@@ -85,7 +85,7 @@ def test_gspo_differs_from_grpo_off_policy(tmp_path, starter):
     for options in ({}, {"importance_sampling_level": "token", "epsilon": 0.2, "epsilon_high": None}):
         parts = loaded()
         trainer = GSPOTrainer(
-            parts.model, carries, config(tmp_path, **options), PROMPTS, processing_class=parts.tokenizer
+            parts.model, carries, config(tmp_path, **options), PROMPTS, processing_class=parts.processing_class
         )
         trainer.train()
         weights.append(torch.cat([p.flatten() for p in adapter_of(trainer.model).values()]))
@@ -95,9 +95,9 @@ def test_gspo_differs_from_grpo_off_policy(tmp_path, starter):
 def test_padding_is_never_sampled(tmp_path, starter):
     parts = loaded()
     head = parts.model.get_output_embeddings()
-    pad = parts.tokenizer.pad_token_id
+    pad = parts.processing_class.pad_token_id
     trainer = GSPOTrainer(
-        parts.model, carries, config(tmp_path, max_steps=1), PROMPTS, processing_class=parts.tokenizer
+        parts.model, carries, config(tmp_path, max_steps=1), PROMPTS, processing_class=parts.processing_class
     )
     sampled = []
     trainer.reward_funcs = [lambda completion_ids, **columns: [sampled.extend(ids) or 1.0 for ids in completion_ids]]
