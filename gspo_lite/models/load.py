@@ -17,6 +17,7 @@ from typing import Any
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.models import starter
 from gspo_lite.models.kinds import auto_class, ready
+from gspo_lite.models.weights import keep_gradients_right, left_unquantized, nf4, torch_dtype
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 
 PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
@@ -59,6 +60,23 @@ def choose_backend(settings: ModelSettings) -> str:
     return "unsloth"
 
 
+def backend_that_sees(wanted: str) -> str:
+    """The backend for a model with images: Unsloth's takes a GPU.
+
+    Raises:
+        MachineError: when the recipe asks for Unsloth and there is no GPU.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return "unsloth"
+    if wanted == "unsloth":
+        raise MachineError(
+            "`model.backend: unsloth` trains on images with a GPU only", "set model.backend=transformers"
+        )
+    return "transformers"
+
+
 def choose_engine(wanted: str) -> str:
     """Name the engine that generates: vLLM where it is installed and a GPU is there, else transformers.
 
@@ -99,6 +117,8 @@ def load_model(
         UsageError: when the model does not exist. MachineError: when the hub cannot be reached.
     """
     name = resolve_name(settings.name)
+    if images and backend == "unsloth":
+        backend = backend_that_sees(settings.backend)
     load = load_with_unsloth if backend == "unsloth" else load_with_transformers
     try:
         loaded = load(name, settings, seed, gradient_checkpointing, vllm, images)
@@ -106,18 +126,6 @@ def load_model(
         raise explain(error, settings.name) from error
     keep_gradients_right(loaded.model)
     return loaded
-
-
-def keep_gradients_right(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights for inference on a CPU with AVX-512 BF16.
-
-    It does so at the first forward pass in evaluation mode and keeps the packed form afterwards, for which it has no
-    backward pass: training then goes on with gradients that miss everything behind a 4-bit layer, without an error
-    (relative error 0.9, bitsandbytes 0.50.2).
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def load_with_unsloth(
@@ -189,6 +197,8 @@ def load_base(name: str, settings: ModelSettings, images: bool = False) -> tuple
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
     model = loader.from_pretrained(name, quantization_config=quantization, **options)
+    if quantization is not None:
+        notes += left_unquantized(model)
     return model, processing, notes
 
 
@@ -203,30 +213,6 @@ def load_for_evaluation(settings: ModelSettings, adapter: Path | None, images: b
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
     return LoadedModel(base.eval(), processing, "transformers", notes)
-
-
-def nf4(dtype: Any) -> Any:
-    """The 4-bit setting of QLoRA (NF4, doubly quantized), or None where bitsandbytes cannot be used."""
-    try:
-        importlib.import_module("bitsandbytes")
-    except Exception:  # a broken build raises OSError, RuntimeError or ImportError
-        return None
-    from transformers import BitsAndBytesConfig
-
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-    )
-
-
-def torch_dtype(name: str) -> Any:
-    """The torch type behind a recipe's `model.dtype`."""
-    import torch
-
-    if name != "auto":
-        return getattr(torch, name)
-    if not torch.cuda.is_available():
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def resolve_name(name: str) -> str:

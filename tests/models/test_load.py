@@ -4,6 +4,7 @@ import torch
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.models.load import choose_backend, choose_engine, load_for_evaluation, load_model
 from gspo_lite.recipe.schema import ModelSettings
+from tests.models.tiny_models import write_text_model
 
 
 def settings(**options):
@@ -97,3 +98,10 @@ def test_a_backend_or_engine_that_cannot_run_is_refused_when_asked_for(monkeypat
         with pytest.raises(MachineError, match="lacks a CUDA GPU"):
             choose_engine("vllm")
         assert choose_engine("auto") == "transformers"
+
+
+def test_experts_that_stay_wide_under_4_bit_are_said(tmp_path, starter):
+    mixture = load_model(settings(name=str(write_text_model("qwen3_moe", tmp_path / "moe"))), "transformers")
+    # 2 layers of 4 experts of 3 x 64 x 64 and a router of 4 x 64 against 4 x 64 x 64 of attention: 75 percent
+    assert "75% of the layers' weights stay float32, not 4-bit" in mixture.notes
+    assert not any("stay" in note for note in load_model(settings(), "transformers").notes)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gspo_lite import load_recipe
-from gspo_lite.errors import UsageError
+from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.models.kinds import never_sampled
 from gspo_lite.run import run
 from tests.models.tiny_models import VISION_TOKENS, write_text_model, write_vision_model
@@ -112,6 +112,16 @@ def test_what_the_model_sees_changes_what_it_says(tmp_path, pictures):
         *ids,
         loaded.processing_class.tokenizer.pad_token_id,
     }
+
+
+def test_images_take_the_backend_that_sees(monkeypatch):
+    from gspo_lite.models.load import backend_that_sees
+
+    assert backend_that_sees("auto") == "transformers"  # this machine has no GPU
+    with pytest.raises(MachineError, match="with a GPU only"):
+        backend_that_sees("unsloth")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert backend_that_sees("unsloth") == backend_that_sees("auto") == "unsloth"
 
 
 def test_images_for_a_model_without_eyes_are_refused(tmp_path, monkeypatch, pictures, starter):

@@ -1,0 +1,56 @@
+"""Number types of weights: what this machine can hold, and what keeps training through 4-bit weights right."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+NOTABLE_SHARE = 0.1  # of a model's weights that 4-bit loading leaves wide
+
+
+def nf4(dtype: Any) -> Any:
+    """The 4-bit setting of QLoRA (NF4, doubly quantized), or None where bitsandbytes cannot be used."""
+    try:
+        importlib.import_module("bitsandbytes")
+    except Exception:  # a broken build raises OSError, RuntimeError or ImportError
+        return None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def left_unquantized(model: Any) -> list[str]:
+    """A note where much of a 4-bit model stays as it is, as the experts of a mixture do; else nothing."""
+    outside = {id(one.weight) for one in (model.get_input_embeddings(), model.get_output_embeddings()) if one}
+    matrices = [p for p in model.parameters() if p.ndim > 1 and id(p) not in outside]
+    wide = sum(p.numel() for p in matrices if not hasattr(p, "quant_state"))
+    packed = sum(2 * p.numel() for p in matrices if hasattr(p, "quant_state"))  # two weights a byte
+    share = wide / max(wide + packed, 1)
+    if share < NOTABLE_SHARE:
+        return []
+    return [f"{share:.0%} of the layers' weights stay {str(model.dtype).removeprefix('torch.')}, not 4-bit"]
+
+
+def torch_dtype(name: str) -> Any:
+    """The torch type behind a recipe's `model.dtype`."""
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    if not torch.cuda.is_available():
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def keep_gradients_right(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for inference on a CPU with AVX-512 BF16.
+
+    It does so at the first forward pass in evaluation mode and keeps the packed form afterwards, for which it has no
+    backward pass: training then goes on with gradients that miss everything behind a 4-bit layer, without an error
+    (relative error 0.9, bitsandbytes 0.50.2).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
