@@ -51,7 +51,7 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
 
 
 def cached_config(name: str) -> Path | None:
-    """Path of config.json in the Hugging Face cache (its documented layout), read without importing the hub's client."""
+    """Path of config.json in the Hugging Face cache, by its documented layout: the hub's client is slow to import."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     repository = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{name.replace('/', '--')}"
     try:
