@@ -115,8 +115,10 @@ def all_changed(recipe: Recipe, steps: list[tuple[Knob, Change]]) -> Recipe:
 
 
 def helps(before: list[Phase], after: list[Phase]) -> bool:
-    """Whether a phase that was too large is smaller by more than one percent of the excess."""
-    return any(new.over < 0.99 * old.over for old, new in zip(before, after, strict=True) if old.over)
+    """Whether a phase that was too large loses more than one percent of its excess, and no other one pays for it."""
+    pairs = list(zip(before, after, strict=True))
+    smaller = any(new.over < 0.99 * old.over for old, new in pairs if old.over)
+    return smaller and not any(new.over > old.over for old, new in pairs)
 
 
 def fit(phases: list[Phase]) -> bool:
@@ -173,7 +175,11 @@ def lines_of(one: Plan) -> Iterator[str]:
     for suggestion in one.suggestions:
         settings = " ".join(f"--set {setting}" for setting in settings_of(suggestion.change))
         yield f"    {settings}\n        then the peak is {gib(suggestion.peak)} GiB; {suggestion.price}"
-    yield "then it fits" if one.fits_changed else "that is still too much: take a smaller model, or a larger card"
+    if one.fits_changed:
+        yield "then it fits"
+    else:
+        other = " generation.engine=transformers," if one.room.engine == "vllm" else ""
+        yield f"that is still too much: take{other} a smaller model, or a larger card"
 
 
 def settings_of(change: Change) -> list[str]:

@@ -28,6 +28,7 @@ class Family:
         windows: which layers see a sliding window where `layer_types` is absent: `all`, `alternate` (first of two),
             `five_of_six`, `late` (from `max_window_layers` on, if `use_sliding_window`) or `none`.
         experts: the key of the number of experts, and of the width of one; None for a dense model.
+        expert_adapters: `all-linear` adapts experts and routers too, as PEFT does for some kinds.
     """
 
     defaults: dict[str, Any]
@@ -36,6 +37,7 @@ class Family:
     qkv_bias: bool = False
     windows: str = "none"
     experts: tuple[str, str] | None = None
+    expert_adapters: bool = False
 
 
 GEMMA = {"vocab_size": 256000, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
@@ -49,13 +51,15 @@ FAMILIES = {
     "mistral": Family({"num_key_value_heads": 8, "sliding_window": 4096}, windows="all"),
     "mixtral": Family(
         {"num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2},
-        windows="all", experts=("num_local_experts", "intermediate_size"),
+        windows="all", experts=("num_local_experts", "intermediate_size"), expert_adapters=True,
     ),
     "granite": Family({}),
     "smollm3": Family({"num_key_value_heads": 4, "tie_word_embeddings": True}),
     "qwen2": Family({"sliding_window": 4096}, qkv_bias=True, windows="late"),
     "qwen3": Family({"head_dim": 128, "sliding_window": 4096}, qk_norm=True, windows="late"),
-    "qwen3_moe": Family(QWEN3_MOE, qk_norm=True, experts=("num_experts", "moe_intermediate_size")),
+    "qwen3_moe": Family(
+        QWEN3_MOE, qk_norm=True, experts=("num_experts", "moe_intermediate_size"), expert_adapters=True,
+    ),
     "gemma2": Family(GEMMA, norms=4, windows="alternate"),
     "gemma3_text": Family(GEMMA | {"vocab_size": 262208}, norms=4, qk_norm=True, windows="five_of_six"),
     "gpt_oss": Family(GPT_OSS, windows="alternate", experts=("num_local_experts", "intermediate_size")),
@@ -90,6 +94,7 @@ class Shape:
         norms: wide norms per layer.
         loose: decoder parameters outside linear weights: norms, biases, routers, experts. Never quantized.
         experts: how many of them are experts.
+        expert_adapter: parameters for each rank of an adapter on experts and routers.
         windows: for each layer how many tokens its KV cache keeps at most; None for all.
         note: what the count leaves out, for the user.
     """
@@ -108,6 +113,7 @@ class Shape:
     linears: tuple[Linear, ...]
     loose: int
     experts: int
+    expert_adapter: int
     windows: tuple[int | None, ...]
     note: str | None = None
 
@@ -139,7 +145,8 @@ class Shape:
     def lora_parameters(self, rank: int, targets: str | list[str]) -> int:
         """Parameters of an adapter: rank x (inputs + outputs) for each linear layer that gets one."""
         chosen = [linear for linear in self.linears if targets == "all-linear" or linear.name in targets]
-        return sum(rank * (linear.inputs + linear.outputs) * linear.layers for linear in chosen)
+        per_rank = sum((linear.inputs + linear.outputs) * linear.layers for linear in chosen)
+        return rank * (per_rank + (self.expert_adapter if targets == "all-linear" else 0))
 
 
 def find_shape(name: str) -> Shape:
@@ -159,6 +166,8 @@ def shape_of(config: dict[str, Any], source: str) -> Shape:
     kind = config.get("model_type")
     if kind == "gemma3":
         config, kind = config.get("text_config") or {}, "gemma3_text"
+    if "num_local_experts" in config and kind == "qwen3_moe":  # transformers 5 saves it under this name
+        config = {**config, "num_experts": config["num_local_experts"]}
     if kind not in FAMILIES:
         raise UsageError(f"model_type `{kind}` is not one that `plan` can count", f"it knows {', '.join(FAMILIES)}")
     family = FAMILIES[kind]
@@ -185,7 +194,8 @@ def assemble(values: dict[str, Any], family: Family, source: str, note: str | No
     return Shape(
         source=source, hidden=hidden, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=head_dim,
         mlp_width=width, vocab=values["vocab_size"], tied=bool(values.get("tie_word_embeddings", False)),
-        qk_norm=family.qk_norm, norms=family.norms, linears=linears, experts=experts,
+        qk_norm=family.qk_norm, norms=family.norms, linears=linears,
+        experts=experts, expert_adapter=expert_adapter_of(values, family),
         loose=norms + sinks + experts + routers + sum(linear.bias * linear.layers for linear in linears),
         windows=tuple(windows_of(values, family)), note=note,
     )  # fmt: skip
@@ -226,6 +236,15 @@ def experts_of(values: dict[str, Any], family: Family) -> tuple[int, int]:
     layers, biased = sparse_layers(values, family), values["model_type"] == "gpt_oss"
     expert = 3 * hidden * width + (2 * width + hidden if biased else 0)
     return layers * count * expert, layers * count * (hidden + (1 if biased else 0))
+
+
+def expert_adapter_of(values: dict[str, Any], family: Family) -> int:
+    """Adapter parameters for each rank: gate and up, one tensor with twice the rank; down; the router."""
+    if not (family.experts and family.expert_adapters):
+        return 0
+    count, width, hidden = values[family.experts[0]], values[family.experts[1]], values["hidden_size"]
+    layer = count * 2 * (hidden + 2 * width) + count * (width + hidden) + hidden + count
+    return sparse_layers(values, family) * layer
 
 
 def windows_of(values: dict[str, Any], family: Family) -> Iterator[int | None]:
