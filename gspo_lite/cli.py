@@ -99,6 +99,47 @@ def probe(
     print(json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(lines_of(found)))
 
 
+@app.command()
+def plan(
+    recipe: RecipeArgument,
+    vram: Annotated[float, typer.Option(help="Memory of the card in GB, as it is sold.", min=1)],
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the memory a recipe takes, and say what to change where it does not fit; exit code 3 then."""
+    from gspo_lite import plan as planning
+
+    chosen = load(recipe, overrides or []).recipe
+    found = planning.plan(chosen, planning.room_for(chosen, vram))
+    print(json.dumps(planning.as_dict(found), indent=2) if as_json else "\n".join(planning.lines_of(found)))
+    if not found.fits:
+        raise typer.Exit(3)
+
+
+@app.command()
+def doctor(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe to check this machine for.", metavar="[RECIPE]")
+    ] = None,
+    overrides: SetOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the loss self-test, which imports torch.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what this machine has and lacks for a run; exit code 3 where a run could not work."""
+    if overrides and recipe is None:
+        raise UsageError("--set changes a recipe, and none is named", "add the recipe's name")
+    chosen = load(recipe, overrides or []).recipe if recipe is not None else None
+    quiet_libraries()
+    from gspo_lite import doctor as ward
+    from gspo_lite.doctor.selftest import run_self_test
+
+    machine = ward.this_machine()
+    checks = ward.examine(machine, chosen, None if quick else lambda: run_self_test(machine, chosen))
+    print(json.dumps(ward.as_dict(checks, machine), indent=2) if as_json else "\n".join(ward.lines_of(checks, machine)))
+    if not ward.works(checks):
+        raise typer.Exit(3)
+
+
 @app.command("eval")
 def evaluate(
     path: Annotated[

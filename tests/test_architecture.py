@@ -12,8 +12,8 @@ FLOORS = {
     "errors": 0, "folder": 0, "objective": 0, "recipe": 0,
     "rewards": 1, "offsets": 0, "credit": 1, "environment": 1,
     "data": 2, "models": 2, "preflight": 2,
-    "training": 3,
-    "run": 4, "evaluation": 4, "report": 4, "summary": 4, "probe": 4,
+    "training": 3, "sizing": 3,
+    "run": 4, "evaluation": 4, "report": 4, "summary": 4, "probe": 4, "plan": 4, "doctor": 4,
     "cli": 5, "__main__": 6,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -98,6 +98,8 @@ def test_modules_stay_readable():
         ["rewards", "list"],
         ["rewards", "show", "math_correct"],
         ["schema"],
+        ["plan", "quickstart", "--vram", "8"],
+        ["doctor", "--quick"],
     ],
     ids=" ".join,
 )

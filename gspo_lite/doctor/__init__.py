@@ -1,0 +1,79 @@
+"""Can a run work on this machine, and with this recipe: `gspo-lite doctor`.
+
+Every check is a function of a `Machine`, so that another machine can be asked about by describing it. A check says
+what was found and what to do; `fail` means that a run could not work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from gspo_lite.doctor.check import Check
+from gspo_lite.doctor.fitness import FITNESS
+from gspo_lite.doctor.hardware import disk, driver, gpu, memory, precision, system
+from gspo_lite.doctor.machine import Machine, this_machine
+from gspo_lite.doctor.packages import engines, install_line, matrix, python
+from gspo_lite.errors import GspoLiteError
+from gspo_lite.recipe.schema import Recipe
+
+__all__ = ["Check", "Machine", "as_dict", "examine", "lines_of", "this_machine", "works"]
+
+MACHINE_CHECKS = (python, system, gpu, driver, precision, memory, disk, matrix, engines)
+SelfTest = Callable[[], dict[str, float]]
+
+
+def examine(machine: Machine, recipe: Recipe | None = None, self_test: SelfTest | None = None) -> list[Check]:
+    """Every check of a machine, and of a recipe on it.
+
+    Args:
+        self_test: runs the loss self-test and returns its gaps by name; None leaves it out and says so.
+    """
+    checks = [check for one in MACHINE_CHECKS for check in one(machine)]
+    checks.append(loss(self_test))
+    if recipe is not None:
+        checks += [check for one in FITNESS for check in one(recipe, machine)]
+    return checks
+
+
+def works(checks: list[Check]) -> bool:
+    """Whether a run could work."""
+    return not any(check.status == "fail" for check in checks)
+
+
+def loss(self_test: SelfTest | None) -> Check:
+    """The installed trainer's loss against the definition."""
+    name = "loss self-test"
+    if self_test is None:
+        return Check(name, "ok", "skipped", "leave out --quick to run it; every run does so at its start")
+    try:
+        gaps = self_test()
+    except GspoLiteError as error:
+        return Check(name, "fail", error.message, error.hint or "")
+    except Exception as error:  # an installation can break in any way on import
+        reason = str(error).strip().split("\n")[0][:200]
+        return Check(name, "fail", f"cannot run: {type(error).__name__}: {reason}", "install the tested set")
+    return Check(name, "ok", "as defined; relative gaps " + ", ".join(f"{key} {gap:.0e}" for key, gap in gaps.items()))
+
+
+def lines_of(checks: list[Check], machine: Machine) -> Iterator[str]:
+    """The checks as a user reads them."""
+    for check in checks:
+        yield f"{check.status:5}{check.name:20} {check.found}"
+        if check.advice:
+            yield f"{'':25} -> {check.advice}"
+    failed = sum(check.status == "fail" for check in checks)
+    yield ""
+    yield "a run can work here" if not failed else f"a run could not work here: {failed} checks failed"
+    yield f"the tested set: {install_line(machine)}"
+
+
+def as_dict(checks: list[Check], machine: Machine) -> dict[str, Any]:
+    """The checks as JSON."""
+    return {
+        "works": works(checks),
+        "checks": [asdict(check) for check in checks],
+        "machine": {**asdict(machine), "bf16": machine.bf16},
+        "install": install_line(machine),
+    }

@@ -1,0 +1,104 @@
+"""Whether a recipe's settings can work on a machine: what `check` cannot know, because it looks at no machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gspo_lite.doctor.check import Check, Status
+from gspo_lite.doctor.machine import Machine
+from gspo_lite.errors import GspoLiteError
+from gspo_lite.plan import gib, peak_of, plan, settings_of
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.sizing.memory import GIB, Room
+
+MARGIN = 0.95  # of the memory there really is; the rest is lost to fragmentation
+
+
+def dtype(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    wanted, place = recipe.model.dtype, "model.dtype"
+    if wanted == "bfloat16" and machine.usable_gpu and not machine.bf16:
+        found = f"`bfloat16`, which {machine.gpu} (compute capability {machine.capability}) has no arithmetic for"
+        yield Check(place, "fail", found, "set model.dtype=auto, which takes float16 here")
+    elif wanted == "float16" and not machine.usable_gpu:
+        yield Check(place, "fail", "`float16` without a GPU", "set model.dtype=auto, which takes float32 here")
+    elif wanted == "float16" and machine.bf16:
+        found = "`float16` where bfloat16 works; gradients can overflow"
+        yield Check(place, "warn", found, "set model.dtype=auto, which takes bfloat16 here")
+    elif wanted == "float32" and machine.usable_gpu:
+        yield Check(place, "warn", "`float32` on a GPU: twice the memory", "set model.dtype=auto")
+
+
+def engine(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    if recipe.generation.engine != "vllm":
+        return
+    lacking = "a GPU that torch can use" if not machine.usable_gpu else None
+    if "vllm" not in machine.versions:
+        lacking = f"{lacking} and the package vllm" if lacking else "the package vllm"
+    if lacking:
+        advice = "set generation.engine=auto" + (", or `pip install 'gspo-lite[vllm]'`" if machine.usable_gpu else "")
+        yield Check("generation.engine", "fail", f"`vllm`; this machine lacks {lacking}", advice)
+
+
+def backend(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    if recipe.model.backend == "unsloth" and "unsloth" not in machine.versions:
+        advice = "set model.backend=auto, or `pip install unsloth`"
+        yield Check("model.backend", "fail", "`unsloth`, which is not installed", advice)
+
+
+def four_bits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    if not recipe.model.load_in_4bit or "bitsandbytes" in machine.versions:
+        return
+    status: Status = "fail" if machine.usable_gpu else "warn"
+    found = "`true` without bitsandbytes: the weights would be loaded unquantized, at four times the size"
+    yield Check("model.load_in_4bit", status, found, "`pip install bitsandbytes`, or set model.load_in_4bit=false")
+
+
+def optimizer(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    wanted = recipe.training.optim
+    if not ("8bit" in wanted or "paged" in wanted):
+        return
+    if "bitsandbytes" not in machine.versions:
+        found = f"`{wanted}`, which needs bitsandbytes"
+        yield Check("training.optim", "fail", found, "set training.optim=adamw_torch")
+
+
+def trackers(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    for name in recipe.output.report_to:
+        if name != "none" and name not in machine.versions:
+            advice = f"`pip install {name}`, or set output.report_to=[none]"
+            yield Check("output.report_to", "fail", f"`{name}`, which is not installed", advice)
+
+
+def fits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    """The recipe's predicted peak against the memory of the GPU, or of the machine where there is none."""
+    room = room_of(recipe, machine)
+    if not room.total:
+        return
+    try:
+        found = plan(recipe, room)
+    except GspoLiteError as error:
+        yield Check("fits", "warn", f"not predicted: {error.message}", error.hint or "")
+        return
+    where = "GPU memory" if room.gpu else "memory"
+    figures = f"the peak is {gib(peak_of(found.phases))} GiB of {gib(room.usable)} GiB usable {where}"
+    if found.fits:
+        yield Check("fits", "ok", figures)
+        return
+    settings = " ".join(f"--set {one}" for step in found.suggestions for one in settings_of(step.change))
+    advice = f"add {settings}" if found.fits_changed else "take a smaller model, or a larger card"
+    yield Check("fits", "fail", f"does not fit: {figures}", f"{advice} (`gspo-lite plan` says why)")
+
+
+def room_of(recipe: Recipe, machine: Machine) -> Room:
+    """The machine as a room for this recipe, `auto` resolved as a run would."""
+    total = (machine.vram_gib if machine.usable_gpu else machine.ram_gib) * GIB
+    model, engine = recipe.model, recipe.generation.engine
+    unsloth = model.backend != "transformers" and "unsloth" in machine.versions
+    vllm = engine != "transformers" and machine.usable_gpu and "vllm" in machine.versions
+    return Room(
+        int(total), int(total * MARGIN), "unsloth" if unsloth else "transformers",
+        "vllm" if vllm else "transformers", gpu=machine.usable_gpu,
+    )  # fmt: skip
+
+
+FITNESS = (dtype, engine, backend, four_bits, optimizer, trackers, fits)

@@ -1,0 +1,137 @@
+"""The facts of a machine that decide what can run on it, found without importing torch.
+
+`Machine` can be made by hand, so that another machine is asked the same questions as this one. Owns how each fact is
+found. Must not judge it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from gspo_lite.environment import installed
+
+PACKAGES = ("torch", "trl", "transformers", "peft", "accelerate", "datasets", "bitsandbytes", "unsloth", "vllm")
+TRACKERS = ("wandb", "trackio", "tensorboard")
+BF16_CAPABILITY = 8.0  # Ampere; earlier cards have no bfloat16 arithmetic
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine.
+
+    Attributes:
+        python: version of the interpreter.
+        system: `Linux`, `Windows`, `Darwin`.
+        cores: processors this process may use.
+        ram_gib: memory of the machine.
+        disk_gib: free disk space of the Hugging Face cache.
+        gpu: name of the first NVIDIA GPU; None where there is none.
+        vram_gib: its whole memory.
+        free_vram_gib: its memory that nothing uses now.
+        driver: version of its driver.
+        capability: its compute capability, such as 7.5 for a T4.
+        torch_cuda: CUDA version that the installed torch was built for; None for a CPU build.
+        versions: installed packages.
+    """
+
+    python: str
+    system: str = "Linux"
+    cores: int = 1
+    ram_gib: float = 0.0
+    disk_gib: float = 0.0
+    gpu: str | None = None
+    vram_gib: float = 0.0
+    free_vram_gib: float = 0.0
+    driver: str | None = None
+    capability: float = 0.0
+    torch_cuda: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bf16(self) -> bool:
+        """Whether the GPU computes in bfloat16."""
+        return self.gpu is not None and self.capability >= BF16_CAPABILITY
+
+    @property
+    def usable_gpu(self) -> bool:
+        """Whether there is a GPU that the installed torch was built for."""
+        return self.gpu is not None and self.torch_cuda is not None
+
+
+def this_machine() -> Machine:
+    """The machine this runs on."""
+    name, total, free, driver, capability = gpu_facts() or (None, 0.0, 0.0, None, 0.0)
+    found = {package: version for package in (*PACKAGES, *TRACKERS) if (version := installed(package))}
+    return Machine(
+        python=platform.python_version(), system=platform.system(), cores=cores(), ram_gib=memory_gib(),
+        disk_gib=free_disk_gib(), gpu=name, vram_gib=total, free_vram_gib=free, driver=driver, capability=capability,
+        torch_cuda=torch_cuda(), versions=found,
+    )  # fmt: skip
+
+
+def gpu_facts() -> tuple[str, float, float, str, float] | None:
+    """Name, GiB in all, GiB free, driver and capability of the first GPU, as nvidia-smi says."""
+    query = "name,memory.total,memory.free,driver_version,compute_cap"
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_gpu(answer)
+
+
+def parse_gpu(answer: str) -> tuple[str, float, float, str, float] | None:
+    """The first line of nvidia-smi's answer; None where it is no GPU's. Memory comes in MiB."""
+    words = [word.strip() for word in answer.strip().split("\n")[0].split(",")]
+    try:
+        name, total, free, driver, capability = words
+        return name, float(total) / 1024, float(free) / 1024, driver, float(capability)
+    except ValueError:
+        return None
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version torch was built for, from its version.py: importing torch would take seconds."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_gib() -> float:
+    """Memory of this machine, or of the container it is; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0.0
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # `max`: no limit
+        limit = whole
+    return min(whole, limit) / GIB
+
+
+def free_disk_gib() -> float:
+    """Free space where models are downloaded to."""
+    folder = Path(os.environ.get("HF_HOME") or Path.home() / ".cache")
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / GIB

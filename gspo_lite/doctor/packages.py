@@ -1,0 +1,110 @@
+"""The installed packages against what is allowed and what was tested, and the line that installs the tested set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.metadata import metadata, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+import gspo_lite
+from gspo_lite.doctor.check import Check
+from gspo_lite.doctor.machine import Machine
+
+PACKAGE = Path(gspo_lite.__file__).parent
+TESTED = PACKAGE / "tested_versions.json"
+MATRIX = ("torch", "trl", "transformers", "peft", "bitsandbytes", "unsloth")
+# The driver that a CUDA version needs at least, by NVIDIA's release notes (Linux).
+DRIVER_FOR_CUDA = {11: 450, 12: 525, 13: 580}
+LEAST_CAPABILITY = {11: 3.5, 12: 5.0, 13: 7.5}  # CUDA 13 left Pascal and Volta behind
+
+
+def tested_sets() -> dict[str, dict[str, str]]:
+    """The exact versions that were tested together, by installer."""
+    return json.loads(TESTED.read_text(encoding="utf-8"))
+
+
+def allowed_ranges() -> dict[str, SpecifierSet]:
+    """The ranges that this package's own metadata allows."""
+    found = [Requirement(text) for text in requires("gspo-lite") or []]
+    return {requirement.name: requirement.specifier for requirement in found}
+
+
+def inside(version: str, allowed: SpecifierSet) -> bool:
+    """Whether a version is in a range; a version that is none is not."""
+    try:
+        return allowed.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+def install_line(machine: Machine) -> str:
+    """The command that installs the tested set on this machine.
+
+    pip takes torch as the index has it, built for the newest CUDA. For a driver or a GPU too old for that, uv looks at
+    the driver and chooses the build.
+    """
+    source = "." if (PACKAGE.parent / "pyproject.toml").is_file() else f"gspo-lite=={gspo_lite.__version__}"
+    versions = tested_sets()["pip"]
+    command = "uv pip install --torch-backend=auto" if machine.gpu and not tested_torch_runs(machine) else "pip install"
+    return " ".join([command, source, *(f"{name}=={versions[name]}" for name in MATRIX)])
+
+
+def tested_torch_runs(machine: Machine) -> bool:
+    """Whether driver and GPU are new enough for the CUDA version of the tested torch."""
+    return cuda_obstacle(machine, tested_sets()["uv"]["cuda"]) is None
+
+
+def cuda_obstacle(machine: Machine, cuda: str) -> str | None:
+    """Why a torch built for this CUDA version cannot use the machine's GPU."""
+    major = int(cuda.split(".")[0])
+    if machine.driver and int(machine.driver.split(".")[0]) < DRIVER_FOR_CUDA.get(major, 0):
+        return f"CUDA {cuda} needs a driver {DRIVER_FOR_CUDA[major]} or later"
+    if machine.capability < LEAST_CAPABILITY.get(major, 0):
+        return f"CUDA {cuda} no longer runs on compute capability {machine.capability}"
+    return None
+
+
+def python(machine: Machine) -> Iterator[Check]:
+    allowed = metadata("gspo-lite")["Requires-Python"]
+    tested = sorted({versions["python"] for versions in tested_sets().values()})
+    if machine.python not in SpecifierSet(allowed):
+        yield Check("python", "fail", machine.python, f"install a Python {allowed}")
+    elif not any(machine.python.startswith(f"{one}.") for one in tested):
+        yield Check("python", "ok", f"{machine.python}, allowed ({allowed}); tested with {', '.join(tested)}")
+    else:
+        yield Check("python", "ok", f"{machine.python}, as tested")
+
+
+def matrix(machine: Machine) -> Iterator[Check]:
+    """Each package of the tested set: what is installed, what is allowed, what was tested."""
+    allowed = allowed_ranges()
+    for name in MATRIX:
+        tested = sorted({versions[name] for versions in tested_sets().values()})
+        found, known = machine.versions.get(name), f"tested: {' or '.join(tested)}"
+        if found is None:
+            missing = "warn" if name == "unsloth" and machine.gpu is None else "fail"
+            yield Check(name, missing, f"not installed; {known}", install_line(machine))  # type: ignore[arg-type]
+        elif not inside(found, allowed[name]):
+            yield Check(name, "fail", f"{found}, outside {allowed[name]}; {known}", install_line(machine))
+        elif found.split("+")[0] not in tested:
+            yield Check(name, "warn", f"{found}, allowed ({allowed[name]}) but untested; {known}")
+        else:
+            yield Check(name, "ok", f"{found}, as tested")
+
+
+def engines(machine: Machine) -> Iterator[Check]:
+    found, allowed = machine.versions.get("vllm"), allowed_ranges()["vllm"]
+    if found is None:
+        advice = "`pip install 'gspo-lite[vllm]'` makes generation faster" if machine.usable_gpu else ""
+        yield Check("vllm", "ok", "not installed; completions come from transformers", advice)
+    elif not inside(found, allowed):
+        yield Check("vllm", "fail", f"{found}, outside {allowed}", "`pip install 'gspo-lite[vllm]'`")
+    elif machine.gpu is None:
+        yield Check("vllm", "ok", f"{found}, not used without a GPU")
+    else:
+        yield Check("vllm", "ok", found)

@@ -1,0 +1,204 @@
+"""Does a recipe fit a card, and if not, which settings to change first: `gspo-lite plan`.
+
+Predicted from the model's configuration alone. Changes are tried in the order of least harm, each on top of those
+before it, and every new figure comes from the same formulas as the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.sizing.knobs import KNOBS, Change, Knob, changed
+from gspo_lite.sizing.memory import GIB, OPTIMIZER_BYTES, Phase, Room, predict
+from gspo_lite.sizing.shapes import Shape, find_shape
+
+USABLE = 0.92  # a T4 sold as 16 GB has 14.7 GiB; on other cards the rest is for the display and for fragmentation
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A change, its price, and the phases with it and with all suggestions before it."""
+
+    change: Change
+    price: str
+    phases: list[Phase]
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the largest phase."""
+        return peak_of(self.phases)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe on a card: what was assumed, the phases, and what to change where it does not fit."""
+
+    recipe: Recipe
+    shape: Shape
+    room: Room
+    phases: list[Phase]
+    suggestions: list[Suggestion]
+
+    @property
+    def fits(self) -> bool:
+        """Whether every phase fits as the recipe stands."""
+        return fit(self.phases)
+
+    @property
+    def fits_changed(self) -> bool:
+        """Whether every phase fits with all suggestions."""
+        return fit(self.suggestions[-1].phases if self.suggestions else self.phases)
+
+
+def plan(recipe: Recipe, room: Room) -> Plan:
+    """Predict a recipe's peak memory and look for changes that make it fit.
+
+    Raises:
+        UsageError or MachineError: the model's configuration cannot be found or counted.
+    """
+    shape = find_shape(recipe.model.name)
+    phases = predict(recipe, shape, room)
+    return Plan(recipe, shape, room, phases, list(suggest(recipe, shape, room)))
+
+
+def room_for(recipe: Recipe, vram: float) -> Room:
+    """A card sold with `vram` GB, with backend and engine as the recipe says; `auto` is what is installed here."""
+    model, engine = recipe.model, recipe.generation.engine
+    backend = model.backend if model.backend != "auto" else "unsloth" if find_spec("unsloth") else "transformers"
+    engine = engine if engine != "auto" else "vllm" if find_spec("vllm") else "transformers"
+    return Room(int(vram * GIB), int(vram * USABLE * GIB), backend, engine)
+
+
+def suggest(recipe: Recipe, shape: Shape, room: Room) -> Iterator[Suggestion]:
+    """Changes in the order of least harm until every phase fits, without those that turn out not to be needed."""
+    steps = needed(find_changes(recipe, shape, room), recipe, shape, room)
+    for knob, change in steps:
+        recipe = changed(recipe, change)
+        yield Suggestion(change, knob.price, predict(recipe, shape, room))
+
+
+def find_changes(recipe: Recipe, shape: Shape, room: Room) -> list[tuple[Knob, Change]]:
+    """Each knob in turn, as far as it helps a phase that is too large."""
+    found, phases = [], predict(recipe, shape, room)
+    for knob in KNOBS:
+        best = None
+        for change in knob.changes(recipe, room):
+            tried = predict(changed(recipe, change), shape, room)
+            if fit(phases) or not helps(phases, tried):
+                break
+            best, phases = change, tried
+        if best:
+            recipe = changed(recipe, best)
+            found.append((knob, best))
+    return found
+
+
+def needed(steps: list[tuple[Knob, Change]], recipe: Recipe, shape: Shape, room: Room) -> list[tuple[Knob, Change]]:
+    """The steps without those that all others make up for; the most harmful are left out first."""
+    for step in reversed(steps):
+        others = [other for other in steps if other is not step]
+        shared = any(place in other[1] for other in others for place in step[1])
+        if not shared and fit(predict(all_changed(recipe, others), shape, room)):
+            steps = others
+    return steps
+
+
+def all_changed(recipe: Recipe, steps: list[tuple[Knob, Change]]) -> Recipe:
+    """The recipe with every step taken."""
+    for _, change in steps:
+        recipe = changed(recipe, change)
+    return recipe
+
+
+def helps(before: list[Phase], after: list[Phase]) -> bool:
+    """Whether a phase that was too large loses more than one percent of its excess, and no other one pays for it."""
+    pairs = list(zip(before, after, strict=True))
+    smaller = any(new.over < 0.99 * old.over for old, new in pairs if old.over)
+    return smaller and not any(new.over > old.over for old, new in pairs)
+
+
+def fit(phases: list[Phase]) -> bool:
+    """Whether no phase is above its limit."""
+    return not any(phase.over for phase in phases)
+
+
+def peak_of(phases: list[Phase]) -> int:
+    """Bytes of the largest phase of the card itself."""
+    return max(phase.total for phase in phases if not phase.name.startswith("inside"))
+
+
+def gib(count: float) -> str:
+    """Bytes as GiB for a table; small parts keep two digits."""
+    return f"{count / GIB:.1f}" if count >= GIB / 2 else f"{count / GIB:.2f}"
+
+
+def notes_of(one: Plan) -> list[str]:
+    """What the figures rest on, one line each."""
+    recipe, shape, room = one.recipe, one.shape, one.room
+    training, generation = recipe.training, recipe.generation
+    bits = "4-bit NF4" if recipe.model.load_in_4bit else "unquantized"
+    notes = [
+        f"model      {recipe.model.name}: {shape.parameters / 1e6:,.0f}M parameters, {bits}; from {shape.source}",
+        f"assumed    {'Unsloth' if room.backend == 'unsloth' else 'transformers with PEFT'}; completions by "
+        f"{'vLLM' if room.engine == 'vllm' else 'transformers, the whole rollout at once'}; every prompt and "
+        "completion at its limit",
+        f"tokens     {training.per_device_train_batch_size} x ({generation.max_prompt_length} + "
+        f"{generation.max_completion_length}) a training pass, {training.rollout_size} completions a rollout",
+    ]
+    if shape.note:
+        notes.append(f"note       {shape.note}")
+    if shape.experts and recipe.model.load_in_4bit:
+        notes.append(f"note       {shape.experts / 1e6:,.0f}M parameters of experts stay in 16 bits: bitsandbytes "
+                     "quantizes linear layers only")  # fmt: skip
+    if training.optim not in OPTIMIZER_BYTES:
+        notes.append(f"note       the optimizer `{training.optim}` is counted like AdamW")
+    return notes
+
+
+def lines_of(one: Plan) -> Iterator[str]:
+    """A plan as a user reads it."""
+    verdict = "fits" if one.fits else "does not fit"
+    yield (f"{verdict}: the peak is {gib(peak_of(one.phases))} GiB, and {gib(one.room.usable)} of "
+           f"{gib(one.room.total)} GiB can be used")  # fmt: skip
+    yield from notes_of(one)
+    for phase in one.phases:
+        yield ""
+        yield f"{phase.name:36} {gib(phase.total):>6} GiB" + (f"   {gib(phase.over)} too much" if phase.over else "")
+        yield from (f"    {part:32} {gib(count):>6}" for part, count in phase.parts.items())
+    if one.fits:
+        return
+    yield "\nwhat to change, least harm first, each on top of those before:"
+    for suggestion in one.suggestions:
+        settings = " ".join(f"--set {setting}" for setting in settings_of(suggestion.change))
+        yield f"    {settings}\n        then the peak is {gib(suggestion.peak)} GiB; {suggestion.price}"
+    if one.fits_changed:
+        yield "then it fits"
+    else:
+        other = " generation.engine=transformers," if one.room.engine == "vllm" else ""
+        yield f"that is still too much: take{other} a smaller model, or a larger card"
+
+
+def settings_of(change: Change) -> list[str]:
+    """A change as after --set."""
+    words = {True: "true", False: "false"}
+    return [f"{place}={words[value] if isinstance(value, bool) else value}" for place, value in change.items()]
+
+
+def as_dict(one: Plan) -> dict[str, Any]:
+    """A plan as JSON, in bytes."""
+
+    def phases(found: list[Phase]) -> dict[str, Any]:
+        return {phase.name: {"bytes": phase.total, "limit": phase.limit, "parts": phase.parts} for phase in found}
+
+    return {
+        "fits": one.fits, "fits_with_suggestions": one.fits_changed, "peak_bytes": peak_of(one.phases),
+        "usable_bytes": one.room.usable, "backend": one.room.backend, "engine": one.room.engine,
+        "parameters": one.shape.parameters, "config": one.shape.source, "notes": notes_of(one),
+        "phases": phases(one.phases),
+        "suggestions": [{"set": s.change, "price": s.price, "peak_bytes": s.peak, "phases": phases(s.phases)}
+                        for s in one.suggestions],
+    }  # fmt: skip

@@ -1,0 +1,233 @@
+"""Peak memory of a run by phase and part, predicted from the sizes of the model and the settings of the recipe.
+
+Every figure is for the worst case the recipe allows: all prompts and completions at their limits. The counts of
+weights, adapter, optimizer and KV cache are exact; activations and logits are counted from what autograd keeps, and
+what the driver and the libraries take is an allowance.
+
+Owns the formulas. Must not know files, machines or what to do about a figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.sizing.shapes import Shape
+
+GIB = 2**30
+# NF4, doubly quantized (QLoRA, arXiv 2305.14314): 4 bits, one byte per block of 64 and one float32 per 256 blocks.
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+GPU_ALLOWANCE = int(0.8 * GIB)  # CUDA context, cuBLAS workspaces and compiled kernels; an allowance, not measured here
+CPU_ALLOWANCE = int(1.2 * GIB)  # Python and the libraries; quickstart peaks at 1.3 GB with a model of 3 MB
+CUDA_GRAPHS = int(0.7 * GIB)  # vLLM captures them outside of its share; an allowance, not measured here
+# Bytes of state per trained parameter, by transformers' name; 8-bit states have a float32 scale per block of 256.
+BLOCK_SCALE = 4 / 256
+OPTIMIZER_BYTES = {
+    "adamw_torch": 8.0, "adamw_torch_fused": 8.0, "adamw_anyprecision": 8.0, "adamw_bnb_8bit": 2 + 2 * BLOCK_SCALE,
+    "adamw_8bit": 2 + 2 * BLOCK_SCALE, "paged_adamw_32bit": 0.0, "paged_adamw_8bit": 0.0, "paged_adamw": 0.0,
+    "lion_32bit": 4.0, "lion_8bit": 1 + BLOCK_SCALE, "paged_lion_32bit": 0.0, "paged_lion_8bit": 0.0,
+    "rmsprop": 4.0, "adagrad": 4.0, "adafactor": 0.1, "sgd": 0.0,
+}  # fmt: skip
+DEFAULT_OPTIMIZER_BYTES = 8.0
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a run takes place.
+
+    Attributes:
+        total: memory of the card, in bytes, which vLLM's share is a share of; of the machine without a GPU.
+        usable: what a run may take of it.
+        backend: `unsloth` or `transformers`.
+        engine: `vllm` or `transformers`.
+        gpu: False for a CPU, where all numbers are float32 unless the recipe says otherwise.
+    """
+
+    total: int
+    usable: int
+    backend: str = "unsloth"
+    engine: str = "transformers"
+    gpu: bool = True
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a run and the memory it takes, in bytes by part; `limit` is what there is for it."""
+
+    name: str
+    parts: dict[str, int]
+    limit: int
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+    @property
+    def over(self) -> int:
+        """Bytes above the limit, 0 where it fits."""
+        return max(0, self.total - self.limit)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A recipe, a model and a room, with the formulas over them."""
+
+    recipe: Recipe
+    shape: Shape
+    room: Room
+
+    @property
+    def number(self) -> int:
+        """Bytes of one unquantized weight, activation or cached value."""
+        wide = self.recipe.model.dtype == "float32" or (self.recipe.model.dtype == "auto" and not self.room.gpu)
+        return 4 if wide else 2
+
+    @property
+    def width(self) -> int:
+        """Tokens of a sequence, prompt and completion."""
+        return self.recipe.generation.max_prompt_length + self.recipe.generation.max_completion_length
+
+    @property
+    def vllm(self) -> int:
+        """vLLM's share of the card."""
+        return int(self.room.total * self.recipe.model.gpu_memory_utilization) if self.room.engine == "vllm" else 0
+
+    def weights(self) -> int:
+        """The base model: linear weights in 4 bits if asked for, everything else in 16 (or 32)."""
+        shape, in_4bit = self.shape, self.recipe.model.load_in_4bit
+        rest = shape.parameters - shape.quantizable
+        return int(shape.quantizable * (NF4_BYTES if in_4bit else self.number) + rest * self.number)
+
+    def lora(self) -> int:
+        """The adapter, in float32."""
+        settings = self.recipe.model.lora
+        return 4 * self.shape.lora_parameters(settings.rank, settings.target_modules)
+
+    def optimizer(self) -> int:
+        """The optimizer's state; paged optimizers keep theirs in the machine's memory."""
+        per_parameter = OPTIMIZER_BYTES.get(self.recipe.training.optim, DEFAULT_OPTIMIZER_BYTES)
+        return int(self.lora() / 4 * per_parameter)
+
+    def rows(self) -> int:
+        """Sequences that go through the model at a time in training.
+
+        TRL takes the micro-batch as it is. Unsloth takes as many rows as by its own estimate, 16 bytes for each
+        hidden value and for each logit of a quarter of the rows, fit into 80 percent of what is free.
+        """
+        batch = self.recipe.training.per_device_train_batch_size
+        if self.room.backend != "unsloth" or not self.room.gpu:
+            return batch
+        free = 0.8 * (self.room.usable - self.resident_total())
+        for rows in range(batch, 0, -1):
+            logits = rows / batch * self.shape.vocab / self.chunks()
+            if 16 * rows * self.width * (self.shape.hidden + logits) <= free:
+                return rows
+        return min(4, batch)
+
+    def chunks(self) -> int:
+        """Pieces that Unsloth cuts the logits of its rows into."""
+        return max(4, self.width // 4096)
+
+    def layer_activations(self) -> int:
+        """Bytes that autograd keeps of one layer for one token, with frozen weights and adapters on all layers.
+
+        Norms keep their float32 input; each adapter keeps its own input; attention keeps queries, keys and values
+        repeated for all heads, and its output; the gated MLP keeps gate, activated gate and up.
+        """
+        shape, b = self.shape, self.number
+        norms = 4 * shape.norms * shape.hidden + (4 * (shape.query_width + shape.kv_width) if shape.qk_norm else 0)
+        adapters = b * (5 * shape.hidden + shape.query_width + shape.mlp_width)
+        return norms + adapters + b * 4 * shape.query_width + b * 3 * shape.mlp_width
+
+    def activations(self) -> dict[str, int]:
+        """What the backward pass needs of all layers, and what computing one layer takes on top."""
+        shape, tokens, b = self.shape, self.rows() * self.width, self.number
+        gradients = tokens * b * (2 * shape.mlp_width + 2 * shape.hidden)
+        layer = tokens * self.layer_activations()
+        if not self.recipe.training.gradient_checkpointing:
+            return {"activations of all layers": layer * shape.layers + gradients}
+        offloaded = self.room.backend == "unsloth" and self.room.gpu
+        kept = min(2, shape.layers) if offloaded else shape.layers
+        inputs = "layer inputs (the rest is offloaded)" if offloaded else "layer inputs"
+        return {inputs: kept * tokens * shape.hidden * b, "one layer, computed again": layer + gradients}
+
+    def logits(self) -> dict[str, int]:
+        """Logits and their gradients: whole in TRL, in pieces under Unsloth."""
+        completion, rows = self.recipe.generation.max_completion_length, self.rows()
+        mixed = self.number == 2
+        if self.room.backend == "unsloth" and self.room.gpu:
+            share = rows / self.recipe.training.per_device_train_batch_size / self.chunks()
+            return {"logits, in pieces (Unsloth)": int(share * rows * self.width * self.shape.vocab * 12)}
+        # float32 and its gradient, and the gradient in 16 bits where that is the model's type
+        return {"logits, all at once (TRL)": rows * (completion + 1) * self.shape.vocab * (10 if mixed else 8)}
+
+    def kv_cache(self, sequences: int, tokens: int) -> int:
+        """Keys and values of all layers; a layer with a sliding window keeps no more than the window."""
+        kept = sum(tokens if window is None else min(tokens, window) for window in self.shape.windows)
+        return sequences * kept * 2 * self.shape.kv_width * self.number
+
+    def decoding(self, sequences: int) -> dict[str, int]:
+        """The last token of the longest completions: caches full, one layer copied and repeated for all heads."""
+        shape, b = self.shape, self.number
+        copied = sequences * self.width * b * (2 * shape.kv_width + 2 * shape.query_width)
+        return {
+            f"KV cache of {sequences} sequences": self.kv_cache(sequences, self.width),
+            "one layer's cache, copied": copied,
+            "logits of the next token": sequences * shape.vocab * (8 + b),
+        }
+
+    def prefill(self, sequences: int) -> dict[str, int]:
+        """The prompts' own pass, one layer at work."""
+        shape, b, tokens = self.shape, self.number, self.recipe.generation.max_prompt_length
+        working = 8 * shape.hidden + b * (2 * shape.hidden + 4 * shape.query_width + 3 * shape.mlp_width)
+        return {
+            f"KV cache of {sequences} prompts": self.kv_cache(sequences, tokens),
+            "one layer over all prompts": sequences * tokens * working,
+        }
+
+    def resident(self) -> dict[str, int]:
+        """What lies there in every phase after the first step."""
+        parts = {"vLLM's share": self.vllm, "vLLM's CUDA graphs": CUDA_GRAPHS} if self.vllm else {}
+        if not (self.vllm and self.room.backend == "unsloth"):  # Unsloth trains on the weights in vLLM's share
+            parts["base weights"] = self.weights()
+        parts["adapter"] = self.lora()
+        parts["optimizer state"] = self.optimizer()
+        parts["driver and libraries" if self.room.gpu else "Python and libraries"] = (
+            GPU_ALLOWANCE if self.room.gpu else CPU_ALLOWANCE
+        )
+        return parts
+
+    def resident_total(self) -> int:
+        """Bytes of `resident`."""
+        return sum(self.resident().values())
+
+
+def predict(recipe: Recipe, shape: Shape, room: Room) -> list[Phase]:
+    """The phases of a run with what each takes."""
+    sizes = Sizes(recipe, shape, room)
+    training = sizes.resident() | {"gradients of the adapter": sizes.lora()} | sizes.activations() | sizes.logits()
+    phases = [generation(sizes, "generation", recipe.training.rollout_size), Phase("training", training, room.usable)]
+    if room.engine == "vllm":  # the trained model itself answers the held-out problems, whatever samples rollouts
+        phases.insert(1, vllm_share(sizes))
+    phases.insert(0, generation(sizes, "evaluation", recipe.data.eval.batch_size, own=True))
+    resume = sizes.resident() | {"adapter, read from the checkpoint": sizes.lora()}
+    return [*phases, Phase("resume", resume, room.usable)]
+
+
+def generation(sizes: Sizes, name: str, sequences: int, *, own: bool = False) -> Phase:
+    """Sampling so many completions at a time, by vLLM or (`own`) by the model in training."""
+    if sizes.vllm and not own:
+        return Phase(name, sizes.resident(), sizes.room.usable)
+    work = max(sizes.decoding(sequences), sizes.prefill(sequences), key=lambda parts: sum(parts.values()))
+    return Phase(name, sizes.resident() | work, sizes.room.usable)
+
+
+def vllm_share(sizes: Sizes) -> Phase:
+    """What vLLM must hold in its share at least: its weights and the cache of one group."""
+    shape, group = sizes.shape, sizes.recipe.generation.num_generations
+    own_copy = sizes.room.backend != "unsloth"
+    weights = shape.parameters * sizes.number if own_copy else sizes.weights()
+    parts = {"weights, a copy in 16 bits" if own_copy else "base weights": weights}
+    parts[f"KV cache of {group} sequences"] = sizes.kv_cache(group, sizes.width)
+    return Phase("inside vLLM's share", parts, sizes.vllm)

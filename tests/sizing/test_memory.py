@@ -1,0 +1,143 @@
+"""The parts of a run's memory: literal figures with their arithmetic, and what autograd and the cache really keep."""
+
+import pytest
+
+from gspo_lite.plan import changed
+from gspo_lite.preflight import load_recipe
+from gspo_lite.sizing.memory import GIB, NF4_BYTES, Room, Sizes, predict
+from gspo_lite.sizing.shapes import find_shape, shape_of
+
+CARD = Room(24 * GIB, 22 * GIB)
+STOCK = Room(24 * GIB, 22 * GIB, backend="transformers")
+
+
+def sizes(*overrides, room=CARD, name="Qwen3-0.6B"):
+    recipe = load_recipe("gsm8k_gspo", [f"model.name={name}", *overrides]).recipe
+    return Sizes(recipe, find_shape(name), room)
+
+
+def test_base_weights_in_4_and_16_bits():
+    # 28 layers of 1024 x (2048 + 1024 + 1024 + 2048) + 3 x 1024 x 3072 = 15,728,640 linear weights;
+    # 151936 x 1024 embeddings; norms: 28 x (2 x 1024 + 2 x 128) + 1024 = 65,536
+    linear, rest = 28 * 15_728_640, 155_582_464 + 65_536
+    assert sizes("model.load_in_4bit=false").weights() == 2 * (linear + rest)
+    assert sizes().weights() == int(linear * NF4_BYTES + 2 * rest)
+    assert pytest.approx(0.515869, abs=1e-6) == NF4_BYTES
+
+
+def test_a_quantized_layer_takes_the_bytes_counted():
+    import torch
+
+    functional = pytest.importorskip("bitsandbytes.functional")
+    packed, state = functional.quantize_4bit(
+        torch.randn(512, 512), blocksize=64, compress_statistics=True, quant_type="nf4"
+    )
+    scales = state.absmax.nbytes + state.state2.absmax.nbytes  # the two code tables are the same for any size
+    assert packed.nbytes + scales == pytest.approx(512 * 512 * NF4_BYTES, rel=1e-3)
+
+
+def test_adapter_gradients_and_optimizer_state():
+    # rank 32 over 28 layers: q 1024+2048, k and v 1024+1024, o 2048+1024, gate and up 1024+3072, down 3072+1024
+    adapter = 32 * 28 * (3072 + 2 * 2048 + 3072 + 3 * 4096)
+    assert sizes().lora() == 4 * adapter
+    assert sizes("training.optim=adamw_torch").optimizer() == 8 * adapter
+    assert sizes("training.optim=adamw_8bit").optimizer() == int(adapter * (2 + 2 * 4 / 256))
+    assert sizes("training.optim=paged_adamw_8bit").optimizer() == 0
+    assert sizes("training.optim=muon").optimizer() == 8 * adapter  # unknown: like AdamW
+
+
+def test_kv_cache_counts_key_value_heads_and_windows():
+    # 28 layers x 2 x 8 heads x 128 x 2 bytes = 114,688 bytes a token
+    assert sizes().kv_cache(1, 1000) == 114_688_000
+    gemma = sizes(name="gemma-3-1b")
+    # 26 layers, every sixth sees all: 4 x 1000 + 22 x 512 tokens, 1 head x 256 x 2 x 2 bytes
+    assert gemma.kv_cache(1, 1000) == (4 * 1000 + 22 * 512) * 1024
+
+
+def test_logits_are_whole_in_trl_and_in_pieces_under_unsloth():
+    (whole,) = sizes(room=STOCK).logits().values()
+    assert whole == 8 * 1025 * 151_936 * 10
+    (name, pieces), *_ = sizes().logits().items()
+    assert "Unsloth" in name
+    assert pieces == 8 * 1536 * 151_936 * 12 // 4
+
+
+def test_unsloth_takes_fewer_rows_where_little_is_free():
+    # 16 x rows x 1536 x (1024 + rows / 8 x 151936 / 4) is 7.7 GB for 8 rows, 2.0 GB for 4, 1.2 GB for 3
+    assert sizes(room=Room(24 * GIB, 22 * GIB)).rows() == 8
+    assert sizes(room=Room(6 * GIB, 5 * GIB)).rows() == 4
+    assert sizes(room=Room(6 * GIB, 5 * GIB, backend="transformers")).rows() == 8
+
+
+def test_a_cpu_computes_in_float32():
+    cpu = sizes(room=Room(24 * GIB, 22 * GIB, backend="transformers", gpu=False))
+    assert cpu.number == 4
+    assert cpu.kv_cache(1, 1000) == 2 * 114_688_000
+
+
+def test_vllm_holds_the_weights_for_unsloth_and_a_copy_for_trl():
+    def parts(backend):
+        room = Room(16 * GIB, 15 * GIB, backend=backend, engine="vllm")
+        recipe, shape = sizes().recipe, find_shape("Qwen3-0.6B")
+        return {phase.name: phase for phase in predict(recipe, shape, room)}
+
+    shared, separate = parts("unsloth"), parts("transformers")
+    assert "base weights" not in shared["training"].parts
+    assert "base weights" in separate["training"].parts
+    assert shared["training"].parts["vLLM's share"] == int(16 * GIB * 0.6)
+    assert separate["inside vLLM's share"].parts["weights, a copy in 16 bits"] == 2 * 596_049_920
+    assert shared["inside vLLM's share"].limit == int(16 * GIB * 0.6)
+
+
+def test_checkpointing_keeps_layer_inputs_only():
+    with_it = sizes(room=STOCK).activations()
+    tokens = 8 * 1536
+    assert with_it["layer inputs"] == 28 * tokens * 1024 * 2
+    without = sizes("training.gradient_checkpointing=false", room=STOCK).activations()
+    assert without["activations of all layers"] > 10 * sum(with_it.values())
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "gemma3_text", "qwen2"])
+def test_a_layers_activations_are_what_autograd_keeps(kind):
+    from transformers import AutoConfig
+
+    fields = {"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8, "num_key_value_heads": 2,
+              "head_dim": 64, "vocab_size": 64, "num_hidden_layers": 3}  # fmt: skip
+    config = AutoConfig.for_model(kind, **fields)
+    kept = saved_bytes(config) - saved_bytes(AutoConfig.for_model(kind, **{**fields, "num_hidden_layers": 2}))
+    shape = shape_of({**config.to_dict(), "model_type": kind}, "")
+    predicted = Sizes(sizes().recipe, shape, CARD).layer_activations()
+    assert predicted == pytest.approx(kept / (2 * 64), rel=0.05)  # what is as wide as the rank is left out
+
+
+def saved_bytes(config):
+    """Bytes that autograd keeps of a forward pass of 2 x 64 tokens, weights left out."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")).train()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    ids = torch.randint(0, 64, (2, 64))
+    mask = torch.ones_like(ids)
+    mask[0, :5] = 0
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=ids, attention_mask=mask, use_cache=False)
+    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights)
+
+
+def test_every_change_of_a_recipe_is_checked_as_a_recipe():
+    recipe = sizes().recipe
+    assert changed(recipe, {"model.lora.rank": 8}).model.lora.rank == 8
+    with pytest.raises(ValueError, match="rank"):
+        changed(recipe, {"model.lora.rank": 0})

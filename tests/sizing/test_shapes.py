@@ -1,0 +1,147 @@
+"""Sizes from a configuration, against published totals and against the models that transformers builds."""
+
+import json
+
+import pytest
+
+from gspo_lite.errors import MachineError, UsageError
+from gspo_lite.sizing.configs import KNOWN, STARTER_VOCABULARY, find_config, plain_name
+from gspo_lite.sizing.shapes import find_shape, shape_of
+
+PUBLISHED = {  # as the model's authors or the hub's safetensors index give them
+    "Qwen3-0.6B": 596_049_920,
+    "Qwen3-1.7B": 1_720_574_976,
+    "Qwen3-4B": 4_022_468_096,
+    "Qwen3-8B": 8_190_735_360,
+    "Qwen3-14B": 14_768_307_200,
+    "Qwen3-30B-A3B": 30_532_122_624,
+    "Qwen2.5-0.5B": 494_032_768,
+    "Qwen2.5-1.5B": 1_543_714_304,
+    "Qwen2.5-3B": 3_085_938_688,
+    "Qwen2.5-7B": 7_615_616_512,
+    "Llama-3.2-1B": 1_235_814_400,
+    "Llama-3.2-3B": 3_212_749_824,
+    "Llama-3.1-8B": 8_030_261_248,
+    "gemma-3-270m": 268_098_176,
+    "gemma-3-1b": 999_885_952,
+    "gemma-3-4b": 3_880_263_168,  # of 4,300,079,472; the rest is the vision tower and its projector
+    "gpt-oss-20b": 20_914_757_184,
+}
+
+
+def test_every_known_model_has_its_published_number_of_parameters():
+    assert {name: find_shape(name).parameters for name in json.loads(KNOWN.read_text())} == PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("unsloth/Qwen3-4B-Base", "qwen3-4b"),
+        ("unsloth/Qwen3-4B-Instruct-2507-unsloth-bnb-4bit", "qwen3-4b"),
+        ("meta-llama/Llama-3.2-1B-Instruct", "llama-3.2-1b"),
+        ("unsloth/Meta-Llama-3.1-8B-bnb-4bit", "llama-3.1-8b"),
+        ("google/gemma-3-1b-it", "gemma-3-1b"),
+    ],
+)
+def test_owner_quantization_and_training_stage_do_not_change_a_shape(name, plain):
+    assert plain_name(name) == plain
+
+
+SMALL = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 100, "num_experts_per_tok": 2,
+}  # fmt: skip
+MODELS = [
+    ("llama", {"tie_word_embeddings": False}),
+    ("llama", {"attention_bias": True, "mlp_bias": True}),
+    ("mistral", {}),
+    ("mixtral", {"num_local_experts": 4}),
+    ("granite", {}),
+    ("smollm3", {"pad_token_id": 0}),
+    ("qwen2", {}),
+    ("qwen3", {"tie_word_embeddings": True}),
+    ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 24}),
+    ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 24, "decoder_sparse_step": 2}),
+    ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 24, "mlp_only_layers": [0]}),
+    ("gemma2", {}),
+    ("gemma3_text", {}),
+    ("gpt_oss", {"num_local_experts": 4}),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), MODELS, ids=lambda value: value if isinstance(value, str) else "")
+def test_counts_equal_those_of_the_model_that_transformers_builds(kind, fields):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.for_model(kind, **SMALL, **fields)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    shape = shape_of({**config.to_dict(), "model_type": kind}, "a test")
+    linear = [m for name, m in model.named_modules() if type(m) is torch.nn.Linear and name != "lm_head"]
+    assert shape.parameters == model.num_parameters()
+    assert shape.quantizable == sum(module.weight.numel() for module in linear)
+    if "decoder_sparse_step" in fields or "mlp_only_layers" in fields:
+        return  # PEFT mixes up the names of dense and sparse layers in one model
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    assert shape.lora_parameters(4, "all-linear") == adapted.num_parameters(only_trainable=True)
+
+
+@pytest.mark.parametrize("kind", ["gemma3_text", "gemma2", "gpt_oss"])
+def test_fields_that_a_config_leaves_out_have_the_defaults_of_its_class(kind):
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(kind, hidden_size=64, intermediate_size=96, num_hidden_layers=6)
+    bare = {"model_type": kind, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6}
+    whole, spare = shape_of({**config.to_dict(), "model_type": kind}, ""), shape_of(bare, "")
+    assert whole == spare
+    expected = [config.sliding_window if one == "sliding_attention" else None for one in config.layer_types]
+    assert list(spare.windows) == expected
+
+
+def test_windows_by_family():
+    base = {**SMALL, "sliding_window": 8}
+    assert shape_of({**base, "model_type": "mistral"}, "").windows == (8, 8, 8)
+    assert shape_of({**base, "model_type": "qwen3"}, "").windows == (None, None, None)
+    late = {**base, "model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 1}
+    assert shape_of(late, "").windows == (None, 8, 8)
+    six = {**base, "model_type": "gemma3_text", "num_hidden_layers": 7}
+    assert shape_of(six, "").windows == (8, 8, 8, 8, 8, None, 8)
+
+
+def test_named_targets_get_the_adapter():
+    shape = shape_of({**SMALL, "model_type": "qwen3"}, "")
+    # 3 layers: q 32 -> 64 and v 32 -> 32, rank 2
+    assert shape.lora_parameters(2, ["q_proj", "v_proj"]) == 3 * 2 * ((32 + 64) + (32 + 32))
+
+
+def test_the_starter_is_counted_as_it_is_built(starter):
+    built = json.loads((starter / "config.json").read_text())
+    assert built["vocab_size"] == STARTER_VOCABULARY
+    assert shape_of(built, "") == shape_of(find_config("starter")[0], "")
+
+
+def test_a_folder_and_the_hub_cache_come_before_the_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "config.json").write_text(json.dumps({**SMALL, "model_type": "llama"}))
+    assert find_shape(str(tmp_path)).source == f"config.json in {tmp_path}"
+    snapshot = tmp_path / "hub" / "models--unsloth--Qwen3-4B-Base" / "snapshots" / "abc"
+    assert "table of well-known models" in find_shape("unsloth/Qwen3-4B-Base").source
+    snapshot.mkdir(parents=True)
+    (snapshot.parent.parent / "refs").mkdir()
+    (snapshot.parent.parent / "refs" / "main").write_text("abc")
+    (snapshot / "config.json").write_text(json.dumps({**SMALL, "model_type": "qwen3"}))
+    found = find_shape("unsloth/Qwen3-4B-Base")
+    assert (found.hidden, found.source) == (32, "config.json in the Hugging Face cache")
+
+
+def test_what_cannot_be_counted_is_said(tmp_path):
+    with pytest.raises(MachineError, match="well-known models\nhint: fetch it with `hf download some/one"):
+        find_shape("some/one")
+    with pytest.raises(UsageError, match="model_type `mamba` is not one"):
+        shape_of({**SMALL, "model_type": "mamba"}, "")
+    with pytest.raises(UsageError, match="lacks `hidden_size`"):
+        shape_of({"model_type": "llama", "vocab_size": 5}, "a test")
+    with pytest.raises(UsageError, match=r"config\.json` cannot be read"):
+        find_shape(str(tmp_path))

@@ -1,0 +1,193 @@
+"""`gspo-lite doctor` on described machines and on this one."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from gspo_lite.doctor import as_dict, examine, lines_of, this_machine, works
+from gspo_lite.doctor.machine import Machine, parse_gpu
+from gspo_lite.doctor.packages import MATRIX, allowed_ranges, inside, install_line, tested_sets
+from gspo_lite.errors import MachineError
+from gspo_lite.preflight import load_recipe
+
+VERSIONS = {name: tested_sets()["uv"][name] for name in MATRIX} | {"wandb": "0.20"}
+HOME = Machine(python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS)
+T4 = replace(HOME, gpu="Tesla T4", vram_gib=15.0, free_vram_gib=14.9, driver="580.65.06", capability=7.5)
+RTX_3060 = replace(T4, gpu="NVIDIA GeForce RTX 3060", vram_gib=12.0, free_vram_gib=11.5, capability=8.6)
+RTX_4090 = replace(T4, gpu="NVIDIA GeForce RTX 4090", vram_gib=24.0, free_vram_gib=23.4, capability=8.9)
+CARDS = pytest.mark.parametrize("card", [T4, RTX_3060, RTX_4090], ids=lambda card: card.gpu)
+
+
+def status(machine, recipe=None, self_test=None):
+    """Name to status, ok left out."""
+    return {check.name: check.status for check in examine(machine, recipe, self_test) if check.status != "ok"}
+
+
+def recipe(*overrides):
+    return load_recipe("gsm8k_gspo", overrides).recipe
+
+
+def without(machine, *names):
+    return replace(machine, versions={name: one for name, one in machine.versions.items() if name not in names})
+
+
+@CARDS
+def test_cards_with_the_tested_set_can_run(card):
+    assert status(card) == ({"precision": "warn"} if card is T4 else {})
+    assert works(examine(card))
+
+
+def test_a_machine_without_a_gpu_can_run_quickstart():
+    assert status(HOME) == {"gpu": "warn"}
+    assert works(examine(HOME, load_recipe("quickstart").recipe))
+    assert "fits" in status(HOME, recipe())  # 128 completions of a 4B model in float32 take more than 32 GiB
+
+
+@CARDS
+def test_whether_the_gsm8k_recipe_fits_and_what_to_set(card):
+    (found,) = [check for check in examine(card, recipe()) if check.name == "fits"]
+    assert found.status == "fail"  # every completion of a rollout at once, without vLLM
+    settings = [word for word in found.advice.split() if "=" in word]
+    assert works(examine(card, recipe(*settings)))
+
+
+@pytest.mark.parametrize(
+    ("machine", "override", "place", "advice"),
+    [
+        (T4, "model.dtype=bfloat16", "model.dtype", "model.dtype=auto"),
+        (HOME, "model.dtype=float16", "model.dtype", "model.dtype=auto"),
+        (T4, "generation.engine=vllm", "generation.engine", "pip install 'gspo-lite[vllm]'"),
+        (RTX_3060, "generation.engine=vllm", "generation.engine", "generation.engine=auto"),
+        (HOME, "generation.engine=vllm", "generation.engine", "generation.engine=auto"),
+        (without(RTX_4090, "unsloth"), "model.backend=unsloth", "model.backend", "model.backend=auto"),
+        (without(RTX_4090, "bitsandbytes"), "model.load_in_4bit=true", "model.load_in_4bit", "load_in_4bit=false"),
+        (without(RTX_4090, "bitsandbytes"), "training.optim=adamw_8bit", "training.optim", "adamw_torch"),
+        (RTX_4090, "output.report_to=[trackio]", "output.report_to", "pip install trackio"),
+        (RTX_3060, "generation.max_completion_length=1500", "fits", "--set"),
+    ],
+)
+def test_a_wrong_setting_is_caught_on_its_machine(machine, override, place, advice):
+    (found,) = [check for check in examine(machine, recipe(override)) if check.name == place]
+    assert found.status == "fail"
+    assert advice in found.advice
+    assert not works(examine(machine, recipe(override)))
+
+
+def test_the_same_settings_pass_where_they_can_work():
+    vllm = replace(RTX_4090, versions={**VERSIONS, "vllm": "0.30.0"})
+    chosen = recipe(
+        "model.dtype=bfloat16", "generation.engine=vllm", "model.backend=unsloth", "data.eval.batch_size=16"
+    )
+    assert status(vllm, chosen) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "says"),
+    [
+        ({"python": "3.14.1"}, "python", "install a Python"),
+        ({"python": "3.9.2"}, "python", "install a Python"),
+        ({"torch_cuda": None}, "driver", "pip install"),
+        ({"driver": "535.104.05"}, "driver", "--torch-backend=auto"),
+        ({"capability": 6.1}, "driver", "--torch-backend=auto"),
+        ({"disk_gib": 0.5}, "disk", "HF_HOME"),
+        ({"ram_gib": 2.0}, "memory", "at the very least"),
+        ({"versions": {**VERSIONS, "trl": "1.15.0"}}, "trl", "trl==1.14.2"),
+        ({"versions": {**VERSIONS, "torch": "nightly"}}, "torch", "torch=="),
+        ({"versions": {**VERSIONS, "vllm": "0.40.0"}}, "vllm", "gspo-lite[vllm]"),
+        ({"versions": {}}, "unsloth", "unsloth=="),
+    ],
+)
+def test_what_makes_a_run_impossible_fails_with_what_to_do(change, name, says):
+    (found,) = [check for check in examine(replace(T4, **change)) if check.name == name]
+    assert (found.status, says in found.advice) == ("fail", True), found
+    assert not works(examine(replace(T4, **change)))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"free_vram_gib": 3.0}, "gpu"),
+        ({"vram_gib": 4.0, "free_vram_gib": 4.0}, "gpu"),
+        ({"disk_gib": 5.0}, "disk"),
+        ({"system": "Windows"}, "system"),
+        ({"versions": {**VERSIONS, "peft": "0.19.0"}}, "peft"),
+    ],
+)
+def test_what_only_hurts_warns(change, name):
+    assert status(replace(RTX_4090, **change)) == {name: "warn"}
+
+
+def test_the_tested_set_lies_in_the_ranges_of_the_package():
+    for versions in tested_sets().values():
+        for name in MATRIX:
+            assert inside(versions[name], allowed_ranges()[name]), name
+    assert not inside("1.15.0", allowed_ranges()["trl"])
+    assert status(replace(RTX_4090, versions={**VERSIONS, "torch": "2.13.0+cu130"})) == {}
+
+
+def test_the_install_line_pins_the_set_that_pip_resolves():
+    line = install_line(T4)
+    assert line.startswith("pip install ")
+    assert "unsloth==2026.10.7" in line
+    assert "torch==2.14.1" in line
+    assert install_line(replace(T4, driver="535.104.05")).startswith("uv pip install --torch-backend=auto ")
+
+
+def test_a_loss_that_is_another_one_or_cannot_be_asked_fails():
+    def wrong():
+        raise MachineError("the installed trainer does not compute `sequence`", "install the versions")
+
+    def broken():
+        raise ImportError("libcudart.so.13: cannot open shared object file\nmore")
+
+    assert status(RTX_4090, self_test=wrong) == {"loss self-test": "fail"}
+    assert status(RTX_4090, self_test=broken) == {"loss self-test": "fail"}
+    assert status(RTX_4090, self_test=lambda: {"TRL gspo": 1e-7}) == {}
+    assert "skipped" in "".join(lines_of(examine(RTX_4090), RTX_4090))
+
+
+def test_what_nvidia_smi_says():
+    line = "NVIDIA GeForce RTX 3060, 12288, 11776, 580.65.06, 8.6\nsecond, 1, 1, 1, 1\n"
+    assert parse_gpu(line) == ("NVIDIA GeForce RTX 3060", 12.0, 11.5, "580.65.06", 8.6)
+    assert parse_gpu("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.") is None
+
+
+def test_json_names_every_check_and_the_machine():
+    told = json.loads(json.dumps(as_dict(examine(T4), T4)))
+    assert told["works"] is True
+    assert told["machine"]["bf16"] is False
+    assert {"name", "status", "found", "advice"} == set(told["checks"][0])
+
+
+def test_this_machine_is_described_without_torch():
+    code = "import sys; from gspo_lite.doctor import this_machine; this_machine(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "False"
+    assert this_machine().versions["trl"]
+
+
+@pytest.mark.slow
+def test_command_runs_the_self_test_of_every_algorithm():
+    done = subprocess.run(
+        [sys.executable, "-m", "gspo_lite", "doctor", "quickstart", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    told = json.loads(done.stdout)
+    (loss,) = [check for check in told["checks"] if check["name"] == "loss self-test"]
+    assert loss["status"] == "ok"
+    assert all(name in loss["found"] for name in ("gspo ", "gspo_token ", "grpo "))
+    assert done.returncode == (0 if told["works"] else 3)
+
+
+def test_command_says_with_its_exit_code_whether_a_run_could_work():
+    words = [sys.executable, "-m", "gspo_lite", "doctor", "--quick"]
+    vllm = [*words, "quickstart", "--set", "generation.engine=vllm"]
+    done = subprocess.run(vllm, capture_output=True, text=True, timeout=60)
+    lacking = "vllm" not in this_machine().versions or not this_machine().usable_gpu
+    assert done.returncode == (3 if lacking else 0)
+    assert subprocess.run([*words, "--set", "a=1"], capture_output=True, timeout=60).returncode == 2
