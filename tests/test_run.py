@@ -45,7 +45,9 @@ def test_the_run_folder_is_complete(finished, tmp_path):
         assert figures["n"] == 16
         assert figures["ci95"][0] <= figures["accuracy"] <= figures["ci95"][1]
     sample = rows_of(folder / "completions.jsonl")[0]
-    assert {"step", "prompt", "completion", "answer", "rewards", "advantage"} <= set(sample)
+    assert {"step", "prompt", "completion", "answer", "extracted", "rewards", "advantage"} <= set(sample)
+    metrics = rows_of(folder / "metrics.jsonl")[0]
+    assert {f"rewards/math_correct/{kind}" for kind in ("none_count", "error_count", "seconds")} <= set(metrics)
     facts = json.loads((folder / "environment.json").read_text())
     assert facts["command"] == "gspo-lite run quickstart"
     assert set(facts["seconds"]) == {"load", "evaluate before", "train", "evaluate after"}
@@ -74,6 +76,7 @@ def test_the_resolved_recipe_reproduces_the_run(finished):
     for old, new in zip(
         rows_of(finished.folder / "metrics.jsonl"), rows_of(again.folder / "metrics.jsonl"), strict=True
     ):
+        old, new = ({k: v for k, v in row.items() if not k.endswith("/seconds")} for row in (old, new))
         assert {k: v for k, v in old.items() if k not in timings} == {k: v for k, v in new.items() if k not in timings}
 
 

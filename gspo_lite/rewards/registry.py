@@ -192,12 +192,15 @@ def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
     """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call."""
     rewards = []
     for one in settings:
+        held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
         if is_custom(one.name):
-            function, sha256 = load_custom(one.name, one.options)
-            rewards.append(GuardedReward(function, one.name.rpartition(":")[2], one.weight, [], sha256))
+            custom = load_custom(one.name, one.options)
+            name = one.name.rpartition(":")[2]
+            rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
         else:
             made = get(one.name).with_options(**one.options)
-            rewards.append(GuardedReward(made, one.name, one.weight, made.columns))
+            held["marker"] = made.values.get("marker")
+            rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
     names = [made.__name__ for made in rewards]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
