@@ -20,6 +20,7 @@ from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
+from gspo_lite.rewards.options import described_options
 from gspo_lite.rewards.text import completion_text
 
 MODULES = ("math", "format", "length")  # of this package; importing one registers its rewards
@@ -30,7 +31,7 @@ REGISTRY: dict[str, Reward] = {}
 
 @dataclass(frozen=True)
 class RewardDescription:
-    """A reward for people: name, first line of its docstring, the whole of it, and options with their defaults."""
+    """A reward for people: name, first line of its docstring, the whole of it, and options with default and range."""
 
     name: str
     summary: str
@@ -165,11 +166,7 @@ def describe(name: str) -> RewardDescription:
     """A registered reward for people."""
     found = get(name)
     text = inspect.cleandoc(found.__doc__ or "")
-    options = {
-        option: "needed" if field.is_required() else repr(field.default)
-        for option, field in found.options.model_fields.items()
-    }
-    return RewardDescription(name, text.split("\n")[0], text, options)
+    return RewardDescription(name, text.split("\n")[0], text, described_options(found.options))
 
 
 def check_rewards(recipe: Recipe) -> list[Problem]:
