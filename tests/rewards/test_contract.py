@@ -247,6 +247,33 @@ def test_every_shape_of_completion_is_text(completion, text):
     assert completion_text(completion) == text
 
 
+RIGHT = "<think>x</think><answer>7</answer>"
+FORMS = [
+    (RIGHT, 1.0),
+    ({"role": "assistant", "content": RIGHT}, 1.0),
+    ([{"role": "assistant", "content": RIGHT}], 1.0),
+    (
+        [{"role": "assistant", "content": [{"type": "text", "text": RIGHT[:9]}, {"type": "text", "text": RIGHT[9:]}]}],
+        1.0,
+    ),
+    ([{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": RIGHT}], 1.0),
+    ([{"role": "assistant", "content": None}], 0.0),
+    ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], 0.0),
+    ([{"role": "assistant", "content": [{"type": "image"}, {"text": None}, None, 7]}], 0.0),
+    ([], 0.0),
+    ([None, 7], 0.0),
+    ("", 0.0),
+    (None, 0.0),
+]
+
+
+@pytest.mark.parametrize("name", ["math_correct", "numeric_match", "exact_match", "think_format", "tag_count"])
+def test_every_form_of_completion_is_scored_by_every_reward(name):
+    made = build_rewards([RewardSettings(name=name)])[0]
+    completions, values = zip(*FORMS, strict=True)
+    assert made(completions=list(completions), answer=["7"] * len(FORMS)) == list(values)
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
