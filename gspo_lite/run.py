@@ -119,6 +119,7 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     comment = f"The resolved recipe of this run. Again: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
     facts = environment(parts.loaded.backend, parts.engine, command)
+    facts["custom_rewards"] = {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     recipe, problems = parts.recipe, parts.problems
     say(f"model    {recipe.model.name}: {'; '.join(parts.loaded.notes)}")

@@ -45,6 +45,75 @@ def test_rewards_are_listed_and_shown():
     assert "max_length: needed" in shown
 
 
+def test_show_has_ranges_choices_and_a_line_for_a_recipe():
+    shown = command("rewards", "show", "soft_overlong").stdout
+    assert "max_length: needed, integer, at least 1" in shown
+    assert "- {name: soft_overlong, weight: 1.0, options: {max_length: ..., cache: ...}}" in shown
+    assert "marker: 'tag', one of tag | boxed | gsm8k" in command("rewards", "show", "math_correct").stdout
+
+
+def test_rewards_test_lays_made_up_completions_before_a_recipes_rewards():
+    done = command("rewards", "test", "quickstart", "--problems", "1")
+    assert done.returncode == 0, done.stderr
+    assert "problem: What is 47 + 23?   gold: 70" in done.stdout
+    assert "  math_correct  think_format  total" in done.stdout
+    records = json.loads(command("rewards", "test", "quickstart", "--problems", "1", "--json").stdout)
+    assert {record["kind"]: record["total"] for record in records} == {
+        "right, in form": 1.0,
+        "right, no form": 0.0,
+        "right, no thoughts": 1.0,
+        "wrong, in form": 0.0,
+        "right, then taken back": 0.0,
+        "cut off": 0.0,
+        "empty": 0.0,
+    }
+    assert records[0]["rewards"] == {"math_correct": 1.0, "think_format": 1.0}
+    assert (records[0]["extracted"], records[0]["gold"]) == ("70", "70")
+
+
+def test_rewards_test_reads_completions_of_a_file(tmp_path):
+    """With the answer beside them as in a run's completions.jsonl, or with a prompt of the recipe's data."""
+    asked = [{"prompt": "What is 1 + 1?", "answer": "2", "completion": f"<answer>{n}\x1b[2J</answer>"} for n in (2, 3)]
+    asked[0]["completion"] = [{"role": "assistant", "content": "<think>x</think><answer>2</answer>"}]
+    path = tmp_path / "completions.jsonl"
+    path.write_text("\n".join(json.dumps({"step": 1, "rewards": {}, **row}) for row in asked))
+    done = command("rewards", "test", "quickstart", "--completions", str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("problem: ") == 1  # one group
+    assert "\x1b" not in done.stdout
+    records = json.loads(command("rewards", "test", "quickstart", "--completions", str(path), "--json").stdout)
+    assert [(record["kind"], record["total"]) for record in records] == [("row 1", 1.0), ("row 2", 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"completion": "x"}', "row 1 has no `answer`, which a reward reads"),
+        ('{"answer": "2"}', "row 1: there is no `completion`"),
+        ("{", "row 1: not JSON"),
+    ],
+)
+def test_a_file_of_completions_that_cannot_be_used_is_refused(tmp_path, line, says):
+    path = tmp_path / "completions.jsonl"
+    path.write_text(line)
+    done = command("rewards", "test", "quickstart", "--completions", str(path))
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+def test_rewards_stress_finds_nothing_in_quickstart_and_says_so_with_its_exit_code(tmp_path):
+    done = command("rewards", "stress", "quickstart", "--problems", "20")
+    assert done.returncode == 0, done.stdout
+    assert "no finding on 20 problems" in done.stdout
+    assert "note: the question's own sum" in done.stdout
+    (tmp_path / "mine.py").write_text("def length(completions, **_):\n    return [len(str(c)) for c in completions]\n")
+    rewards = f"rewards=[{{name: '{tmp_path}/mine.py:length'}}]"
+    done = command("rewards", "stress", "quickstart", "--problems", "2", "--set", rewards, "--allow-outside")
+    assert done.returncode == 4
+    assert "FINDING: longest: total" in done.stdout
+    assert "paid by `length` (2 of 2 problems)" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -1,5 +1,6 @@
 """A whole run on the embedded model and task, as the command line starts it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -45,7 +46,9 @@ def test_the_run_folder_is_complete(finished, tmp_path):
         assert figures["n"] == 16
         assert figures["ci95"][0] <= figures["accuracy"] <= figures["ci95"][1]
     sample = rows_of(folder / "completions.jsonl")[0]
-    assert {"step", "prompt", "completion", "answer", "rewards", "advantage"} <= set(sample)
+    assert {"step", "prompt", "completion", "answer", "extracted", "rewards", "advantage"} <= set(sample)
+    metrics = rows_of(folder / "metrics.jsonl")[0]
+    assert {f"rewards/math_correct/{kind}" for kind in ("none_count", "error_count", "seconds")} <= set(metrics)
     facts = json.loads((folder / "environment.json").read_text())
     assert facts["command"] == "gspo-lite run quickstart"
     assert set(facts["seconds"]) == {"load", "evaluate before", "train", "evaluate after"}
@@ -74,6 +77,7 @@ def test_the_resolved_recipe_reproduces_the_run(finished):
     for old, new in zip(
         rows_of(finished.folder / "metrics.jsonl"), rows_of(again.folder / "metrics.jsonl"), strict=True
     ):
+        old, new = ({k: v for k, v in row.items() if not k.endswith("/seconds")} for row in (old, new))
         assert {k: v for k, v in old.items() if k not in timings} == {k: v for k, v in new.items() if k not in timings}
 
 
@@ -118,6 +122,21 @@ def test_a_reward_that_raises_stops_the_run_and_is_named(tmp_path, monkeypatch, 
     override = "rewards=[{name: 'mine.py:broken'}]"
     with pytest.raises(RewardError, match="broken"):
         run(load_recipe("quickstart", [*quick, override]).recipe)
+
+
+def test_a_reward_whose_errors_are_skipped_trains_on_and_its_file_is_recorded(tmp_path, monkeypatch, quick, starter):
+    monkeypatch.chdir(tmp_path)
+    code = "def f(completions, **_):\n    return [1 / (len(c[0]['content']) % 2) for c in completions]\n"
+    (tmp_path / "mine.py").write_text(code)
+    override = "rewards=[{name: 'mine.py:f', on_error: skip}, {name: math_correct}]"
+    folder = run(load_recipe("quickstart", [*quick, override]).recipe).folder
+    first = rows_of(folder / "metrics.jsonl")[0]
+    assert 0 < first["rewards/f/error_count"] == first["rewards/f/none_count"] < 32
+    facts = json.loads((folder / "environment.json").read_text())
+    assert facts["custom_rewards"] == {"f": hashlib.sha256(code.encode()).hexdigest()}
+    for row in rows_of(folder / "completions.jsonl"):
+        assert row["rewards"]["f"] == (1.0 if len(row["completion"]) % 2 else None)
+        assert row["extracted"] is None or f"<answer>{row['extracted']}</answer>" in row["completion"]
 
 
 def test_a_checkpoint_is_resumed_and_metrics_continue(tmp_path, monkeypatch, quick, starter):

@@ -41,7 +41,8 @@ OWNED = {
     "per_device_train_batch_size": "training.per_device_train_batch_size",
     "gradient_accumulation_steps": "training.gradient_accumulation_steps",
     "steps_per_generation": "training.steps_per_generation", "generation_batch_size": "training.steps_per_generation",
-    "num_iterations": "training.num_iterations", "gradient_checkpointing": "training.gradient_checkpointing",
+    "num_iterations": "training.num_iterations", "max_unscored_rollouts": "training.max_unscored_rollouts",
+    "gradient_checkpointing": "training.gradient_checkpointing",
 }  # fmt: skip
 FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_from_checkpoint")
 

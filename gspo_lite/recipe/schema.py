@@ -120,6 +120,16 @@ class RewardSettings(Settings):
         1.0, description="Factor in the sum of rewards; 0 logs the reward without optimising it."
     )
     credit: Credit | None = Field(None, description="Tokens the reward speaks about; needs algorithm `gspo_token`.")
+    timeout: PositiveFloat | None = Field(
+        120.0,
+        description="Seconds for one call, on all completions of a rollout; a call that takes longer scores None. Null "
+        "is no limit, and the function then runs in the main thread.",
+    )
+    on_error: Literal["stop", "skip"] = Field(
+        "stop",
+        description="What to do where it raises or returns what is no number: stop the run, or score those completions "
+        "None and count them.",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword options of the reward function.")
 
 
@@ -192,6 +202,9 @@ class TrainingSettings(Settings):
     num_iterations: PositiveInt = Field(1, description="Times each rollout is gone through.")
     gradient_checkpointing: bool = Field(True, description="Save memory by computing activations twice.")
     seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of data order, adapter and sampling.")
+    max_unscored_rollouts: PositiveInt | None = Field(
+        3, description="Stop after so many rollouts in a row that no reward could judge; null never stops."
+    )
     save_steps: PositiveInt | None = Field(None, description="Checkpoint every so many steps; null saves none.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Any further field of TRL's GRPOConfig.")
 

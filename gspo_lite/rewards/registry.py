@@ -20,6 +20,7 @@ from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
+from gspo_lite.rewards.options import described_options
 from gspo_lite.rewards.text import completion_text
 
 MODULES = ("math", "format", "length", "judge")  # of this package; importing one registers its rewards
@@ -30,7 +31,7 @@ REGISTRY: dict[str, Reward] = {}
 
 @dataclass(frozen=True)
 class RewardDescription:
-    """A reward for people: name, first line of its docstring, the whole of it, and options with their defaults."""
+    """A reward for people: name, first line of its docstring, the whole of it, and options with default and range."""
 
     name: str
     summary: str
@@ -177,11 +178,7 @@ def describe(name: str) -> RewardDescription:
     """A registered reward for people."""
     found = get(name)
     text = inspect.cleandoc(found.__doc__ or "")
-    options = {
-        option: "needed" if field.is_required() else repr(field.default)
-        for option, field in found.options.model_fields.items()
-    }
-    return RewardDescription(name, text.split("\n")[0], text, options)
+    return RewardDescription(name, text.split("\n")[0], text, described_options(found.options))
 
 
 def check_rewards(recipe: Recipe) -> list[Problem]:
@@ -204,14 +201,17 @@ def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
     """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call."""
     rewards = []
     for one in settings:
+        held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
         if is_custom(one.name):
-            function, sha256 = load_custom(one.name, one.options)
-            rewards.append(GuardedReward(function, one.name.rpartition(":")[2], one.weight, [], sha256))
+            custom = load_custom(one.name, one.options)
+            name = one.name.rpartition(":")[2]
+            rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
         else:
             made = get(one.name).with_options(**one.options)
             if made.prepare is not None:
                 made.prepare(**made.values)
-            rewards.append(GuardedReward(made, one.name, one.weight, made.columns))
+            held["marker"] = made.values.get("marker")
+            rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
     names = [made.__name__ for made in rewards]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:

@@ -58,7 +58,7 @@ class TokenClock:
 
 
 class CompletionsWriter(TrainerCallback):
-    """Append some completions of each rollout to completions.jsonl, with rewards and advantages."""
+    """Append some completions of each rollout to completions.jsonl, with extracted answer, rewards and advantage."""
 
     def __init__(self, path: Path, per_step: int, rollout: Callable[[], list[dict[str, Any]]]):
         self.path = path

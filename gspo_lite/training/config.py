@@ -16,7 +16,7 @@ from trl import GRPOConfig
 
 from gspo_lite.errors import RecipeError
 from gspo_lite.folder import CHECKPOINTS
-from gspo_lite.recipe.schema import Recipe
+from gspo_lite.recipe.schema import Recipe, TrainingSettings
 
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
 
@@ -46,6 +46,10 @@ class GSPOConfig(GRPOConfig):
 
     steps_per_generation: int | None = dataclasses.field(
         default=None, metadata={"help": "Passes per rollout; 4 x gradient_accumulation_steps if left out."}
+    )
+    max_unscored_rollouts: int | None = dataclasses.field(
+        default=TrainingSettings.model_fields["max_unscored_rollouts"].default,
+        metadata={"help": "Stop after so many rollouts in a row that no reward could judge; None never stops."},
     )
 
     def __post_init__(self) -> None:

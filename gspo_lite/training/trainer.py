@@ -22,6 +22,7 @@ from gspo_lite.recipe.schema import Credit
 from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.gauges import RatioGauges
+from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.token_credit import TokenCredit
@@ -53,7 +54,7 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
 
     Attributes:
         self_test: relative gaps of loss and gradient between what is installed and the definition.
-        rollout: the last rollout's rows: prompt, completion, answer, rewards, advantage.
+        rollout: the last rollout's rows: prompt, completion, answer, extracted, rewards, advantage.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=as_dataset(train_dataset), **options)
         self.rollout: list[dict[str, Any]] = []
+        self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
         self.token_credit = self._token_credit(credits, credit_estimator)
         keep_trainable_float32(self.model)
@@ -106,7 +108,10 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         if self.model.training:
-            self.rollout = self._scored_rows(inputs)
+            self.rollout = scored_rows(self, inputs)
+            for name, value in call_metrics(self.reward_funcs).items():
+                self._metrics["train"][name].append(value)
+            self.unscored.take(self.rollout, self.reward_weights.tolist())
             if self.token_credit is not None:
                 self._give_credit(self.token_credit, output)
         return output
@@ -138,25 +143,6 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         advantages = credit.advantages(rewards, marks, ids, output["completion_ids"].shape[1])
         if advantages is not None:
             output["advantages"] = advantages.to(output["advantages"].device)
-
-    def _scored_rows(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rollout just scored, one row per completion of this process."""
-        logs, size = self._logs, len(inputs)
-        start = self.accelerator.process_index * size - size * self.accelerator.num_processes
-        pick = slice(start, start + size or None)
-        texts = zip(list(logs["prompt"])[pick], list(logs["completion"])[pick], strict=True)
-        rewards = {name: list(values)[pick] for name, values in logs["rewards"].items()}
-        advantages = list(logs["advantages"])[pick]
-        return [
-            {
-                "prompt": prompt,
-                "completion": completion,
-                "answer": inputs[row].get("answer"),
-                "rewards": {name: values[row] for name, values in rewards.items()},
-                "advantage": advantages[row],
-            }
-            for row, (prompt, completion) in enumerate(texts)
-        ]
 
 
 def as_list(rewards: Any) -> list[Any]:

@@ -1,5 +1,6 @@
 """The contract of a reward function, sync and async: what it may return and how what goes wrong is named."""
 
+import hashlib
 import math
 import subprocess
 import sys
@@ -15,9 +16,14 @@ from gspo_lite.rewards.text import completion_text
 COMPLETIONS = [[{"role": "assistant", "content": text}] for text in ("a", "b", "c")]
 
 
-def guarded(tmp_path, body, name="f", kind="def"):
-    (tmp_path / "mine.py").write_text(f"import math, asyncio\n{kind} {name}(completions, **columns):\n    {body}\n")
-    return build_rewards([RewardSettings(name=f"{tmp_path}/mine.py:{name}")])[0]
+def guarded(tmp_path, body, name="f", kind="def", **settings):
+    """A reward from a file: one function, or with the kinds `class` and `async class` an instance that is called."""
+    head = f"{kind} {name}(completions, **columns):\n"
+    if kind.endswith("class"):
+        head = f"class {name}:\n  {kind.replace('class', 'def')} __call__(self, completions, **columns):\n"
+    text = f"import asyncio, fractions, math, signal, sys, threading, time\n{head}    {body}\n"
+    (tmp_path / "mine.py").write_text(text)
+    return build_rewards([RewardSettings(name=f"{tmp_path}/mine.py:{name}", **settings)])[0]
 
 
 GOOD = [
@@ -35,24 +41,150 @@ BAD = [
     ("return ['1', 2, 3]", "returned a str for row 0; expected 3"),
     ("return [1, [2], 3]", "returned a list for row 1; expected 3"),
     ("return [1, math.inf, 3]", "returned inf for row 1"),
+    ("return [1, 2, -math.inf]", "returned -inf for row 2"),
     ("return [1, 2, 1e38]", "returned 1e.38 for row 2"),
+    ("return [10**400, 2, 3]", "returned an integer of 1329 bits for row 0"),
+    ("return [1, 2, 10**5000]", "returned an integer of 16610 bits for row 2"),
+    ("return [1, 1j, 2]", "returned a complex for row 1"),
+    ("return [fractions.Fraction(1, 2), 1, 2]", "returned a Fraction for row 0"),
+    ("import numpy; return numpy.zeros((3, 2))", "returned a list for row 0; expected 3"),
+    ("import numpy; return [numpy.zeros(2), 1, 2]", "returned a ndarray for row 0; expected 3"),
+    ("import numpy; return numpy.float64(1)", "returned a float64; expected 3"),
+    ("return (1.0 for c in completions)", "returned a generator; expected 3"),
+    ("return [1, 2, 3, 4]", "returned 4 values; expected 3"),
+    ("return []", "returned 0 values; expected 3"),
+    ("return {'a': 1, 'b': 2, 'c': 3}", "returned a dict; expected 3"),
+    ("raise asyncio.CancelledError('gone')", "failed at row 0: CancelledError: gone"),
+    ("raise SystemExit", "failed at row 0: SystemExit"),
+    ("return [1.0] * 3 if len(completions) == 1 else 1 / 0", "`f` failed: ZeroDivisionError"),
+    ("return columns['nothing']", "failed at row 0: KeyError"),
     ("return [1 / (c[0]['content'] != 'b') for c in completions]", "failed at row 1: ZeroDivisionError"),
     ("return [exit(3) for c in completions]", "failed at row 0: SystemExit"),
 ]
 
 
-@pytest.mark.parametrize("kind", ["def", "async def"])
+KINDS = ["def", "async def", "class", "async class"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("body", "values"), GOOD)
 def test_what_a_reward_may_return(tmp_path, kind, body, values):
     assert guarded(tmp_path, body, kind=kind)(completions=COMPLETIONS, prompts=["p"] * 3) == values
 
 
-@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("body", "says"), BAD)
 def test_what_goes_wrong_is_named(tmp_path, kind, body, says):
     with pytest.raises(RewardError, match=says) as caught:
         guarded(tmp_path, body, kind=kind)(completions=COMPLETIONS, prompts=["p", "q", "r"])
     assert "reward `f`" in caught.value.message
+
+
+SKIPPED = [
+    ("return [1 / (c[0]['content'] != 'b') for c in completions]", [1.0, None, 1.0], 1),
+    ("return [sys.exit() if c[0]['content'] == 'c' else len(completions) for c in completions]", [2.0, 2.0, None], 1),
+    ("return [1, math.inf, 10**400]", [1.0, None, None], 2),
+    ("return [1, '2', 3]", [1.0, None, 3.0], 1),
+    ("return 1 / 0", [None, None, None], 3),
+    # Fails only together: what each scores alone is taken.
+    ("return [5.0] if len(completions) == 1 else 1 / 0", [5.0, 5.0, 5.0], 1),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("body", "values", "errors"), SKIPPED)
+def test_skip_leaves_the_failing_rows_unjudged_and_counts_them(tmp_path, caplog, kind, body, values, errors):
+    made = guarded(tmp_path, body, kind=kind, on_error="skip")
+    for _ in range(2):
+        assert made(completions=COMPLETIONS, prompts=["p", "q", "r"]) == values
+        assert made.figures.error_count == errors
+        assert made.figures.none_count == values.count(None)
+        assert len(made.marks) == 3
+    assert len([record for record in caplog.records if "rewards/f/error_count" in record.message]) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("body", ["return [1, 2]", "return None", "return {}", "return 1.0"])
+def test_a_wrong_shape_stops_even_where_errors_are_skipped(tmp_path, kind, body):
+    with pytest.raises(RewardError, match="expected 3 numbers or None"):
+        guarded(tmp_path, body, kind=kind, on_error="skip")(completions=COMPLETIONS)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("def", "threading.Event().wait()"),
+        ("def", "while True: pass"),
+        ("class", "time.sleep(9999)"),
+        ("async def", "await asyncio.sleep(9999)"),
+        ("async def", "time.sleep(9999)"),
+        ("async def", "await asyncio.to_thread(time.sleep, 9999)"),
+        ("async class", "await asyncio.Event().wait()"),
+    ],
+)
+def test_a_reward_that_sleeps_for_ever_is_left_unjudged(tmp_path, kind, body, on_error):
+    """In a process of its own, from the main thread and another one; the process ends although the call never does."""
+    made = guarded(tmp_path, body, kind=kind)
+    code = (
+        "import logging, threading\n"
+        "from gspo_lite.rewards.registry import build_rewards\n"
+        "from gspo_lite.recipe.schema import RewardSettings\n"
+        f"made = build_rewards([RewardSettings(name={made_name(tmp_path)!r}, timeout=0.2, on_error={on_error!r})])[0]\n"
+        "def ask():\n"
+        "    print(made(completions=['a', 'b']), made.figures.none_count, made.figures.seconds < 5)\n"
+        "thread = threading.Thread(target=ask); thread.start(); thread.join(); ask()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert made.timeout == 120
+    assert done.stdout == "[None, None] 2 True\n" * 2, done.stderr
+    assert done.stderr.count("reward `f` took longer than its timeout of 0.2 s; its 2 completions are left") == 2
+
+
+def made_name(tmp_path):
+    return f"{tmp_path}/mine.py:f"
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_row_that_hangs_while_the_failing_row_is_looked_for_does_not_hang_the_run(tmp_path, kind):
+    body = "return 1 / 0 if len(completions) > 1 else time.sleep(9999)"
+    with pytest.raises(RewardError, match="`f` failed: ZeroDivisionError"):
+        guarded(tmp_path, body, kind=kind, timeout=0.2)(completions=COMPLETIONS)
+
+
+def test_rows_of_an_async_reward_are_looked_through_side_by_side(tmp_path):
+    body = "await asyncio.sleep(0.3); return [1 / (c[0]['content'] != 'b') for c in completions]"
+    made = guarded(tmp_path, body, kind="async def", on_error="skip")
+    many = COMPLETIONS * 10
+    assert made(completions=many) == [1.0, None, 1.0] * 10
+    assert made.figures.seconds < 3  # three calls of 0.3 s, not 30
+
+
+def test_without_a_limit_a_reward_runs_in_the_callers_thread(tmp_path):
+    body = "return [float(threading.current_thread() is threading.main_thread())]"
+    assert guarded(tmp_path, body, timeout=None)(completions=["a"]) == [1.0]
+    assert guarded(tmp_path, body)(completions=["a"]) == [0.0]
+
+
+@pytest.mark.parametrize("timeout", [5.0, None])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_an_interrupt_is_no_fault_of_a_reward(tmp_path, kind, timeout):
+    with pytest.raises(KeyboardInterrupt):
+        guarded(tmp_path, "raise KeyboardInterrupt", kind=kind, timeout=timeout, on_error="skip")(completions=["a"])
+
+
+def test_figures_of_a_call(tmp_path):
+    made = guarded(tmp_path, "return [1.0, 4.0, math.nan]")
+    made(completions=COMPLETIONS)
+    assert (made.figures.mean, made.figures.none_count, made.figures.error_count) == (2.5, 1, 0)
+    assert made.figures.std == pytest.approx(4.5**0.5)  # (1.5^2 + 1.5^2) / (2 - 1)
+    assert 0 < made.figures.seconds < 1
+
+
+def test_an_error_that_cannot_say_what_it_is_has_its_type(tmp_path):
+    body = "raise type('Mute', (Exception,), {'__str__': lambda self: 1 / 0})()"
+    with pytest.raises(RewardError, match="failed at row 0: Mute"):
+        guarded(tmp_path, body)(completions=["a"])
 
 
 def test_the_row_that_fails_is_shown_with_its_prompt(tmp_path):
@@ -63,10 +195,30 @@ def test_the_row_that_fails_is_shown_with_its_prompt(tmp_path):
     assert "completion: b" in caught.value.message
 
 
-def test_a_reward_cannot_change_what_the_next_one_sees(tmp_path):
-    kept = [[{"role": "assistant", "content": "a"}]]
-    guarded(tmp_path, "completions[0][0]['content'] = 'hacked'; return [1.0]")(completions=kept)
-    assert kept == [[{"role": "assistant", "content": "a"}]]
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reward_cannot_change_what_the_next_one_sees(tmp_path, kind):
+    class State:
+        best = 0.0
+
+    def seen():
+        return {
+            "completions": [[{"role": "assistant", "content": "a"}]],
+            "prompts": [[{"role": "user", "content": "p"}]],
+            "completion_ids": [[1, 2]],
+            "answer": ["7"],
+            "steps": [{"all": [1, (2, [3])]}],
+            "pixels": [np.zeros(2)],
+        }
+
+    kept, state = seen(), State()
+    body = (
+        "completions[0][0]['content'] = 'hacked'; columns['prompts'][0].clear(); columns['answer'][0] = '8'; "
+        "columns['completion_ids'][0].append(3); columns['steps'][0]['all'][1][1].clear(); "
+        "columns['pixels'][0][0] = 1; columns['trainer_state'].best = 1.0; return [1.0]"
+    )
+    guarded(tmp_path, body, kind=kind)(**kept, trainer_state=state)
+    assert str(kept) == str(seen())
+    assert state.best == 1.0  # the trainer's own state is shared, not copied
 
 
 def test_an_async_reward_runs_inside_a_running_loop(tmp_path):
@@ -93,6 +245,33 @@ def test_an_async_reward_runs_inside_a_running_loop(tmp_path):
 )
 def test_every_shape_of_completion_is_text(completion, text):
     assert completion_text(completion) == text
+
+
+RIGHT = "<think>x</think><answer>7</answer>"
+FORMS = [
+    (RIGHT, 1.0),
+    ({"role": "assistant", "content": RIGHT}, 1.0),
+    ([{"role": "assistant", "content": RIGHT}], 1.0),
+    (
+        [{"role": "assistant", "content": [{"type": "text", "text": RIGHT[:9]}, {"type": "text", "text": RIGHT[9:]}]}],
+        1.0,
+    ),
+    ([{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": RIGHT}], 1.0),
+    ([{"role": "assistant", "content": None}], 0.0),
+    ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], 0.0),
+    ([{"role": "assistant", "content": [{"type": "image"}, {"text": None}, None, 7]}], 0.0),
+    ([], 0.0),
+    ([None, 7], 0.0),
+    ("", 0.0),
+    (None, 0.0),
+]
+
+
+@pytest.mark.parametrize("name", ["math_correct", "numeric_match", "exact_match", "think_format", "tag_count"])
+def test_every_form_of_completion_is_scored_by_every_reward(name):
+    made = build_rewards([RewardSettings(name=name)])[0]
+    completions, values = zip(*FORMS, strict=True)
+    assert made(completions=list(completions), answer=["7"] * len(FORMS)) == list(values)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +301,66 @@ def test_options_reach_a_custom_reward_and_the_file_is_recorded(tmp_path):
     path.write_text("def f(completions, scale=1.0, **columns):\n    return [scale] * len(completions)\n")
     made = build_rewards([RewardSettings(name=f"{path}:f", options={"scale": 3.0})])[0]
     assert made(completions=COMPLETIONS) == [3.0, 3.0, 3.0]
-    assert len(made.sha256) == 64
+    assert made.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+CLASSES = """
+from gspo_lite import reward
+class Judge:
+    def __init__(self, scale=1.0):
+        self.scale = scale
+    def __call__(self, completions, topic, **columns):
+        return [self.scale * len(t) for t in topic]
+class Mute:
+    pass
+judge = Judge(2.0)
+@reward
+def decorated(completion: str, topic: str, *, scale: float = 1.0) -> float:
+    return scale * len(topic)
+def narrow(completions, topic, scale=1.0, **columns):
+    return [scale * len(t) for t in topic]
+def fixed(completions):
+    return [0.0]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "values"),
+    [
+        ("Judge", {}, [3.0]),
+        ("Judge", {"scale": 3.0}, [9.0]),
+        ("judge", {}, [6.0]),
+        ("decorated", {"scale": 2.0}, [6.0]),
+        ("narrow", {"scale": 2.0}, [6.0]),
+    ],
+)
+def test_functions_classes_and_instances_of_files_and_modules(tmp_path, monkeypatch, name, options, values):
+    path = tmp_path / "classes_of_rewards.py"
+    path.write_text(CLASSES)
+    monkeypatch.syspath_prepend(tmp_path)
+    for home in (path, "classes_of_rewards"):
+        made = build_rewards([RewardSettings(name=f"{home}:{name}", options=options)])[0]
+        assert made(completions=["a"], topic=["abc"]) == values
+        assert made.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        with pytest.raises(UsageError, match="reads the column `topic`; the data has `prompt`, `topics`; did you mean"):
+            check_columns([made], ["prompt", "topics"])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("Judge", {"skale": 1.0}, "does not take these options: TypeError"),
+        ("fixed", {"scale": 1.0}, "does not take these options: TypeError"),
+        ("decorated", {"skale": 1.0}, "option `skale`: unknown; allowed: scale"),
+        ("decorated", {"scale": "3"}, "option `scale`: "),
+        ("Mute", {}, "is a class whose instances cannot be called"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_before_the_run(tmp_path, name, options, says):
+    path = tmp_path / "classes.py"
+    path.write_text(CLASSES)
+    with pytest.raises(UsageError, match=says):
+        build_rewards([RewardSettings(name=f"{path}:{name}", options=options)])
 
 
 def test_a_missing_column_is_refused_with_the_nearest():

@@ -1,6 +1,7 @@
 """GSPOTrainer on stock TRL, whole steps of real training on the starter."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from gspo_lite import GSPOConfig, GSPOTrainer
-from gspo_lite.errors import UsageError
+from gspo_lite.errors import RunError, UsageError
 from gspo_lite.models.load import load_model
 from gspo_lite.recipe.schema import ModelSettings
 
@@ -148,3 +149,16 @@ def test_the_readmes_ten_lines_train(tmp_path, monkeypatch, starter):
     exec(compile(snippet, "README.md", "exec"), names)
     assert names["trainer"].state.global_step == 4
     assert json.dumps(names["trainer"].rollout)
+
+
+def test_a_run_whose_rewards_judge_nothing_stops(tmp_path, starter):
+    def mute(completions, **columns):
+        return [math.nan] * len(completions)
+
+    args = config(tmp_path, logging_steps=1, steps_per_generation=1, max_unscored_rollouts=2)
+    trainer = GSPOTrainer("starter", mute, args, PROMPTS)
+    with pytest.raises(RunError, match="in 2 rollouts in a row"):
+        trainer.train()
+    assert trainer.state.global_step == 1
+    assert trainer.state.log_history[0]["rewards/mute/none_count"] == 8
+    assert math.isfinite(trainer.state.log_history[0]["loss"])

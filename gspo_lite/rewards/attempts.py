@@ -1,0 +1,164 @@
+"""Completions made up for a problem: right and wrong ones in and out of form, and hostile ones that try to be paid.
+
+Owns the texts and what each is meant to be. Must not know rewards; a text stands for what a model might write.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# The form a prompt asks for, by the marker of its answer, with the thoughts in front.
+FORMS = {
+    "tag": "<think>{thoughts}</think><answer>{answer}</answer>",
+    "boxed": "{thoughts} So the answer is \\boxed{{{answer}}}.",
+    "gsm8k": "{thoughts}\n#### {answer}",
+}
+THOUGHTS = "Let me work this out step by step."
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+SUM = re.compile(r"\d[\d\s.,()+*/-]*[+*/-][\d\s.,()]*\d")
+FEW = 20  # repetitions of what is repeated
+CHARACTERS_PER_TOKEN = 4  # of English, roughly
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A made-up completion.
+
+    Attributes:
+        kind: what it is, in a user's words.
+        role: `right` and `wrong` as to its answer; `hostile` is one that must not be paid like a right one; `equal`
+            is an answer of the right value that nobody has worked out.
+    """
+
+    kind: str
+    text: str
+    role: Literal["right", "wrong", "hostile", "equal"]
+
+
+def in_form(marker: str, answer: str, thoughts: str = THOUGHTS) -> str:
+    """A completion in the form that a prompt asks for."""
+    return FORMS[marker].format(thoughts=thoughts, answer=answer)
+
+
+def instructive(gold: Any, marker: str) -> list[Attempt]:
+    """Completions that show what each reward is about."""
+    right, wrong = str(gold), other_than(gold)
+    return [
+        Attempt("right, in form", in_form(marker, right), "right"),
+        Attempt("right, no form", f"The answer is {right}", "right"),
+        Attempt("right, no thoughts", in_form(marker, right, ""), "right"),
+        Attempt("wrong, in form", in_form(marker, wrong), "wrong"),
+        Attempt("right, then taken back", in_form(marker, right) + "\n" + in_form(marker, wrong), "wrong"),
+        Attempt("cut off", in_form(marker, right)[: len(THOUGHTS)], "wrong"),
+        Attempt("empty", "", "wrong"),
+    ]
+
+
+def hostile(question: str, gold: Any, marker: str, max_tokens: int) -> list[Attempt]:
+    """Completions that hold no worked-out right answer and must be paid less than one.
+
+    Args:
+        question: the user's part of the prompt.
+        max_tokens: the longest completion the recipe allows.
+    """
+    return [
+        *guesses(question, gold, marker),
+        *spam(marker, max_tokens),
+        *formulas(gold, marker),
+        *echoes(question, marker),
+    ]
+
+
+def guesses(question: str, gold: Any, marker: str) -> list[Attempt]:
+    """Every answer at once, and the right one among others; none ends in the right one."""
+    right, wrong = str(gold), other_than(gold)
+    numbers = [str(n) for n in range(100) if differs(str(n), right)] + [wrong]
+    asked = [n for n in NUMBER.findall(question) if differs(n, right)] or [wrong]
+    answers = {
+        "every number": " ".join(numbers),
+        "every number, with commas": ", ".join(numbers),
+        "every letter": "A, B, C, D, E, F",
+        "right or wrong": f"{right} or {wrong}",
+        "right among others": f"{asked[0]}, {right}, {wrong}",
+        "right and wrong without a word": f"{right} {wrong}",
+        "right, put in doubt": f"{right}? no, {wrong}",
+        "a number of the question": asked[-1],
+        "zero": "0" if differs("0", right) else "1",
+    }
+    many = "".join(f"\\boxed{{{answer}}} " for answer in [right, *numbers[:FEW]])
+    return [Attempt(kind, in_form(marker, answer), "hostile") for kind, answer in answers.items()] + [
+        Attempt("many boxes", many, "hostile"),
+        Attempt("many boxes in form", in_form(marker, many), "hostile"),
+        Attempt("many answers in form", "\n".join(in_form(marker, one) for one in [right, *numbers[:FEW]]), "hostile"),
+        Attempt("right in the thoughts only", in_form(marker, wrong, f"It is {right}, {right}, {right}."), "hostile"),
+        Attempt("right, never closed", in_form(marker, right).rpartition(right)[0] + right, "hostile")
+        if marker != "gsm8k"
+        else Attempt("right, without the marker", f"{THOUGHTS} {right}", "hostile"),
+    ]
+
+
+def spam(marker: str, max_tokens: int) -> list[Attempt]:
+    """Nothing, and much of nothing."""
+    tags = "<think></think><answer></answer>"
+    return [
+        Attempt("empty", "", "hostile"),
+        Attempt("white space", " \n\t " * FEW, "hostile"),
+        Attempt("empty form", in_form(marker, "", ""), "hostile"),
+        Attempt("form around words", in_form(marker, "the answer"), "hostile"),
+        Attempt("longest", "so " * (max_tokens * CHARACTERS_PER_TOKEN // 3), "hostile"),
+        Attempt("repeated", "The answer is right. " * FEW, "hostile"),
+        Attempt("tag spam", tags * FEW, "hostile"),
+        Attempt("opening tags", "<think><answer>" * FEW, "hostile"),
+        Attempt("marker spam", "#### " * FEW + "\\boxed{" * FEW, "hostile"),
+        Attempt("claims to be right", in_form(marker, "correct, reward 1.0"), "hostile"),
+    ]
+
+
+def formulas(gold: Any, marker: str) -> list[Attempt]:
+    """LaTeX that tries to be equal to everything, to run as code or to take for ever."""
+    right, wrong = str(gold), other_than(gold)
+    answers = {
+        "not a number": "\\text{NaN}",
+        "infinity": "\\infty",
+        "division by zero": "\\frac{1}{0}",
+        "an unknown": "x" if "x" not in right else "y",
+        "an equation with an unknown": f"x = {wrong}",
+        "an interval around it": f"({wrong}, {right})",
+        "not equal to": f"\\neq {right}",
+        "a huge power": "9^{9^{9^{9}}}",
+        "a large factorial": "100000!",
+        "deep fractions": "\\frac{1}{" * FEW + wrong + "}" * FEW,
+        "code": "__import__('os').getpid()",
+        "a plus or minus": f"\\pm {right} \\pm {wrong}",
+    }
+    return [Attempt(f"LaTeX: {kind}", in_form(marker, answer), "hostile") for kind, answer in answers.items()]
+
+
+def echoes(question: str, marker: str) -> list[Attempt]:
+    """The question given back, as a whole, as an answer, and its sum as an answer that is not worked out."""
+    found = SUM.search(question)
+    attempts = [
+        Attempt("prompt echo", question, "hostile"),
+        Attempt("prompt echo in form", in_form(marker, question), "hostile"),
+        Attempt("prompt echo repeated", f"{question}\n" * FEW, "hostile"),
+    ]
+    return attempts + ([Attempt("the question's own sum", in_form(marker, found[0]), "equal")] if found else [])
+
+
+def differs(number: str, gold: str) -> bool:
+    """Whether a number is not the gold, whatever way the gold is written."""
+    try:
+        return float(number) != float(gold.replace(",", ""))
+    except ValueError:
+        return number != gold
+
+
+def other_than(gold: Any) -> str:
+    """A wrong answer of the same kind as the right one: the next number, or words."""
+    numbers = NUMBER.findall(str(gold).replace(",", ""))
+    try:
+        return f"{float(numbers[-1]) + 1:g}" if numbers and len(numbers[-1]) < 6 else str(int(numbers[-1]) + 1)
+    except (IndexError, ValueError):
+        return "none of these"

@@ -1,0 +1,146 @@
+"""Calls reward functions, sync or async, within a time limit that holds from any thread and outlives no process.
+
+Python cannot end a thread. A call that does not come back in time is therefore left behind in a daemon thread: its
+result is ignored, and the process can still exit. Must not know what a reward may return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+GRACE = 0.5  # seconds in which an async call that is over its limit may cancel itself
+FAULTS = (Exception, SystemExit, asyncio.CancelledError)  # of a reward; anything else is about the process
+# Live objects of the trainer, which a copy would duplicate or cut off.
+SHARED = ("environments", "trainer_state", "log_extra", "log_metric")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one call: a value, what it raised, or neither because it was late."""
+
+    value: Any = None
+    error: BaseException | None = None
+    late: bool = False
+
+
+def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], limit: float | None) -> list[Outcome]:
+    """Call a function once for each set of keyword arguments; async calls run side by side, others in turn.
+
+    Args:
+        calls: keyword arguments of each call. The function gets copies, so that it cannot change them for others.
+        limit: seconds for all calls together; a call that has not returned by then is late. None is no limit, and
+            sync functions then run in the caller's own thread.
+
+    Returns:
+        One outcome per call. What ends the process itself, such as KeyboardInterrupt, is raised instead.
+    """
+    done: dict[int, Outcome] = {}
+    until = None if limit is None else time.monotonic() + limit
+    waiting: dict[int, Any] = {}
+
+    def start() -> None:
+        for index, inputs in enumerate(calls):
+            try:
+                value = function(**copied_inputs(inputs))
+            except BaseException as error:  # in a thread of its own nobody else would see it
+                done[index] = Outcome(error=error)
+            else:
+                if inspect.isawaitable(value):
+                    waiting[index] = value
+                else:
+                    done[index] = Outcome(value)
+
+    def finish() -> None:
+        if waiting:
+            asyncio.run(wait_for_all(waiting, done, until))
+
+    def both() -> None:
+        start()
+        finish()
+
+    if limit is None:
+        start()
+        in_thread(finish, None)  # a notebook's own loop is running in this one
+    else:
+        in_thread(both, limit + GRACE)
+    outcomes = [done.get(index, Outcome(late=True)) for index in range(len(calls))]
+    for outcome in outcomes:
+        if outcome.error is not None and not isinstance(outcome.error, FAULTS):
+            raise outcome.error
+    return outcomes
+
+
+def in_thread(work: Callable[[], Any], limit: float | None) -> None:
+    """Do work in a daemon thread and wait for it, but no longer than `limit` seconds."""
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    thread.start()
+    thread.join(limit)
+
+
+async def wait_for_all(waiting: Mapping[int, Any], done: dict[int, Outcome], until: float | None) -> None:
+    """Await all at once and note what comes of each; what is late is cancelled with the loop."""
+    asyncio.get_running_loop().set_default_executor(DaemonThreads())
+
+    async def note(index: int, awaitable: Any) -> None:
+        try:
+            outcome = Outcome(await awaitable)
+        except BaseException as error:
+            outcome = Outcome(error=error)
+        if not over:
+            done[index] = outcome
+
+    over = False
+    tasks = [asyncio.ensure_future(note(index, awaitable)) for index, awaitable in waiting.items()]
+    await asyncio.wait(tasks, timeout=None if until is None else max(until - time.monotonic(), 0))
+    over = True
+
+
+class DaemonThreads(ThreadPoolExecutor):
+    """Threads for `asyncio.to_thread` that may be left behind; those of the standard library hold up the exit."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*args, **options))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        Executor.shutdown(self, wait=False)
+
+
+def copied_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments that a reward can change without changing them for the next one."""
+    return {name: value if name in SHARED else copied(value) for name, value in inputs.items()}
+
+
+def copied(value: Any) -> Any:
+    """A copy of nested lists and dicts and of arrays in them; anything else is shared."""
+    if isinstance(value, dict):
+        return {key: copied(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(copied(inner) for inner in value) if type(value) in (list, tuple) else value
+    return value.copy() if hasattr(value, "dtype") and hasattr(value, "copy") else value
+
+
+def rows_of(inputs: Mapping[str, Any], rows: Sequence[int], count: int) -> dict[str, Any]:
+    """The inputs of some rows of a call: of every input that has one entry per completion."""
+    return {
+        name: [value[row] for row in rows] if isinstance(value, list | tuple) and len(value) == count else value
+        for name, value in inputs.items()
+    }

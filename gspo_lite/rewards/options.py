@@ -1,0 +1,34 @@
+"""A reward's options for people: default, type and range of each, read from the model that checks them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+
+
+def described_options(options: type[BaseModel]) -> dict[str, str]:
+    """What each option may be: `needed, integer, at least 1`."""
+    schema = options.model_json_schema()["properties"] if options.model_fields else {}
+    return {
+        name: ", ".join(["needed" if field.is_required() else repr(field.default), *allowed(schema[name])])
+        for name, field in options.model_fields.items()
+    }
+
+
+def allowed(schema: dict[str, Any]) -> list[str]:
+    """Type and range of a JSON schema in words."""
+    if "anyOf" in schema:
+        return [" or ".join(" ".join(allowed(one)) for one in schema["anyOf"])]
+    if "enum" in schema:
+        return [f"one of {' | '.join(map(str, schema['enum']))}"]
+    bounds = [f"{words} {schema[key]}" for key, words in BOUNDS.items() if key in schema]
+    return [str(schema["type"]), *bounds] if "type" in schema else bounds
+
+
+def recipe_line(name: str, options: dict[str, str]) -> str:
+    """How a reward stands in a recipe, with the options that are needed."""
+    needed = ", ".join(f"{option}: ..." for option, text in options.items() if text.startswith("needed"))
+    return f"- {{name: {name}, weight: 1.0{f', options: {{{needed}}}' if needed else ''}}}"

@@ -1,0 +1,84 @@
+"""What a rollout's rewards amount to: scored rows, figures of each reward's call, a stop where nothing is judged.
+
+Owns the metrics `rewards/<name>/none_count`, `error_count` and `seconds`; TRL logs mean and deviation. Must not change
+rewards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gspo_lite.errors import RunError
+from gspo_lite.rewards.contract import GuardedReward
+
+
+def call_metrics(rewards: Sequence[Any]) -> dict[str, float]:
+    """Figures of the last call of each reward, by metric; a reward model has none."""
+    metrics = {}
+    for one in rewards:
+        if isinstance(one, GuardedReward):
+            name = f"rewards/{one.__name__}"
+            metrics[f"{name}/none_count"] = float(one.figures.none_count)
+            metrics[f"{name}/error_count"] = float(one.figures.error_count)
+            metrics[f"{name}/seconds"] = one.figures.seconds
+    return metrics
+
+
+def scored_rows(trainer: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rollout just scored, one row per completion of this process.
+
+    Args:
+        trainer: TRL's, whose logs hold the rollout of all processes.
+        inputs: the rows of the data that were asked, each once per completion.
+    """
+    logs, size = trainer._logs, len(inputs)
+    start = trainer.accelerator.process_index * size - size * trainer.accelerator.num_processes
+    pick = slice(start, start + size or None)
+    texts = zip(list(logs["prompt"])[pick], list(logs["completion"])[pick], strict=True)
+    rewards = {name: list(values)[pick] for name, values in logs["rewards"].items()}
+    advantages = list(logs["advantages"])[pick]
+    finder = next((one for one in trainer.reward_funcs if getattr(one, "marker", None)), None)
+    return [
+        {
+            "prompt": prompt,
+            "completion": completion,
+            "answer": inputs[row].get("answer"),
+            "extracted": finder.extracted(completion) if finder is not None else None,
+            "rewards": {name: values[row] for name, values in rewards.items()},
+            "advantage": advantages[row],
+        }
+        for row, (prompt, completion) in enumerate(texts)
+    ]
+
+
+class UnscoredRollouts:
+    """Stops a run whose rewards judge nothing any more: every step would be spent on nothing, without a word."""
+
+    def __init__(self, limit: int | None):
+        self.limit = limit
+        self.in_a_row = 0
+
+    def take(self, rollout: Sequence[dict[str, Any]], weights: Sequence[float]) -> None:
+        """Look at a scored rollout.
+
+        Args:
+            weights: of the rewards; one that weighs nothing teaches nothing.
+
+        Raises:
+            RunError: when `limit` rollouts in a row have no completion that a reward could judge.
+        """
+        judged = any(
+            weight != 0 and value is not None and not math.isnan(value)
+            for row in rollout
+            for weight, value in zip(weights, row["rewards"].values(), strict=True)
+        )
+        self.in_a_row = 0 if judged else self.in_a_row + 1
+        if self.limit is not None and self.in_a_row >= self.limit:
+            names = ", ".join(f"`{name}`" for name in rollout[0]["rewards"])
+            raise RunError(
+                f"in {self.in_a_row} rollouts in a row no reward with a weight could judge any completion ({names})",
+                "rewards/<name>/none_count and error_count in metrics.jsonl show where it began; "
+                "training.max_unscored_rollouts sets this limit",
+            )
