@@ -23,7 +23,15 @@ from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
 from gspo_lite.rewards.text import completion_text
 
-MODULES = ("math", "format", "length", "repetition", "language")  # of this package; importing one registers its rewards
+MODULES = (
+    "math",
+    "format",
+    "length",
+    "repetition",
+    "language",
+    "countdown",
+    "choice",
+)  # of this package; importing one registers its rewards
 # Inputs that every call brings, unlike columns.
 GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
