@@ -94,5 +94,6 @@ def value_of(tree: ast.expr) -> Fraction:
     """What a tree that is allowed comes to; as deep as it has numbers."""
     if isinstance(tree, ast.BinOp):
         return OPERATIONS[type(tree.op)](value_of(tree.left), value_of(tree.right))
-    assert isinstance(tree, ast.Constant) and isinstance(tree.value, int)
+    assert isinstance(tree, ast.Constant)
+    assert isinstance(tree.value, int)
     return Fraction(tree.value)
