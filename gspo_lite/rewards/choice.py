@@ -54,7 +54,7 @@ def index_of(answer: Any, texts: list[str]) -> int:
         letter = answer.strip("() .").upper()
         index = ascii_uppercase.index(letter) if len(letter) == 1 and letter in ascii_uppercase else None
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < (len(texts) or len(ascii_uppercase)):
-        there = f"one of {len(texts)} choices" if texts else "a letter; an index or a text needs the column `choices`"
+        there = f"one of {len(texts)} choices" if texts else "a letter or an index; a text needs the column `choices`"
         raise ValueError(f"column `answer` is {answer!r}; expected {there}")
     return index
 

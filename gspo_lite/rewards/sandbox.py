@@ -78,7 +78,7 @@ def namespaces() -> tuple[str, ...]:
     for command in ((unshare, *NAMESPACES), ()) if unshare else ((),):
         if run_behind(command, "print('ready')", "", limits).output == "ready\n":
             if not command:
-                logger.warning("programs of the model run with network: this machine allows no `unshare --net`")
+                logger.warning("what a model writes runs with network: this machine allows no `unshare --net`")
             return command
     raise MachineError("no Python process can be started within limits on this machine")
 
