@@ -23,15 +23,8 @@ from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
 from gspo_lite.rewards.text import completion_text
 
-MODULES = (
-    "math",
-    "format",
-    "length",
-    "repetition",
-    "language",
-    "countdown",
-    "choice",
-)  # of this package; importing one registers its rewards
+# Of this package; importing one registers its rewards.
+MODULES = ("math", "format", "length", "repetition", "language", "countdown", "choice", "structured", "code")
 # Inputs that every call brings, unlike columns.
 GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
