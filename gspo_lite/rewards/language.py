@@ -16,7 +16,8 @@ Script = Literal[
     "hiragana", "katakana", "latin", "tamil", "telugu", "thai",
 ]  # fmt: skip
 # Tags, LaTeX commands and the names of variables are letters, but of no language.
-NO_PROSE = re.compile(r"</?(?:think|answer)>|\\[A-Za-z]+|\b[A-Za-zα-ωΑ-Ω]\b")
+COMMAND = re.compile(r"</?(?:think|answer)>|\\[A-Za-z]+")
+VARIABLE = re.compile(r"\b[A-Za-zα-ωΑ-Ω]\b")
 FOREIGN, OWN = "x", "o"  # two letters, so that nothing else in a text can be mistaken for them
 
 
@@ -38,7 +39,7 @@ def language_consistency(
         so it is twelve       1.0
         so это 12             0.4
     """
-    prose = NO_PROSE.sub(lambda match: " " * len(match[0]), completion)
+    prose = VARIABLE.sub(" ", COMMAND.sub(lambda match: " " * len(match[0]), completion))
     letters = filter(str.isalpha, set(prose))
     kinds = prose.translate({ord(letter): OWN if script_of(letter) in scripts else FOREIGN for letter in letters})
     own, foreign = kinds.count(OWN), kinds.count(FOREIGN)

@@ -37,7 +37,7 @@ CASES = [
     ("", 0.0, 0.0, "nothing"),
     (f"<think>```python\n{GOOD}\n```\n", 0.0, 0.0, "still thinking"),
     (block("\ud800\0"), 0.0, 0.0, "no text"),
-    (block("#" * 10**6), 0.0, 0.0, "a program of a million characters"),
+    (block(GOOD + "#" * 10**6), 0.0, 0.0, "a program of a million characters"),
     ("```python\n" * 100_000, 0.0, 0.0, "a megabyte of fences"),
 ]
 

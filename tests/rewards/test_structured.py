@@ -173,3 +173,10 @@ def test_pairs_and_branches_that_explode_cost_no_more(monkeypatch):
     began = time.perf_counter()
     assert json_schema([tag("[" * 60 + "]" * 60), tag(pairs)], schema=[branch, {"uniqueItems": True}])[0] == 0.0
     assert time.perf_counter() - began < 8
+
+
+def test_elements_that_are_searched_for_among_all_others_cost_no_more(monkeypatch):
+    monkeypatch.setattr(schemas, "LIMITS", schemas.Limits(1.0, 2**30, 2**20))
+    began = time.perf_counter()
+    json_schema([tag(json.dumps([1] * 33_000))], schema=[{"contains": {"type": "integer"}, "unevaluatedItems": False}])
+    assert time.perf_counter() - began < 4
