@@ -197,7 +197,7 @@ def list_rewards() -> None:
     from gspo_lite.rewards.registry import describe, reward_names
 
     for name in reward_names():
-        print(f"{name:16} {describe(name).summary}")
+        print(f"{name:20} {describe(name).summary}")
 
 
 @rewards_app.command("show")

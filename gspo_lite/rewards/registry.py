@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -23,10 +24,16 @@ from gspo_lite.rewards.custom import is_custom, load_custom, missing_custom
 from gspo_lite.rewards.options import described_options
 from gspo_lite.rewards.text import completion_text
 
-MODULES = ("math", "format", "length", "judge")  # of this package; importing one registers its rewards
+# Of this package; importing one registers its rewards.
+MODULES = (
+    "math", "format", "length", "repetition", "language", "countdown", "choice", "structured", "code", "judge",
+)  # fmt: skip
 # Inputs that every call brings, unlike columns.
 GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
+OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
 REGISTRY: dict[str, Reward] = {}
+
+Check = Callable[[dict[str, Any]], str | None]  # options, each in its range, to what is wrong with them together
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class Reward:
     """A reward made from a function of one completion, or of all `completions`; call it as TRL calls rewards.
 
     Attributes:
-        columns: data columns it reads.
+        columns: data columns it needs.
+        optional: data columns it reads where they are there, with what stands for them where they are not.
         options: model of its keyword options, which checks names, types and ranges.
         prepare: called with the options when a run starts, before anything is sampled.
     """
@@ -52,25 +60,33 @@ class Reward:
         self,
         function: Callable[..., Any],
         values: dict[str, Any] | None = None,
+        check: Check | None = None,
         prepare: Callable[..., None] | None = None,
     ):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
         self.function = function
+        self.check = check
+        self.prepare = prepare
+        self.values = values or {}
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        self.columns = [name for name in self.inputs if name not in GIVEN]
+        self.optional = {p.name: p.default for p in parameters if p.name in self.inputs and p.default is not p.empty}
+        or_option = [name for name in self.inputs if OR_OPTION in getattr(hints.get(name), "__metadata__", ())]
+        self.optional |= {name: self.values[name] for name in or_option if self.values.get(name) is not None}
+        self.columns = [name for name in self.inputs if name not in GIVEN and name not in self.optional]
         fields: dict[str, Any] = {
             p.name: (hints[p.name], ... if p.default is p.empty else p.default)
             for p in parameters
             if p.kind is p.KEYWORD_ONLY
         }
-        self.options: type[BaseModel] = create_model(
-            self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
-        )
-        self.values = values or {}
-        self.prepare = prepare
+        fields |= {name: (hints[name] | None, None) for name in or_option}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Field name .* shadows")  # `schema` is a good name for an option
+            self.options: type[BaseModel] = create_model(
+                self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
+            )
 
     def with_options(self, **options: Any) -> Reward:
         """The same reward with these options.
@@ -81,12 +97,12 @@ class Reward:
         problems = self.problems(options)
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
-        return Reward(self.function, self.options(**options).model_dump(), self.prepare)
+        return Reward(self.function, self.options(**options).model_dump(), self.check, self.prepare)
 
     def problems(self, options: dict[str, Any]) -> list[str]:
         """What is wrong with these options, one line each."""
         try:
-            self.options(**options)
+            values = self.options(**options).model_dump()
         except ValidationError as error:
             known = ", ".join(self.options.model_fields) or "none"
             return [
@@ -98,7 +114,8 @@ class Reward:
                 )
                 for e in error.errors()
             ]
-        return []
+        together = self.check(values) if self.check else None
+        return [together] if together else []
 
     def __call__(
         self,
@@ -118,26 +135,54 @@ class Reward:
         if missing:
             raise RewardError(f"reward `{self.__name__}` reads the column `{missing[0]}`, which it was not given")
         rows |= {name: columns[name] for name in self.columns}
+        rows |= {name: self.column(name, columns, len(completions)) for name in self.optional}
         inputs = [rows[name] for name in self.inputs]
+        values = {name: value for name, value in values.items() if name not in rows}
         if "completions" in self.inputs:
             judged: list[float | None] = self.function(*inputs, **values)
             return judged
         return [self.function(*row, **values) for row in zip(*inputs, strict=True)]
 
+    def column(self, name: str, columns: dict[str, Any], count: int) -> Sequence[Any]:
+        """A column that is not needed: an option of that name, else the data, else what stands for it."""
+        if self.values.get(name) is None and name in columns:
+            rows: Sequence[Any] = columns[name]
+            return rows
+        return [self.optional[name]] * count
 
-def reward(function: Callable[..., Any] | None = None, *, prepare: Callable[..., None] | None = None) -> Any:
+
+@overload
+def reward(function: Callable[..., Any]) -> Reward: ...
+@overload
+def reward(
+    *, check: Check | None = None, prepare: Callable[..., None] | None = None
+) -> Callable[[Callable[..., Any]], Reward]: ...
+def reward(
+    function: Callable[..., Any] | None = None,
+    *,
+    check: Check | None = None,
+    prepare: Callable[..., None] | None = None,
+) -> Any:
     """Make a reward from a function of one completion and register it under the function's name.
 
     Positional parameters are inputs: `completion` (text), `prompt`, `completion_ids`, or any data column. Keyword-only
     parameters are options of the recipe; annotate them, with pydantic's `Field` for ranges. A function whose input is
     named `completions` gets all of a call at once, and every other input as a list, and returns a list.
 
+    A positional parameter with a default is a column that may be missing; one annotated with `OR_OPTION` may be given
+    by an option instead, the same for all rows.
+
     Args:
+        check: gets all options of a recipe, each already in its range, and says what is wrong with them together.
         prepare: called with the options when a run starts; it loads what the reward needs, or refuses.
     """
     if function is None:
-        return lambda found: reward(found, prepare=prepare)
-    made = Reward(function, prepare=prepare)
+        return lambda function: registered_reward(Reward(function, check=check, prepare=prepare))
+    return registered_reward(Reward(function))
+
+
+def registered_reward(made: Reward) -> Reward:
+    """The reward, findable by its name from now on."""
     REGISTRY[made.__name__] = made
     return made
 

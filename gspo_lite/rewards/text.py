@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 THINK, THINK_END = "<think>", "</think>"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
 BOX = re.compile(r"\\boxed\s{0,3}\{")
 BRACE = re.compile(r"[{}]")
+FENCE = re.compile(r"^ {0,3}```([^`\n]*)$", re.MULTILINE)
 MOST_BOXES = 20
 JOINS_BOXES = re.compile(r"(?:[\s,;$]|\\[,;! ]|and|or|\\text\{\s*(?:and|or)\s*\}){0,12}")
 
@@ -98,6 +100,19 @@ def hashes(text: str) -> str | None:
     """The rest of the last line that has `####`."""
     start = text.rfind("####")
     return text[start + 4 :].split("\n", 1)[0] if start >= 0 else None
+
+
+def fenced(text: str, languages: Sequence[str]) -> str | None:
+    """Inside of the last closed ``` block of one of these languages, `""` for a block that names none."""
+    found, opened = None, None
+    for fence in FENCE.finditer(text):
+        if opened is None:
+            opened = fence
+        elif not fence[1].strip():  # a line that names a language cannot close
+            if opened[1].strip().casefold() in languages:
+                found = text[opened.end() + 1 : fence.start()]
+            opened = None
+    return found
 
 
 FINDERS = {"tag": tagged, "boxed": boxed, "gsm8k": hashes}

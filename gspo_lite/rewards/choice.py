@@ -1,0 +1,83 @@
+"""Grades multiple choice: one choice, named by its letter or its text; naming two is naming none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from string import ascii_uppercase
+from typing import Any
+
+from gspo_lite.rewards.math import Marker, folded
+from gspo_lite.rewards.registry import reward
+from gspo_lite.rewards.text import find_answer
+
+MAX_CHOICE = 2000  # characters; what is longer names no choice
+PREFIX = re.compile(r"(?:the )?(?:(?:final|correct|right|best) )?(?:answer|option|choice)(?: is)?:? ?", re.IGNORECASE)
+LETTER = re.compile(r"\(?([A-Za-z])(?:\)|\b)[.:)]?(?:[ \n]+(.*))?", re.DOTALL)
+DRESSING = re.compile(r"\\text(?:bf)?\{([^{}]*)\}|[*$`]")
+
+
+@reward
+def multiple_choice(
+    completion: str, answer: Any, choices: Sequence[str] | None = None, *, marker: Marker = "tag"
+) -> float | None:
+    """1.0 where the final answer names the choice of the column `answer` and no other, else 0.0.
+
+    `answer` is a letter, the text of a choice, or an index from 0; the column `choices` holds the texts and may be
+    missing where answers are letters. A completion may give the letter, the text, or both where they agree; letter and
+    text of two choices are wrong. `marker` says where the answer stands, as for `math_correct`. None without `answer`.
+
+        <answer>B</answer> with answer "B"                                     1.0
+        <answer>(b) Rome</answer> with answer 1, choices ["Oslo", "Rome"]      1.0
+        <answer>A or B</answer> with answer "B"                                0.0
+    """
+    if answer is None or answer == "":
+        return None
+    texts = [folded(str(choice)) for choice in choices or ()]
+    right = index_of(answer, texts)
+    given = named(find_answer(completion, marker) or "", texts)
+    return float(given is not None and (given == right or (bool(texts) and texts[given] == texts[right])))
+
+
+def index_of(answer: Any, texts: list[str]) -> int:
+    """Which choice a row of the data says is right, from 0.
+
+    Raises:
+        ValueError: for one that is no choice.
+    """
+    if hasattr(answer, "item"):
+        answer = answer.item()  # a number of numpy
+    if isinstance(answer, str) and folded(answer) in texts:
+        return texts.index(folded(answer))
+    index = answer
+    if isinstance(answer, str):
+        letter = answer.strip("() .").upper()
+        index = ascii_uppercase.index(letter) if len(letter) == 1 and letter in ascii_uppercase else None
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < (len(texts) or len(ascii_uppercase)):
+        there = f"one of {len(texts)} choices" if texts else "a letter or an index; a text needs the column `choices`"
+        raise ValueError(f"column `answer` is {answer!r}; expected {there}")
+    return index
+
+
+def named(answer: str, texts: list[str]) -> int | None:
+    """Which choice an answer names, from 0; None where it names none or hedges."""
+    if len(answer) > MAX_CHOICE:
+        return None
+    plain = DRESSING.sub(lambda match: match[1] or "", answer).strip()
+    for spoken in (plain, PREFIX.sub("", plain, count=1) if PREFIX.match(plain) else plain):
+        text = folded(spoken).rstrip(".")
+        found = [index for index, choice in enumerate(texts) if text == choice.rstrip(".")]
+        if found:
+            return found[0]
+        letter = LETTER.fullmatch(spoken)
+        if letter and agrees(letter, texts):
+            return ascii_uppercase.index(letter[1].upper())
+    return None
+
+
+def agrees(letter: re.Match[str], texts: list[str]) -> bool:
+    """Whether a letter is one of the choices, and what follows it is nothing or that choice's text."""
+    index, behind = ascii_uppercase.index(letter[1].upper()), folded(letter[2] or "").rstrip(".")
+    if texts and index >= len(texts):
+        return False
+    return not behind or (bool(texts) and behind == texts[index].rstrip("."))

@@ -1,0 +1,109 @@
+"""Grades programs by running them: only where the recipe says that it may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from gspo_lite.rewards.registry import reward
+from gspo_lite.rewards.sandbox import Limits, run_python
+from gspo_lite.rewards.text import after_thinking, fenced, tagged
+
+MAX_PROGRAM = 100_000  # characters
+PYTHON = ("python", "python3", "py", "")
+
+Test = tuple[str, str]  # what the program reads, what it has to write
+
+
+def not_trusted(options: dict[str, Any]) -> str | None:
+    """Why this reward cannot be used; None where the recipe allows it."""
+    if options["trusted"]:
+        return None
+    return (
+        "option `trusted`: this reward runs Python that a model wrote, with your rights, on this machine; "
+        "write `trusted: true` where that is what you want, best in a container without secrets"
+    )
+
+
+@reward(check=not_trusted)
+def code_execution(
+    completions: Sequence[str],
+    tests: Sequence[Any],
+    *,
+    trusted: bool = False,
+    partial: bool = False,
+    seconds: Annotated[float, Field(ge=0.1, le=60)] = 4.0,
+    memory_mb: Annotated[int, Field(ge=64, le=65536)] = 512,
+    output_kb: Annotated[int, Field(ge=1, le=65536)] = 256,
+    workers: Annotated[int, Field(ge=1, le=64)] = 4,
+) -> list[float | None]:
+    """1.0 where the program in a completion passes all tests of its row, else 0.0; with `partial` the share it passes.
+
+    The program is Python in the last ```python block behind the thinking, else in <answer>..</answer>. The column
+    `tests` is a list of `{input: text, output: text}`: the program reads the input from stdin, writes the output to
+    stdout and ends with status 0; white space at the end of lines and of the output makes no difference. It is never
+    shown the output that is expected, so there is nothing in its process to tamper with. None where a row has no tests.
+
+    Off unless `trusted` is true. Each test runs in a process of its own, in an empty temporary folder, with `seconds`
+    of wall and CPU time, `memory_mb` of address space, `output_kb` of output, no environment variables and, where the
+    machine allows namespaces, without network; then its whole process group is killed. It is not a jail: the program
+    can read and change your files. A group takes up to rows * tests * `seconds` / `workers`.
+    """
+    limits = Limits(seconds, memory_mb * 2**20, output_kb * 2**10)
+    cases = [tests_of(row) for row in tests]
+
+    def judged(completion: str, row: list[Test]) -> float | None:
+        return passed(program_of(completion), row, limits, partial) if row else None
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(judged, completions, cases))
+
+
+def program_of(completion: str) -> str | None:
+    """The program in a completion; None without one."""
+    spoken = after_thinking(completion)
+    if spoken is None:
+        return None
+    program = fenced(spoken, PYTHON)
+    program = tagged(spoken) if program is None else program
+    return program if program and program.strip() and len(program) <= MAX_PROGRAM else None
+
+
+def tests_of(row: Any) -> list[Test]:
+    """The tests of a row of data.
+
+    Raises:
+        ValueError: for anything but a list of inputs and outputs.
+    """
+    if row is None:
+        return []
+    whole = isinstance(row, list | tuple) and all(isinstance(test, Mapping) for test in row)
+    found = [(test.get("input"), test.get("output")) for test in row] if whole else []
+    if not whole or not all(isinstance(text, str) for test in found for text in test):
+        raise ValueError(f"column `tests` is {str(row)[:100]!r}; expected a list of {{input: text, output: text}}")
+    return found
+
+
+def passed(program: str | None, tests: list[Test], limits: Limits, partial: bool) -> float:
+    """The share of tests that a program passes; without `partial` all or nothing, and the first failure is the last."""
+    count = 0
+    for given, wanted in tests if program is not None else ():
+        if passes(program or "", given, wanted, limits):
+            count += 1
+        elif not partial:
+            return 0.0
+    return count / len(tests)
+
+
+def passes(program: str, given: str, wanted: str, limits: Limits) -> bool:
+    """Whether a program writes what is wanted and ends well."""
+    outcome = run_python(program, given, limits)
+    return outcome.status == 0 and trimmed(outcome.output) == trimmed(wanted)
+
+
+def trimmed(text: str) -> list[str]:
+    """Lines without white space at their ends and without empty lines at the end."""
+    return [line.rstrip() for line in text.rstrip().split("\n")]

@@ -1,0 +1,99 @@
+"""Grades the countdown game: reach a target from given numbers. Arithmetic walks a syntax tree, in fractions."""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from gspo_lite.rewards.math import Marker
+from gspo_lite.rewards.registry import reward
+from gspo_lite.rewards.text import find_answer
+
+MAX_EXPRESSION = 500  # characters; a game has a handful of numbers
+EXPRESSION = re.compile(r"[0-9+\-*/() ]+")
+SIGNS = (("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("\\left", ""), ("\\right", ""))
+SPELLING = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "\n": " ", "\t": " "})
+OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+
+@reward
+def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: Marker = "tag") -> float | None:
+    """1.0 where the final answer reaches `target` from the column `numbers`, each used exactly once, else 0.0.
+
+    The answer is an expression of whole numbers with + - * / and parentheses, worked out exactly; it may end in
+    `= target`. `marker` says where it stands, as for `math_correct`. None where numbers or target are missing.
+
+        <answer>(1 + 2) * 3</answer> with numbers [1, 2, 3] and target 9      1.0
+        <answer>3 * 3</answer> with numbers [1, 2, 3] and target 9            0.0
+    """
+    if numbers is None or target is None:
+        return None
+    wanted = exactly(target)
+    answer = spelled(find_answer(completion, marker) or "")
+    expression, equals, result = answer.partition("=")
+    if equals and number_of(result) != wanted:
+        return 0.0
+    tree = parsed(expression)
+    if tree is None or used(tree) != sorted(map(exactly, numbers)):
+        return 0.0
+    try:
+        return float(value_of(tree) == wanted)
+    except ZeroDivisionError:
+        return 0.0
+
+
+def exactly(number: Any) -> Fraction:
+    """A number of the data, which may be text, without rounding."""
+    return Fraction(str(number))
+
+
+def spelled(answer: str) -> str:
+    """An answer with signs as programs write them; empty where it is too long to be one."""
+    if len(answer) > MAX_EXPRESSION:
+        return ""
+    for sign, plain in SIGNS:
+        answer = answer.replace(sign, plain)
+    return answer.translate(SPELLING).strip(" $")
+
+
+def number_of(text: str) -> Fraction | None:
+    """The value of a whole number."""
+    digits = re.fullmatch(r" *(-? *[0-9]+) *", text)
+    return Fraction(digits[1].replace(" ", "")) if digits else None
+
+
+def parsed(expression: str) -> ast.expr | None:
+    """The syntax tree of an expression; None for anything but numbers, + - * / and parentheses."""
+    if not EXPRESSION.fullmatch(expression):
+        return None
+    try:
+        tree = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last two for nesting
+        return None
+    return tree if all(map(is_allowed, ast.walk(tree))) else None
+
+
+def is_allowed(node: ast.AST) -> bool:
+    """Whether a node of the tree is a number or one of the four operations."""
+    if isinstance(node, ast.BinOp):
+        return type(node.op) in OPERATIONS
+    return isinstance(node, ast.operator) or (isinstance(node, ast.Constant) and type(node.value) is int)
+
+
+def used(tree: ast.expr) -> list[Fraction]:
+    """The numbers in a tree, in order of size."""
+    constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return sorted(Fraction(value) for value in constants if isinstance(value, int))
+
+
+def value_of(tree: ast.expr) -> Fraction:
+    """What a tree that is allowed comes to; as deep as it has numbers."""
+    if isinstance(tree, ast.BinOp):
+        return OPERATIONS[type(tree.op)](value_of(tree.left), value_of(tree.right))
+    assert isinstance(tree, ast.Constant)
+    assert isinstance(tree.value, int)
+    return Fraction(tree.value)

@@ -1,0 +1,107 @@
+"""Rewards for JSON: that it can be read, and that it fits a JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from gspo_lite.rewards.registry import OR_OPTION, reward
+from gspo_lite.rewards.schema import fits_all, read_schema, schema_problem
+from gspo_lite.rewards.text import after_thinking, fenced, tagged
+
+Place = Literal["tag", "fence", "text"]
+
+MAX_JSON = 100_000  # characters
+MAX_DEPTH = 64  # arrays and objects in each other
+MAX_INTEGER = 300  # digits; what is longer fits no float
+MISSING = object()  # None is a JSON value
+SHAPES = {"object": dict, "array": list, "any": object}
+
+
+@reward
+def json_valid(completion: str, *, marker: Place = "tag", shape: Literal["object", "array", "any"] = "object") -> float:
+    """1.0 where the final answer is valid JSON (RFC 8259), else 0.0.
+
+    `marker` says where it stands: `tag` for <answer>..</answer>, `fence` for the last ```json block, `text` for all
+    that follows the thinking; a block in the tag is read too. With `shape` `any` a bare number or text is enough. NaN,
+    infinities, 100,000 characters and 64 levels are too much.
+
+        <answer>{"a": [1, 2]}</answer>      1.0
+        <answer>{'a': 1}</answer>           0.0
+    """
+    value = json_answer(completion, marker)
+    return float(value is not MISSING and isinstance(value, SHAPES[shape]))
+
+
+def bad_schema(options: dict[str, Any]) -> str | None:
+    """Why the option `schema` cannot be used; None where it can, or is not given."""
+    problem = None if options["schema"] is None else schema_problem(options["schema"])
+    return f"option `schema`: {problem}" if problem else None
+
+
+@reward(check=bad_schema)
+def json_schema(
+    completions: Sequence[str], schema: Annotated[Sequence[Any] | dict[str, Any], OR_OPTION], *, marker: Place = "tag"
+) -> list[float | None]:
+    """1.0 where the final answer is JSON that fits a JSON Schema, else 0.0.
+
+    The schema is the option `schema` for all rows, or the column `schema` (a mapping, or JSON text, which keeps its
+    keys in any table). `$ref` may point into the schema itself only; `format` is not checked. `marker` and the bounds
+    are those of `json_valid`. None where a row has no schema.
+
+        <answer>{"age": 7}</answer> with {"properties": {"age": {"type": "integer"}}}       1.0
+        <answer>{"age": "7"}</answer> with the same                                         0.0
+    """
+    schemas = [None if row is None or row == "" else read_schema(row) for row in schema]
+    answers = [json_answer(completion, marker) for completion in completions]
+    asked = [i for i, answer in enumerate(answers) if answer is not MISSING and schemas[i] is not None]
+    values: list[float | None] = [None if one is None else 0.0 for one in schemas]
+    for row, fits in zip(asked, fits_all([(str(schemas[i]), answers[i]) for i in asked]), strict=True):
+        values[row] = None if fits is None else float(fits)
+    return values
+
+
+def json_answer(completion: str, marker: Place) -> Any:
+    """The JSON value of a completion's answer; MISSING where there is none that is valid."""
+    spoken = after_thinking(completion)
+    if spoken is None:
+        return MISSING
+    found = spoken if marker == "text" else tagged(spoken) if marker == "tag" else fenced(spoken, ("json", ""))
+    if marker != "fence" and found is not None and found.lstrip().startswith("```"):
+        found = fenced(found, ("json", ""))
+    return MISSING if found is None else json_value(found)
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text within bounds; MISSING for any other text."""
+    if len(text) > MAX_JSON:
+        return MISSING
+    try:
+        value = json.loads(text, parse_constant=refused, parse_float=finite, parse_int=short)
+    except (ValueError, RecursionError):
+        return MISSING
+    return value if is_shallow(value) else MISSING
+
+
+def refused(constant: str) -> Any:
+    """Raise for NaN and infinities, which Python writes and JSON does not have."""
+    raise ValueError(f"{constant} is no JSON")
+
+
+def finite(text: str) -> float:
+    value = float(text)
+    return refused(text) if abs(value) == float("inf") else value
+
+
+def short(text: str) -> int:
+    return refused("a huge integer") if len(text) > MAX_INTEGER else int(text)
+
+
+def is_shallow(value: Any) -> bool:
+    """Whether a value has no more than MAX_DEPTH levels."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = [one for one in level if isinstance(one, dict | list)]
+        level = [part for one in inside for part in (one.values() if isinstance(one, dict) else one)]
+    return not any(isinstance(one, dict | list) for one in level)
