@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.objective import group_advantages, gspo_loss
 
-GROUP, STEPS, MINI_BATCHES = 16, 6, 4
+GROUP, STEPS, MINI_BATCHES = 16, 12, 4
 
 
 def token_logps(model, batch):

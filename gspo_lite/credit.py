@@ -12,7 +12,6 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,42 +19,13 @@ import numpy as np
 
 from gspo_lite.offsets import Offset
 from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit
+from gspo_lite.rewards.marks import Score, Span, Steps
 
-Span = tuple[int, int, float]  # start and end character in the completion's text, weight in [0, 1]
+__all__ = ["Score", "Steps", "credit_spans", "credit_weights", "credited_advantages", "prefix_tree_advantages"]
+__all__ += ["step_values", "token_weights"]
 
 TAG = re.compile(r"</?(?:think|answer)>")
 STD_FLOOR = 1e-4  # as in `objective.group_advantages`
-
-
-@dataclass(frozen=True)
-class Score:
-    """A reward's value and the characters it is about: (start, end, weight), or None for the whole completion."""
-
-    value: float | None
-    spans: Sequence[Span] | None = None
-
-    def __post_init__(self) -> None:
-        for span in self.spans or ():
-            start, end, weight = span
-            if not (0 <= start <= end and 0 <= weight <= 1):
-                raise ValueError(f"span `{span}` of a Score; expected 0 <= start <= end and a weight from 0 to 1")
-
-
-@dataclass(frozen=True)
-class Steps:
-    """A process reward: (end character, value) of each step, in order; the last one reaches to the completion's end."""
-
-    steps: Sequence[tuple[int, float]]
-
-    def __post_init__(self) -> None:
-        ends = [end for end, _ in self.steps]
-        if ends != sorted(ends) or not all(math.isfinite(value) for _, value in self.steps):
-            raise ValueError(f"steps `{list(self.steps)}`; expected rising end characters and finite values")
-
-    @property
-    def value(self) -> float | None:
-        """The completion's reward, the mean over its steps; None (cannot judge) without steps."""
-        return sum(value for _, value in self.steps) / len(self.steps) if self.steps else None
 
 
 def credit_weights(credit: Credit | None, text: str, offsets: Sequence[Offset]) -> list[float]:

@@ -13,6 +13,8 @@ This module knows nothing about the rest of the package.
 
 from __future__ import annotations
 
+Place = tuple[str | int, ...]  # where in a recipe: keys, and indices of lists
+
 
 class GspoLiteError(Exception):
     """Base of every error that is explained to the user instead of shown as a traceback.

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from gspo_lite.cli import printable
+from gspo_lite.cli.shared import printable
 from gspo_lite.recipe.shipped import shipped_recipes
 
 

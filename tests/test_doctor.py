@@ -9,11 +9,12 @@ import pytest
 
 from gspo_lite.doctor import as_dict, examine, lines_of, this_machine, works
 from gspo_lite.doctor.machine import Machine, parse_gpu
-from gspo_lite.doctor.packages import MATRIX, allowed_ranges, inside, install_line, tested_sets
+from gspo_lite.doctor.packages import MATRIX, allowed_ranges, inside, install_line
+from gspo_lite.doctor.packages import tested_sets as sets_that_were_tested
 from gspo_lite.errors import MachineError
 from gspo_lite.preflight import load_recipe
 
-VERSIONS = {name: tested_sets()["uv"][name] for name in MATRIX} | {"wandb": "0.20"}
+VERSIONS = {name: sets_that_were_tested()["uv"][name] for name in MATRIX} | {"wandb": "0.20"}
 HOME = Machine(python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS)
 T4 = replace(HOME, gpu="Tesla T4", vram_gib=15.0, free_vram_gib=14.9, driver="580.65.06", capability=7.5)
 RTX_3060 = replace(T4, gpu="NVIDIA GeForce RTX 3060", vram_gib=12.0, free_vram_gib=11.5, capability=8.6)
@@ -121,7 +122,7 @@ def test_what_only_hurts_warns(change, name):
 
 
 def test_the_tested_set_lies_in_the_ranges_of_the_package():
-    for versions in tested_sets().values():
+    for versions in sets_that_were_tested().values():
         for name in MATRIX:
             assert inside(versions[name], allowed_ranges()[name]), name
     assert not inside("1.15.0", allowed_ranges()["trl"])

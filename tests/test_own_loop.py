@@ -22,7 +22,7 @@ def loaded(starter):
 def test_the_hand_written_loop_learns(starter):
     torch.manual_seed(0)
     rewards = own_loop().train(*loaded(starter), ["What is 12 + 13?", "What is 27 + 35?", "What is 58 + 29?"])
-    assert rewards[-1] > rewards[0] + 0.1
+    assert sum(rewards[-3:]) / 3 > rewards[0] + 0.15  # 0.3 to 0.4 more, over three seeds
 
 
 def test_token_advantages_are_used_where_a_batch_brings_them(starter, monkeypatch):

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from gspo_lite.errors import Place
 from gspo_lite.recipe.schema import Recipe, RegexCredit
-from gspo_lite.recipe.source import Place
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
 GSPO_EPSILON_MAX = 0.02  # the paper's is 3e-4; a sequence ratio hardly ever leaves a range above this

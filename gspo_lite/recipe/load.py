@@ -10,11 +10,11 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from gspo_lite.errors import RecipeError
+from gspo_lite.errors import Place, RecipeError
 from gspo_lite.recipe.check import Problem, check_paths
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.shipped import find_recipe
-from gspo_lite.recipe.source import Place, Source, parse, read_source
+from gspo_lite.recipe.source import Source, parse, read_source
 
 SHOWN = 60  # characters of a wrong value in a message
 

@@ -17,13 +17,11 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
 
-from gspo_lite.errors import RecipeError
+from gspo_lite.errors import Place, RecipeError
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 LEADING_ZERO = re.compile(r"[-+]?0\d+")
-
-Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gspo_lite.credit import Score
+from gspo_lite.rewards.marks import Score
 from gspo_lite.rewards.registry import reward
 
 Script = Literal[

@@ -1,0 +1,63 @@
+"""The command line. Every heavy import is inside the command that needs it, so that the light ones answer at once.
+
+Results go to stdout, messages to stderr. Exit codes are those of `errors.py`: 0 done, 2 wrong recipe or command line,
+3 this machine lacks something, 4 the run failed, 130 and 143 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+from gspo_lite.cli import rewards, runs, tools  # noqa: F401, each registers its commands
+from gspo_lite.cli.shared import app, printable
+from gspo_lite.errors import GspoLiteError
+
+
+class Terminated(BaseException):
+    """SIGTERM came; no `Exception`, so that nothing which guards against errors of rewards takes it for one."""
+
+
+def terminated(*_: Any) -> None:
+    """SIGTERM ends the run like Ctrl-C, with an exit code of its own."""
+    raise Terminated
+
+
+def main() -> None:
+    """Entry point: runs a command and turns errors into one message and an exit code."""
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        app(standalone_mode=True)
+    except GspoLiteError as error:
+        tell(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(143)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        print(f"error: {type(error).__name__}: {printable(str(error))}", file=sys.stderr)
+        print(
+            "hint: this is not one of the errors gspo-lite knows; --debug before the command shows where",
+            file=sys.stderr,
+        )
+        if os.environ.get("GSPO_LITE_DEBUG"):
+            traceback.print_exc()
+        sys.exit(4 if "run" in sys.argv[1:2] else 1)
+
+
+def tell(error: GspoLiteError) -> None:
+    """Print an error as a user reads it."""
+    if os.environ.get("GSPO_LITE_DEBUG"):
+        traceback.print_exc()
+    print(f"error: {printable(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {printable(error.hint)}", file=sys.stderr)

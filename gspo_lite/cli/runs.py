@@ -1,0 +1,67 @@
+"""Commands that train, and that look at what training left behind."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load, quiet_libraries
+from gspo_lite.errors import UsageError
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    overrides: SetOption = None,
+    output: Annotated[str | None, typer.Option(help="The run folder, in place of output.dir.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps, in place of training.max_steps.")] = None,
+    allow_outside: OutsideOption = False,
+) -> None:
+    """Train as a recipe says, and measure before and after."""
+    steps = [] if max_steps is None else [f"training.max_steps={max_steps}"]
+    checked = load(recipe, [*(overrides or []), *steps], output=output, allow_outside=allow_outside)
+    quiet_libraries()
+    from gspo_lite.run import run as train
+
+    result = train(checked.recipe, resume=resume, command=shlex.join(["gspo-lite", *sys.argv[1:]]))
+    print(result)
+
+
+@app.command("eval")
+def evaluate(
+    path: Annotated[
+        str, typer.Argument(help="A run folder, an adapter, a model folder or a hub id.", metavar="RUN_OR_MODEL")
+    ],
+    recipe: Annotated[str | None, typer.Option(help="Whose problems to ask; a run folder brings its own.")] = None,
+    overrides: SetOption = None,
+    limit: Annotated[int | None, typer.Option(help="Ask the first so many problems.", min=1)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a run, an adapter or a model on held-out problems."""
+    if overrides and recipe is None:
+        raise UsageError("--set changes a recipe, and none is named", "add --recipe NAME")
+    chosen = load(recipe, overrides or []).recipe if recipe is not None else None
+    quiet_libraries()
+    from gspo_lite.evaluation import evaluate_path
+    from gspo_lite.summary import lines_of
+
+    figures = evaluate_path(path, chosen, limit)
+    print(json.dumps(figures, indent=2) if as_json else "\n".join(lines_of(figures)))
+
+
+@app.command()
+def report(path: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]) -> None:
+    """Write report.html and README.md of a run folder again."""
+    from gspo_lite import folder
+    from gspo_lite.report import write_model_card, write_report
+
+    if not folder.is_run(path):
+        raise UsageError(f"`{path}` is no run folder; it has no {folder.RECIPE} and {folder.ENVIRONMENT}")
+    write_model_card(path)
+    print(write_report(path))

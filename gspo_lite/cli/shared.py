@@ -1,0 +1,73 @@
+"""What all commands share: the app, their common options, and how a recipe is read for a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+import gspo_lite
+
+app = typer.Typer(
+    help="RL fine-tuning on one GPU by GSPO and GSPO-token.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+rewards_app = typer.Typer(help="The reward functions a recipe can use.", no_args_is_help=True)
+app.add_typer(rewards_app, name="rewards")
+
+RecipeArgument = Annotated[
+    str, typer.Argument(help="Path of a recipe, or the name of a shipped one.", metavar="RECIPE")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one field: key.key=value.", metavar="K=V")]
+OutsideOption = Annotated[bool, typer.Option("--allow-outside", help="Let the recipe name paths outside its tree.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options that stand before the command."""
+    if debug:
+        os.environ["GSPO_LITE_DEBUG"] = "1"
+    if version:
+        print(gspo_lite.__version__)
+        raise typer.Exit
+
+
+def load(reference: str, overrides: list[str], **options: Any) -> Any:
+    """Load a recipe and say what it is warned about."""
+    from gspo_lite.preflight import load_recipe
+
+    checked = load_recipe(reference, overrides, **options)
+    for warning in checked.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return checked
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own notices and bars out of what a user reads; the lines of a run say what matters."""
+    import logging
+    import warnings
+
+    if os.environ.get("GSPO_LITE_DEBUG"):
+        return
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    for name in ("bitsandbytes", "torchao"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("torch.utils._pytree").disabled = True  # a notice of torchao's, meant for its own developers
+
+
+def printable(text: str) -> str:
+    """Text without escapes that could steer a terminal."""
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)
