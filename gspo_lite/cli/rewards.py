@@ -64,6 +64,23 @@ def try_rewards(
         print(printable("\n".join(lines_of_trials(bench, done))))
 
 
+@rewards_app.command("preview")
+def preview_rewards(
+    recipe: RecipeArgument,
+    samples: Annotated[int, typer.Option(help="Problems to sample; each gets num_generations completions.", min=1)] = 8,
+    overrides: SetOption = None,
+    allow_outside: OutsideOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sample from the untrained model, show what its rewards would be, and say what to change before training."""
+    chosen = load(recipe, overrides or [], allow_outside=allow_outside).recipe
+    quiet_libraries()
+    from gspo_lite.preview import lines_of, preview
+
+    found = preview(chosen, samples)
+    print(json.dumps(found.as_dict(), indent=2) if as_json else printable("\n".join(lines_of(found))))
+
+
 @rewards_app.command("stress")
 def stress_rewards(
     recipe: RecipeArgument,
