@@ -19,7 +19,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.format import follows_style
-from gspo_lite.rewards.math import grade, lenient_match
+from gspo_lite.rewards.math import grade_all, lenient_match
 
 SAMPLING_SEED = 0  # of the completions at the training temperature, the same before and after
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 percent interval
@@ -62,9 +62,10 @@ def evaluate(
         progress and (lambda n: progress(len(rows) + n, total)),
     )  # fmt: skip
     style = recipe.data.prompt
-    strict = [grade(text, row["answer"], marker=marker(style)) for (text, _), row in zip(greedy, rows, strict=True)]
-    lenient = [lenient_match(text, row["answer"]) for (text, _), row in zip(greedy, rows, strict=True)]
-    drawn = [grade(text, row["answer"], marker=marker(style)) for (text, _), row in zip(sampled, rows, strict=True)]
+    golds = [row["answer"] for row in rows]
+    strict = grade_all([text for text, _ in greedy], golds, marker(style))
+    drawn = grade_all([text for text, _ in sampled], golds, marker(style))
+    lenient = [lenient_match(text, gold) for (text, _), gold in zip(greedy, golds, strict=True)]
     figures = {
         "accuracy": share(strict),
         "ci95": wilson(strict),

@@ -14,7 +14,7 @@ from gspo_lite.rewards.registry import build_rewards
 
 GSM8K = next(
     (folder for parent in Path(__file__).resolve().parents[2:4] if (folder := parent / "shared/data/gsm8k").is_dir()),
-    Path("/work/shared/data/gsm8k"),
+    Path("nowhere"),
 )
 MARKERS = ("tag", "boxed", "gsm8k")
 ROWS = [
