@@ -96,10 +96,10 @@ def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
     seen: dict[str, list[float]] = {"trainer": [], "sampler": []}
     record, generate = trainer.gauges.record, trainer._generate_and_score_completions
 
-    def recording(log_ratio: Any, mask: Any, advantages: Any) -> None:
+    def recording(log_ratio: Any, mask: Any, advantages: Any, compared: bool = True) -> None:
         log_s = sequence_means(log_ratio.detach().float(), mask)
         seen["trainer"] += log_s[mask.bool().any(1)].tolist()
-        record(log_ratio, mask, advantages)
+        record(log_ratio, mask, advantages, compared)
 
     def generating(inputs: Any) -> Any:
         output = generate(inputs)

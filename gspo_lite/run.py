@@ -157,7 +157,8 @@ def train(folder: Path, parts: Parts, resume: bool) -> Any:
         parts.problems.train,
         parts.args,
     )
-    say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps")
+    rules = f"; {trainer.row_rules}" if trainer.row_rules else ""
+    say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps{rules}")
     build.train(trainer, folder, resume=resume)
     return trainer
 

@@ -4,9 +4,12 @@
     gspo/on_policy_share                       share of sequences with log s_i = 0: nothing has moved yet
     gspo/clip_low_sequences, clip_high_...     share of sequences with a clipped token
     gspo/clip_low_tokens, clip_high_tokens     share of tokens clipped
-    gspo/noise_floor                           log_ratio_std at the first step on a rollout, where no weight has moved
+    gspo/noise_floor                           log_ratio_std where no weight has moved yet, if two passes are compared
 
-s_i is the geometric mean of a completion's token ratios (arXiv 2507.18071, eq. 7), whatever level is trained, so that
+    gspo/computed_share                        share of sequences that were computed; the others have no advantage
+
+log s_i is that of the computed sequences; the clip shares are of all, as what has no advantage is never clipped. s_i is
+the geometric mean of a completion's token ratios (arXiv 2507.18071, eq. 7), whatever level is trained, so that
 runs of GRPO and GSPO can be laid side by side. Owns the names above; reads ratios, never changes them.
 """
 
@@ -27,15 +30,21 @@ class RatioGauges:
         self.level = level
         self.low, self.high = 1 - epsilon, 1 + epsilon_high
         self.seen: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self.left_out = {"sequences": 0.0, "tokens": 0.0}
+        self.compared = True  # every ratio seen is of two passes, none is 1 by construction
 
-    def record(self, log_ratio: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor) -> None:
+    def record(
+        self, log_ratio: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor, compared: bool = True
+    ) -> None:
         """Take one micro-batch.
 
         Args:
             log_ratio: log new - log old per token (B, T), or already log s_i (B, 1).
             mask: tokens that count (B, T).
             advantages: (B,) or (B, T).
+            compared: the log-probs come of two passes; False where there was one and the ratio is 1 by construction.
         """
+        self.compared &= compared
         mask = mask.bool()
         log_ratio = log_ratio.detach().float()
         spread = torch.where(mask, log_ratio.expand(mask.shape), 0.0)
@@ -52,10 +61,23 @@ class RatioGauges:
             self.seen[f"{side} sequences"].append(tokens.any(1)[counted].float())
             self.seen[f"{side} tokens"].append(tokens[mask].float())
 
-    def figures(self) -> dict[str, float]:
-        """The gauges of everything recorded since the last call; empty where nothing was."""
+    def leave_out(self, sequences: float, tokens: float) -> None:
+        """Count what was not computed because it has no advantage."""
+        self.left_out["sequences"] += sequences
+        self.left_out["tokens"] += tokens
+
+    def figures(self, unmoved: bool = False) -> dict[str, float]:
+        """The gauges of everything recorded since the last call; empty where nothing was.
+
+        Args:
+            unmoved: no weight has moved since the rollout, so that what is left of log s_i is noise.
+        """
         seen = {name: torch.cat(parts) for name, parts in self.seen.items()}
+        noise = unmoved and self.compared
+        left_out = self.left_out
         self.seen.clear()
+        self.left_out = dict.fromkeys(left_out, 0.0)
+        self.compared = True
         if not seen or not seen["log_s"].numel():
             return {}
         log_s = seen["log_s"]
@@ -67,8 +89,12 @@ class RatioGauges:
             "on_policy_share": (log_s.abs() < ON_POLICY).float().mean(),
         }
         for side in ("low", "high"):
-            for unit in ("sequences", "tokens"):
-                figures[f"clip_{side}_{unit}"] = seen[f"{side} {unit}"].mean()
+            for unit, missing in left_out.items():
+                clipped = seen[f"{side} {unit}"]
+                figures[f"clip_{side}_{unit}"] = clipped.sum() / (len(clipped) + missing)
+        figures["computed_share"] = len(log_s) / (len(log_s) + left_out["sequences"])
+        if noise:
+            figures["noise_floor"] = figures["log_ratio_std"]
         return {f"gspo/{name}": float(value) for name, value in figures.items()}
 
 

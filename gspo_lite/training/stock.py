@@ -47,7 +47,7 @@ class SequenceTokenLoss:
         old = inputs.get("old_per_token_logps")
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
         log_ratio = torch.zeros_like(new) if old is None else torch.where(mask.bool(), new - old, 0.0)
-        self.gauges.record(log_ratio, mask, inputs["advantages"])
+        self.gauges.record(log_ratio, mask, inputs["advantages"], compared=old is not None)
         if self.gauges.level == LEVEL:
             inputs["old_per_token_logps"] = new - log_ratio.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(
                 min=1

@@ -22,6 +22,7 @@ from gspo_lite.recipe.schema import Credit
 from gspo_lite.rewards.contract import GuardedReward
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.gauges import RatioGauges
+from gspo_lite.training.rollout import LeanRollout, rules_of
 from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.stock import LEVEL, SequenceTokenLoss
@@ -33,7 +34,11 @@ if UNSLOTH is not None:
     install(UNSLOTH)
 
 
-class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GRPOTrainer):  # type: ignore[misc]
+class StockPath(LeanRollout, SequenceTokenLoss):
+    """What stock TRL's trainer gets in front of it."""
+
+
+class GSPOTrainer(StockPath if UNSLOTH is None else UnslothTokenLoss, GRPOTrainer):  # type: ignore[misc]
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Takes what TRL's `GRPOTrainer` takes; besides, `model` may be `"starter"`, the model that is built on this
@@ -82,14 +87,14 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
         self.token_credit = self._token_credit(credits, credit_estimator)
+        self.row_rules = rules_of(self) if UNSLOTH is None else None
         keep_trainable_float32(self.model)
         self._suppress_placeholders()
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log TRL's metrics with the gauges of the sequence ratio beside them."""
-        figures = self.gauges.figures() if self.model.training else {}
-        if figures and (self.state.global_step - 1) % self.updates_per_rollout == 0:
-            figures["gspo/noise_floor"] = figures["gspo/log_ratio_std"]  # no weight has moved since the rollout
+        unmoved = (self.state.global_step - 1) % self.updates_per_rollout == 0
+        figures = self.gauges.figures(unmoved) if self.model.training else {}
         super().log({**logs, **figures}, *args, **kwargs)
 
     @property

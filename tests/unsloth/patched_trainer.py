@@ -217,6 +217,7 @@ def run(name):
         tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer
     )
     trainer.credit, trainer.gaps = credit, []
+    trainer.row_rules = None  # the twin looks at every row of every micro-batch as it was dealt
     undo = break_it(control, hook, UNSLOTH)
     try:
         trainer.train()

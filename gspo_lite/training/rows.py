@@ -1,0 +1,179 @@
+"""What a micro-batch must compute: the rows whose advantage is not 0, cut to their own lengths, alike beside alike.
+
+A completion whose advantages are all 0 adds nothing to the gradient, and padding adds nothing to anything. Leaving
+both out changes neither loss nor gradient beyond rounding, as long as every row keeps the weight it had: a row of a
+window of g micro-batches of B rows weighs 1 / (g B), whatever micro-batch computes it. `loss_scale` restores that.
+
+Owns what is left out and the factors that make up for it. Pure functions on a rollout's tensors; must not know
+trainers. Letters: B rows of a micro-batch, P prompt width, T completion width, g micro-batches of an optimizer step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+Batch = dict[str, Any]
+PROMPT = ("prompt_ids", "prompt_mask")
+COMPLETION = (
+    "completion_ids", "completion_mask", "tool_mask", "advantages", "old_per_token_logps", "ref_per_token_logps",
+    "sampling_per_token_logps", "importance_sampling_ratio",
+)  # fmt: skip
+BY_TOKENS = ("bnpo",)  # loss types that divide by the tokens of their own micro-batch, so rows must stay in it
+BY_WHOLE = ("dapo", "cispo", "vespo")  # those that divide by a number of the whole rollout
+LOSS_SCALE, ROW_SHARE, TOKEN_SHARE = "loss_scale", "row_share", "token_share"
+LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative where it took some over
+
+
+@dataclass(frozen=True)
+class RowRules:
+    """What may be left out or moved under a configuration, and why something may not.
+
+    Attributes:
+        drop: leave out rows without an advantage.
+        pool: deal the rows of an optimizer step to its micro-batches by length.
+        trim_prompts: cut columns that only hold padding off the left, which moves positions.
+    """
+
+    loss_type: str
+    drop: bool
+    pool: bool
+    trim_prompts: bool
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return f"computing every row ({self.reason})" if self.reason else "computing only rows that have an advantage"
+
+
+def row_rules(loss_type: str, *, beta: float, entropy: bool, aux_loss: bool, rotary: bool, processes: int) -> RowRules:
+    """The rules of a configuration.
+
+    Args:
+        entropy: the loss or its mask looks at the entropy of every token.
+        aux_loss: a router's auxiliary loss is trained on every token.
+        rotary: positions enter the model as differences only, so that shifting a whole row changes nothing.
+        processes: with more than one, all must compute batches of the same shape.
+    """
+    needs = {"the KL penalty": beta != 0, "the entropy": entropy, "the auxiliary loss": aux_loss}
+    needed = [name for name, needs_all in needs.items() if needs_all]
+    reason = f"{needed[0]} needs every row" if needed else "several processes compute in step" if processes > 1 else ""
+    free = not reason
+    moving = processes == 1 and not aux_loss and not entropy and loss_type not in BY_TOKENS
+    return RowRules(loss_type, drop=free, pool=moving, trim_prompts=rotary, reason=reason)
+
+
+class Size(NamedTuple):
+    """Rows of a micro-batch, those of them that have a token which counts, and such tokens."""
+
+    rows: float
+    completions: float
+    tokens: float
+
+
+def size_of(mask: torch.Tensor) -> Size:
+    """The size of a micro-batch with this completion mask (B, T)."""
+    return Size(len(mask), float(mask.bool().any(1).sum()), float(mask.sum()))
+
+
+def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Batch]:
+    """The same micro-batches with what they need not compute left out; as many as before, some of them empty.
+
+    Args:
+        batches: of one rollout, in the order they are used; tensors (B, ...) and scalars.
+        window: micro-batches of one optimizer step, g.
+    """
+    if any("pixel_values" in batch for batch in batches):
+        return list(batches)  # images do not lie in rows
+    found: list[Batch] = []
+    for start in range(0, len(batches), window):
+        step = list(batches[start : start + window])
+        found += dealt(step, rules) if rules.pool else [lean(batch, kept_rows(batch, rules), rules) for batch in step]
+    return found
+
+
+def dealt(step: Sequence[Batch], rules: RowRules) -> list[Batch]:
+    """The rows of one optimizer step, longest first, dealt to as few of its micro-batches as hold them."""
+    size = rows_of(step[0])
+    pool = joined(step)
+    rows = kept_rows(pool, rules)
+    lengths = pool["completion_mask"].sum(1) + pool["prompt_mask"].sum(1)
+    rows = rows[lengths[rows].argsort(descending=True, stable=True)]
+    chunks = [rows[start : start + size] for start in range(0, len(step) * size, size)]
+    average = Size(size, *(value / len(step) for value in size_of(pool["completion_mask"])[1:]))
+    return [lean(pool, chunk, rules, average) for chunk in chunks]
+
+
+def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
+    """Indices of the rows that must be computed."""
+    count = rows_of(batch)
+    if not rules.drop:
+        return torch.arange(count, device=batch["completion_ids"].device)
+    advantages, mask = batch["advantages"], batch["completion_mask"].bool()
+    matters = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
+    return ((matters != 0) & mask).any(1).nonzero().squeeze(1)  # NaN is not 0 and stays to be seen
+
+
+def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None = None) -> Batch:
+    """These rows of a batch, cut to their lengths, with the factor that restores their weight in the loss.
+
+    Args:
+        kept: indices of rows; none makes an empty micro-batch.
+        whole: size of the micro-batch that this takes the place of, the batch's own if left out.
+    """
+    whole = size_of(batch["completion_mask"]) if whole is None else whole
+    mask = batch["completion_mask"][kept]
+    width, left = used_columns(mask), unused_left(batch["prompt_mask"][kept]) if rules.trim_prompts else 0
+    found = {name: cut(name, value, kept, rows_of(batch), width, left) for name, value in batch.items()}
+    size = size_of(mask)
+    row_share, token_share = size.rows / whole.rows, size.tokens / max(whole.tokens, 1.0)
+    scale = 1.0 if rules.loss_type in BY_WHOLE else token_share if rules.loss_type in BY_TOKENS else row_share
+    left_out = (whole.completions - size.completions, whole.tokens - size.tokens)
+    return found | {LOSS_SCALE: scale, ROW_SHARE: row_share, TOKEN_SHARE: token_share, LEFT_OUT: left_out}
+
+
+def cut(name: str, value: Any, kept: torch.Tensor, count: int, width: int, left: int) -> Any:
+    """One entry of a batch for these rows and columns; what does not lie in rows is as it is."""
+    if isinstance(value, list) and len(value) == count:
+        return [value[row] for row in kept.tolist()]
+    if not isinstance(value, torch.Tensor) or value.dim() == 0 or len(value) != count:
+        return value
+    value = value[kept]
+    if name in PROMPT:
+        return value[:, left:]
+    return value[:, :width] if name in COMPLETION and value.dim() == 2 and value.shape[1] > 1 else value
+
+
+def joined(step: Sequence[Batch]) -> Batch:
+    """All rows of several micro-batches of equal widths as one; scalars are the same in all."""
+    first = step[0]
+    count = rows_of(first)
+
+    def together(name: str) -> Any:
+        value = first[name]
+        if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == count:
+            return torch.cat([batch[name] for batch in step])
+        if isinstance(value, list) and len(value) == count:
+            return [item for batch in step for item in batch[name]]
+        return value
+
+    return {name: together(name) for name in first}
+
+
+def rows_of(batch: Batch) -> int:
+    """B."""
+    return len(batch["completion_ids"])
+
+
+def used_columns(mask: torch.Tensor) -> int:
+    """Columns up to the last that any row uses, at least 1; a mask may have holes."""
+    used = mask.bool().any(0).nonzero()
+    return int(used[-1]) + 1 if len(used) else 1
+
+
+def unused_left(mask: torch.Tensor) -> int:
+    """Columns on the left that no row uses; at least one column is left."""
+    used = mask.bool().any(0).nonzero()
+    return int(used[0]) if len(used) else mask.shape[1] - 1

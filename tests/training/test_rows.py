@@ -1,0 +1,187 @@
+"""Leaving out rows and padding changes neither gradient nor metrics: the same training with and without them."""
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.rows import arranged, row_rules
+from gspo_lite.training.trainer import GSPOTrainer
+from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
+
+PROMPTS = ["a", "b c d e f", "g h", "i j k l m n o p"]
+TOKEN = {"importance_sampling_level": "sequence_token"}
+ACCUMULATED = {"gradient_accumulation_steps": 2, "steps_per_generation": 4}
+SCENARIOS = {
+    "gspo": {},
+    "accumulation": ACCUMULATED,
+    "gspo_token credit": {**TOKEN, "credit": True},
+    "gspo_token credit accumulation": {**TOKEN, **ACCUMULATED, "credit": True},
+    "two iterations": {"num_iterations": 2, "max_steps": 8},
+    "two iterations accumulation": {**ACCUMULATED, "num_iterations": 2, "max_steps": 8},
+    "beta": {**ACCUMULATED, "beta": 0.1},
+    "grpo": {**ACCUMULATED, "importance_sampling_level": "token", "epsilon": 0.2},
+    "bnpo": {**ACCUMULATED, "loss_type": "bnpo"},
+    "dr_grpo": {**ACCUMULATED, "loss_type": "dr_grpo", "scale_rewards": "none"},
+    "dapo": {**ACCUMULATED, "loss_type": "dapo"},
+    "luspo": {**ACCUMULATED, "loss_type": "luspo", "learning_rate": 0.2},
+    "truncated masked": {**ACCUMULATED, "mask_truncated_completions": True},
+}  # fmt: skip
+
+
+SAME = ("clip_ratio", "gspo/clip", "kl", "completions", "reward", "loss", "grad_norm", "num_tokens")
+
+
+# TRL's are means over micro-batches of means or extremes in each: other numbers where the rows are dealt anew.
+MEANS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "kl")
+BY_MICRO_BATCH = ("clip_ratio/low_min", "clip_ratio/high_max", *MEANS)
+
+
+class Gradients(TrainerCallback):
+    """Keeps the gradient of every optimizer step, before it is clipped."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **_):
+        self.seen.append(torch.cat([p.grad.flatten().clone() for p in model.parameters() if p.requires_grad]))
+
+
+def reward(prompts, completions, **columns):
+    """Different words, but nothing to tell apart for half of the prompts: their groups have no variance."""
+    return [float(len(set(t.split()))) if len(p) > 4 else 1.0 for p, t in zip(prompts, completions, strict=True)]
+
+
+def trained(tmp_path, lean, options):
+    from datasets import Dataset
+
+    # Adam would blow rounding up to steps of full size.
+    options = {**BASE, "optim": "sgd", "learning_rate": 2.0, **options, "logging_steps": 1, "max_grad_norm": 1e9}
+    credit = options.pop("credit", False)
+    tokenizer = tiny_tokenizer(False)
+    torch.manual_seed(0)
+    args = GSPOConfig(output_dir=str(tmp_path), **options)
+    rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS * 8])
+    gradients = Gradients()
+    trainer = GSPOTrainer(
+        tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer,
+        callbacks=[gradients],
+    )  # fmt: skip
+    if credit:
+        spread(trainer)
+    if not lean:
+        trainer.row_rules = None
+    trainer.train()
+    return trainer, gradients.seen
+
+
+def spread(trainer):
+    """Advantages of their own for every token of the rows that have one."""
+    score = trainer._generate_and_score_completions
+
+    def scored(inputs):
+        output = score(inputs)
+        draw = torch.Generator().manual_seed(trainer.state.global_step)
+        shape = output["completion_ids"].shape
+        output["advantages"] = output["advantages"].unsqueeze(1) * torch.rand(shape, generator=draw)
+        return output
+
+    trainer._generate_and_score_completions = scored
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_gradients_and_metrics_are_those_of_all_rows(scenario, tmp_path):
+    whole, wanted = trained(tmp_path, False, SCENARIOS[scenario])
+    lean, found = trained(tmp_path, True, SCENARIOS[scenario])
+    assert len(found) == len(wanted) >= 4
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours - theirs).norm() <= 2e-5 * theirs.norm() + 1e-9
+    redealt = lean.row_rules.pool and "gradient_accumulation_steps" in SCENARIOS[scenario]
+    for ours, theirs in zip(lean.state.log_history[:-1], whole.state.log_history[:-1], strict=True):
+        for name in theirs:
+            if name.startswith(SAME) and "seconds" not in name and not (redealt and name in BY_MICRO_BATCH):
+                assert ours.get(name, 0.0) == pytest.approx(theirs[name], abs=2e-5, rel=2e-4), name
+            if redealt and name in MEANS:
+                assert ours[name] == pytest.approx(theirs[name], abs=0.1), name
+        assert ("entropy" in ours) == (not lean.row_rules.drop)
+
+
+def test_work_is_left_out(tmp_path, monkeypatch):
+    """Half of the groups teach nothing: at most half of the rows are computed, and old log-probs of the first never."""
+    seen = []
+    exact = GSPOTrainer._get_per_token_logps_and_entropies
+
+    def counted(self, model, ids, *args, **kwargs):
+        if not self._placeholder_due:
+            seen.append((torch.is_grad_enabled(), *ids.shape))
+        return exact(self, model, ids, *args, **kwargs)
+
+    monkeypatch.setattr(GSPOTrainer, "_get_per_token_logps_and_entropies", counted)
+    trained(tmp_path, True, {**ACCUMULATED, "max_steps": 4})
+    steps = [rows for gradient, rows, _ in seen if gradient]
+    old = [rows for gradient, rows, _ in seen if not gradient]
+    assert sum(steps) <= 2 * 4 * 8 // 2  # 2 rollouts of 4 micro-batches of 8 rows
+    assert sum(old) < sum(steps)  # the first optimizer step on the second rollout compares nothing
+    lean_area = sum(rows * width for gradient, rows, width in seen if gradient)
+    seen.clear()
+    trained(tmp_path, False, {**ACCUMULATED, "max_steps": 4})
+    assert lean_area < 0.5 * sum(rows * width for gradient, rows, width in seen if gradient)
+
+
+def batch(lengths, advantages, prompt_lengths, start=0):
+    rows, width, left = len(lengths), 6, 4
+    count = torch.arange(width)
+    mask = (count < torch.tensor(lengths)[:, None]).long()
+    prompt_mask = (torch.arange(left) >= left - torch.tensor(prompt_lengths)[:, None]).long()
+    ids = torch.arange(start, start + rows)[:, None]
+    return {
+        "prompt_ids": ids * prompt_mask, "prompt_mask": prompt_mask, "completion_ids": ids * mask,
+        "completion_mask": mask, "advantages": torch.tensor(advantages), "num_items_in_batch": torch.tensor(99),
+        "extra": [f"row {start + row}" for row in range(rows)],
+    }  # fmt: skip
+
+
+RULES = dict(beta=0.0, entropy=False, aux_loss=False, rotary=True, processes=1)  # noqa: C408
+
+
+def test_rows_are_dealt_by_length_within_their_optimizer_step():
+    step = [batch([6, 1], [1.0, -1.0], [2, 3], 1), batch([5, 2], [0.5, 0.0], [1, 4], 3)]
+    first, second = arranged(step, 2, row_rules("grpo", **RULES))
+    # row 4 has no advantage; lengths with prompt are 8, 4, 6: rows 1 and 3, then row 2
+    assert first["extra"] == ["row 1", "row 3"]
+    assert second["extra"] == ["row 2"]
+    assert first["completion_ids"].shape == (2, 6)
+    assert second["completion_ids"].tolist() == [[2]]
+    assert second["prompt_ids"].tolist() == [[2, 2, 2]]
+    assert (first["loss_scale"], second["loss_scale"]) == (1.0, 0.5)
+    assert second["num_items_in_batch"] == 99
+
+
+def test_a_micro_batch_of_nothing_is_empty():
+    first, second = arranged([batch([6, 1], [0.0, 0.0], [2, 3]), batch([5, 2], [0.0, 0.0], [1, 4])], 1,
+                             row_rules("grpo", **RULES))  # fmt: skip
+    assert len(first["completion_ids"]) == len(second["completion_ids"]) == 0
+    assert first["loss_scale"] == 0.0
+
+
+def test_an_advantage_that_is_not_a_number_stays_to_be_seen():
+    (only,) = arranged([batch([6, 1], [float("nan"), 0.0], [2, 3])], 1, row_rules("grpo", **RULES))
+    assert only["extra"] == ["row 0"]
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "changed", "drop", "pool", "trim", "why"),
+    [
+        ("grpo", {}, True, True, True, "only rows that have an advantage"),
+        ("bnpo", {}, True, False, True, "only rows that have an advantage"),
+        ("grpo", {"beta": 0.1}, False, True, True, "the KL penalty needs every row"),
+        ("grpo", {"entropy": True}, False, False, True, "the entropy needs every row"),
+        ("grpo", {"aux_loss": True}, False, False, True, "the auxiliary loss needs every row"),
+        ("grpo", {"processes": 2}, False, False, True, "several processes"),
+        ("grpo", {"rotary": False}, True, True, False, "only rows that have an advantage"),
+    ],
+)
+def test_rules(loss_type, changed, drop, pool, trim, why):
+    rules = row_rules(loss_type, **{**RULES, **changed})
+    assert (rules.drop, rules.pool, rules.trim_prompts) == (drop, pool, trim)
+    assert why in str(rules)
