@@ -13,6 +13,7 @@ CHARTS = (
     ("clip_ratio/region_mean", "share clipped", (0, 1)),
     ("gspo/log_ratio_std", "spread of log s", (0, None)),
     ("entropy", "entropy", (0, None)),
+    ("entropy_active_rows", "entropy, rows with an advantage", (0, None)),
     ("frac_reward_zero_std", "groups without variance", (0, 1)),
     ("tokens_per_second", "tokens per second", (0, None)),
 )
