@@ -143,7 +143,7 @@ def trainer_of(contender: str, case: Case, folder: Path) -> Any:
     texts = ["w"] * case.completions
     trainer._generate = lambda *_: (prompts, completions, None, texts, None, {}, None, [])
     trainer.current_gradient_accumulation_steps = ACCUMULATION
-    trainer._compared_once = True  # as in every rollout of a run but the first
+    trainer.state.global_step = 1  # every rollout of a run but the first
     trainer.model.train()
     return trainer
 

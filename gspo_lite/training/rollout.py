@@ -28,7 +28,6 @@ class LeanRollout:
 
     row_rules: RowRules | None = None
     _placeholder_due = False
-    _compared_once = False
     _loss_logps: torch.Tensor | None = None
     # of the trainer
     args: Any
@@ -36,6 +35,7 @@ class LeanRollout:
     model: Any
     importance_sampling_level: str
     num_iterations: int
+    state: Any
     use_vllm: bool
     _buffered_inputs: Any
     _metrics: Any
@@ -80,8 +80,7 @@ class LeanRollout:
         window = self.args.gradient_accumulation_steps
         # The first optimizer step on a rollout compares the policy with itself. The very first one of a run does so by
         # both paths all the same, which shows how much noise lies between them.
-        free = window if self._compared_once else 0
-        self._compared_once = True
+        free = window if self.state.global_step > 0 else 0
         for index, batch in enumerate(batches):
             if index < free:
                 del batch[OLD]
