@@ -178,8 +178,11 @@ def load_with_transformers(
     return LoadedModel(model, processing, "transformers", [describe(model, "transformers with PEFT"), *notes])
 
 
-def load_base(name: str, settings: ModelSettings, images: bool = False) -> tuple[Any, Any, list[str]]:
-    """Load base model and tokenizer by transformers; 4-bit where bitsandbytes works, said where it does not."""
+def load_base(name: str, settings: ModelSettings, images: bool = False, **options: Any) -> tuple[Any, Any, list[str]]:
+    """Load base model and tokenizer by transformers; 4-bit where bitsandbytes works, said where it does not.
+
+    `options` go to transformers' loader of the weights.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
@@ -187,7 +190,7 @@ def load_base(name: str, settings: ModelSettings, images: bool = False) -> tuple
     loader = auto_class(config, settings.name, images)
     speaker = AutoProcessor if loader is AutoModelForImageTextToText else AutoTokenizer
     processing = ready(speaker.from_pretrained(name, trust_remote_code=settings.trust_remote_code))
-    options: dict[str, Any] = {
+    options |= {
         "dtype": torch_dtype(settings.dtype),
         "trust_remote_code": settings.trust_remote_code,
         "device_map": {"": 0} if torch.cuda.is_available() else None,
@@ -196,16 +199,21 @@ def load_base(name: str, settings: ModelSettings, images: bool = False) -> tuple
     quantization = nf4(options["dtype"]) if settings.load_in_4bit else None
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
-    model = loader.from_pretrained(name, quantization_config=quantization, **options)
+    model = loader.from_pretrained(name, config=config, quantization_config=quantization, **options)
     if quantization is not None:
         notes += left_unquantized(model)
     return model, processing, notes
 
 
-def load_for_evaluation(settings: ModelSettings, adapter: Path | None, images: bool = False) -> LoadedModel:
-    """Load a model by transformers to generate only, with a trained adapter if one is given."""
+def load_for_evaluation(
+    settings: ModelSettings, adapter: Path | None, images: bool = False, **options: Any
+) -> LoadedModel:
+    """Load a model by transformers to generate only, with a trained adapter if one is given.
+
+    `options` go to transformers' loader of the weights, such as the `gguf_file` in a folder.
+    """
     try:
-        base, processing, notes = load_base(resolve_name(settings.name), settings, images)
+        base, processing, notes = load_base(resolve_name(settings.name), settings, images, **options)
         if adapter is not None:
             from peft import PeftModel
 
