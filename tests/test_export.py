@@ -83,7 +83,8 @@ def test_the_base_of_a_4_bit_run_is_its_nf4_weights_and_not_the_published_ones(t
     import torch
     from transformers import AutoModelForCausalLM
 
-    from gspo_lite.models.load import load_base, resolve_name
+    from gspo_lite.models.load import load_base
+    from gspo_lite.models.names import resolve_name
 
     settings = ModelSettings(name="starter", dtype="float32", load_in_4bit=True)
     folder = resolve_name("starter")

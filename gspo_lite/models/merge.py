@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import UsageError
-from gspo_lite.models.load import explain, load_base, resolve_name
+from gspo_lite.models.load import ADAPTER_CONFIG, load_base
+from gspo_lite.models.names import explain, resolve_name
 from gspo_lite.models.weights import torch_dtype
 from gspo_lite.recipe.schema import ModelSettings
-
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "trained", dtype: str = "auto") -> str:
@@ -34,21 +33,30 @@ def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "
         UsageError: when the adapter or its base cannot be read.
     """
     import torch
-    from peft import PeftModel
 
     trained = as_trained(settings, adapter)
-    wanted = trained if base == "trained" else unquantized(settings)
+    wanted = trained if base == "trained" or settings.full_finetuning else unquantized(settings)
     name = written_dtype(settings) if dtype == "auto" else dtype
     try:
         model, processing, _ = load_base(resolve_name(wanted.name), wanted)
-        model = widened(model)
-        # Folded in at the width the base was loaded with and rounded once, at the end; a NaN is refused.
-        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+        merged = folded(widened(model), adapter)
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, wanted.name) from error
     merged.to(getattr(torch, name)).save_pretrained(folder)
     processing.save_pretrained(folder)
-    return f"{name}, on {described(trained, base)}"
+    return f"{name}, {described(trained, base)}"
+
+
+def folded(model: Any, adapter: Path) -> Any:
+    """The model with the adapter in its weights; as it is where it was trained whole.
+
+    The sum is taken in the type the base was loaded in, so that it is rounded once, when written; a NaN is refused.
+    """
+    from peft import PeftModel
+
+    if not (adapter / ADAPTER_CONFIG).is_file():
+        return model
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
 
 
 def widened(model: Any) -> Any:
@@ -60,16 +68,21 @@ def widened(model: Any) -> Any:
 
 def described(trained: ModelSettings, base: str) -> str:
     """The weights that an adapter was folded into, in words."""
+    if trained.full_finetuning:
+        return "every weight of it trained"
     if not quantized(trained):
-        return "the base it was trained on"
-    return "its quantized base written out wide" if base == "trained" else "the published base, unquantized"
+        return "on the base it was trained on"
+    return f"on {'its quantized base written out wide' if base == 'trained' else 'the published base, unquantized'}"
 
 
 def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:
     """The settings that load the very weights an adapter was trained on.
 
     For some names Unsloth takes a model that was quantized beforehand and rounds in its own way; the adapter says so.
+    A run that trained every weight left a whole model in the adapter's place.
     """
+    if settings.full_finetuning:
+        return settings.model_copy(update={"name": str(adapter)})
     try:
         name = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError) as error:
@@ -81,12 +94,12 @@ def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:
 
 def quantized(settings: ModelSettings) -> bool:
     """Whether these settings load weights of fewer than 16 bits."""
-    return settings.load_in_4bit
+    return settings.load_in_4bit or settings.load_in_8bit
 
 
 def unquantized(settings: ModelSettings) -> ModelSettings:
     """The same model with its weights as published."""
-    return settings.model_copy(update={"load_in_4bit": False})
+    return settings.model_copy(update={"load_in_4bit": False, "load_in_8bit": False})
 
 
 def written_dtype(settings: ModelSettings) -> str:
