@@ -47,8 +47,18 @@ def hardware() -> str:
 
     if torch.cuda.is_available():
         gpu = torch.cuda.get_device_properties(0)
-        return f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
-    return f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        narrow = "" if torch.cuda.is_bf16_supported(including_emulation=False) else ", no bfloat16: float16 instead"
+        return f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB{narrow}{place()}"
+    return f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads{place()}"
+
+
+def place() -> str:
+    """Where this machine runs, if that is somewhere with limits of its own, with a comma before it."""
+    if "COLAB_RELEASE_TAG" in os.environ:
+        return ", Colab"
+    if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+        return ", Kaggle"
+    return ", WSL" if "microsoft" in platform.release().lower() else ""
 
 
 def installed(package: str) -> str | None:

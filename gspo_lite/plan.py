@@ -140,7 +140,7 @@ def notes_of(one: Plan) -> list[str]:
     """What the figures rest on, one line each."""
     recipe, shape, room = one.recipe, one.shape, one.room
     training, generation = recipe.training, recipe.generation
-    bits = "4-bit NF4" if recipe.model.load_in_4bit else "unquantized"
+    bits = next((width for on, width in widths(recipe) if on), "unquantized")
     notes = [
         f"model      {recipe.model.name}: {shape.parameters / 1e6:,.0f}M parameters, {bits}; from {shape.source}",
         f"assumed    {'Unsloth' if room.backend == 'unsloth' else 'transformers with PEFT'}; completions by "
@@ -157,6 +157,13 @@ def notes_of(one: Plan) -> list[str]:
     if training.optim not in OPTIMIZER_BYTES:
         notes.append(f"note       the optimizer `{training.optim}` is counted like AdamW")
     return notes
+
+
+def widths(recipe: Recipe) -> list[tuple[bool, str]]:
+    """Ways to hold the weights, with whether the recipe asks for each."""
+    model = recipe.model
+    return [(model.load_in_4bit, "4-bit NF4"), (model.load_in_8bit, "8-bit"),
+            (model.full_finetuning, "float32, all trained")]  # fmt: skip
 
 
 def lines_of(one: Plan) -> Iterator[str]:

@@ -22,7 +22,8 @@ from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.environment import environment, peak_memory_gib
 from gspo_lite.evaluation import evaluate
-from gspo_lite.models.load import LoadedModel, choose_backend, choose_engine, load_model
+from gspo_lite.models.engines import Engine, choose_engine
+from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.preflight import refuse
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
@@ -51,7 +52,7 @@ class Parts:
     problems: Problems
     rewards: list[Any]
     loaded: LoadedModel
-    engine: str
+    engine: Engine
     args: Any  # the trainer's GSPOConfig, whose module must not be imported before Unsloth
 
 
@@ -94,7 +95,7 @@ def load(recipe: Recipe) -> Parts:
     of TRL's.
     """
     backend = choose_backend(recipe.model)
-    engine = choose_engine(recipe.generation.engine)
+    engine = choose_engine(recipe.generation.engine, recipe.model, backend)
     problems = load_problems(recipe.data)
     rewards = build_rewards(recipe.rewards)
     check_columns(rewards, problems.train.column_names)
@@ -103,13 +104,13 @@ def load(recipe: Recipe) -> Parts:
         backend,
         seed=recipe.training.seed,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
-        vllm=engine == "vllm",
+        vllm=engine.fast_inference,
         images=IMAGES in problems.train.column_names,
     )
     problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
     from gspo_lite.training.config import config_from_recipe
 
-    args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine == "vllm")
+    args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
     return Parts(recipe, problems, rewards, loaded, engine, args)
 
 
@@ -118,7 +119,7 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     run_folder.open_folder(folder, keep=resume)
     comment = f"The resolved recipe of this run. Again: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
-    facts = environment(parts.loaded.backend, parts.engine, command)
+    facts = environment(parts.loaded.backend, parts.engine.name, command)
     facts["custom_rewards"] = {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     recipe, problems = parts.recipe, parts.problems
@@ -126,7 +127,7 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     say(f"data     {recipe.data.source}: {len(problems.train)} problems to train on, {len(problems.held_out)} held out")
     for note in problems.notes:
         say(f"         {note}")
-    say(f"machine  {facts['hardware']}; completions by {parts.engine}")
+    say(f"machine  {facts['hardware']}; completions by {parts.engine.title}{parts.args.correction}")
 
 
 def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:

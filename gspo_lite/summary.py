@@ -36,6 +36,7 @@ def last_screen(folder: Path) -> str:
             "",
             "next:",
             f"  gspo-lite eval {folder}                               measure it again",
+            f"  gspo-lite export {folder} --to merged                 a model folder to use elsewhere",
             f"  gspo-lite run {folder}/{run_folder.RECIPE} --output FOLDER     the same run once more",
             "  gspo-lite recipes                                       other recipes to start from",
         ]

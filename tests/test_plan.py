@@ -24,7 +24,7 @@ def test_phases_and_parts_are_named():
     found = planned(16)
     assert [phase.name for phase in found.phases] == ["evaluation", "generation", "training", "resume"]
     training = found.phases[2].parts
-    assert {"base weights", "adapter", "optimizer state", "gradients of the adapter"} < set(training)
+    assert {"base weights", "adapter", "optimizer state", "gradients of what is trained"} < set(training)
     assert found.phases[1].parts["KV cache of 128 sequences"] == 128 * 1536 * 36 * 2 * 8 * 128 * 2
 
 

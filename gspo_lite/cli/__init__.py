@@ -12,7 +12,7 @@ import sys
 import traceback
 from typing import Any
 
-from gspo_lite.cli import rewards, runs, tools  # noqa: F401, each registers its commands
+from gspo_lite.cli import export, rewards, runs, tools  # noqa: F401, each registers its commands
 from gspo_lite.cli.shared import app, printable
 from gspo_lite.errors import GspoLiteError
 

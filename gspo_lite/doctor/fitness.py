@@ -46,11 +46,13 @@ def backend(recipe: Recipe, machine: Machine) -> Iterator[Check]:
 
 
 def four_bits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
-    if not recipe.model.load_in_4bit or "bitsandbytes" in machine.versions:
+    name = "load_in_8bit" if recipe.model.load_in_8bit else "load_in_4bit"
+    if not getattr(recipe.model, name) or "bitsandbytes" in machine.versions:
         return
     status: Status = "fail" if machine.usable_gpu else "warn"
-    found = "`true` without bitsandbytes: the weights would be loaded unquantized, at four times the size"
-    yield Check("model.load_in_4bit", status, found, "`pip install bitsandbytes`, or set model.load_in_4bit=false")
+    times = "twice" if recipe.model.load_in_8bit else "four times"
+    found = f"`true` without bitsandbytes: the weights would be loaded unquantized, at {times} the size"
+    yield Check(f"model.{name}", status, found, f"`pip install bitsandbytes`, or set model.{name}=false")
 
 
 def optimizer(recipe: Recipe, machine: Machine) -> Iterator[Check]:

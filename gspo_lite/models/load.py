@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.errors import MachineError, UsageError
-from gspo_lite.models import starter
+from gspo_lite.errors import MachineError
 from gspo_lite.models.kinds import auto_class, ready
-from gspo_lite.models.weights import keep_gradients_right, left_unquantized, nf4, torch_dtype
+from gspo_lite.models.names import explain, resolve_name
+from gspo_lite.models.weights import int8, keep_gradients_right, left_unquantized, nf4, torch_dtype
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 
-PEFT_FILES = ("adapter_model.safetensors", "adapter_config.json")
+ADAPTER_CONFIG = "adapter_config.json"
+EIGHT_BIT = "8-bit"
 
 
 @dataclass
@@ -45,6 +45,8 @@ def choose_backend(settings: ModelSettings) -> str:
     """
     if settings.backend == "transformers":
         return "transformers"
+    if settings.vllm_standby:
+        os.environ["UNSLOTH_VLLM_STANDBY"] = "1"  # Unsloth looks at it while it is imported
     try:
         if find_spec("unsloth") is None:
             raise ImportError("it is not installed")
@@ -77,25 +79,6 @@ def backend_that_sees(wanted: str) -> str:
     return "transformers"
 
 
-def choose_engine(wanted: str) -> str:
-    """Name the engine that generates: vLLM where it is installed and a GPU is there, else transformers.
-
-    Raises:
-        MachineError: when the recipe asks for vLLM and it cannot run here.
-    """
-    import torch
-
-    if wanted == "transformers":
-        return "transformers"
-    lacking = (
-        "a CUDA GPU" if not torch.cuda.is_available() else "the package vllm" if find_spec("vllm") is None else None
-    )
-    if lacking and wanted == "vllm":
-        hint = "set generation.engine=auto to generate with transformers, or `pip install 'gspo-lite[vllm]'` on a GPU"
-        raise MachineError(f"`generation.engine: vllm` cannot run here: this machine lacks {lacking}", hint)
-    return "transformers" if lacking else "vllm"
-
-
 def load_model(
     settings: ModelSettings,
     backend: str,
@@ -125,6 +108,8 @@ def load_model(
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
     keep_gradients_right(loaded.model)
+    if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
+        loaded.notes.append("8-bit weights do not work here: they are loaded unquantized")
     return loaded
 
 
@@ -135,27 +120,43 @@ def load_with_unsloth(
     from unsloth import FastLanguageModel, FastVisionModel
 
     loader = FastVisionModel if images else FastLanguageModel
+    checkpointing = "unsloth" if gradient_checkpointing else False
+    narrow = settings.load_in_4bit or settings.load_in_8bit
     model, processing = loader.from_pretrained(
         name,
         max_seq_length=settings.max_seq_length,
         dtype=torch_dtype(settings.dtype),
         load_in_4bit=settings.load_in_4bit,
+        load_in_8bit=settings.load_in_8bit,
+        load_in_16bit=not narrow and not settings.full_finetuning,
+        full_finetuning=settings.full_finetuning,
         trust_remote_code=settings.trust_remote_code,
+        use_gradient_checkpointing=checkpointing,
+        random_state=seed,
         fast_inference=vllm,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-        max_lora_rank=settings.lora.rank,
-        random_state=seed,
+        **(vllm_options(settings) if vllm else {}),
     )
-    model = loader.get_peft_model(
-        model,
-        r=settings.lora.rank,
-        lora_alpha=settings.lora.alpha,
-        lora_dropout=settings.lora.dropout,
-        target_modules=settings.lora.target_modules if images else unsloth_targets(settings.lora),
-        use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
-        random_state=seed,
-    )
+    if not settings.full_finetuning:
+        model = loader.get_peft_model(
+            model,
+            r=settings.lora.rank,
+            lora_alpha=settings.lora.alpha,
+            lora_dropout=settings.lora.dropout,
+            target_modules=settings.lora.target_modules if images else unsloth_targets(settings.lora),
+            use_gradient_checkpointing=checkpointing,
+            random_state=seed,
+            max_seq_length=settings.max_seq_length,
+        )
     return LoadedModel(model, ready(processing), "unsloth", [describe(model, "Unsloth")])
+
+
+def vllm_options(settings: ModelSettings) -> dict[str, Any]:
+    """What vLLM inside Unsloth has to know before the adapter is there."""
+    options: dict[str, Any] = {
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "max_lora_rank": settings.lora.rank,
+    }
+    return options | ({"unsloth_vllm_standby": True} if settings.vllm_standby else {})
 
 
 def load_with_transformers(
@@ -166,6 +167,8 @@ def load_with_transformers(
     from transformers import set_seed
 
     base, processing, notes = load_base(name, settings, images)
+    if settings.full_finetuning:
+        return LoadedModel(base, processing, "transformers", [describe(base, "transformers"), *notes])
     set_seed(seed)
     lora = LoraConfig(
         r=settings.lora.rank,
@@ -178,8 +181,11 @@ def load_with_transformers(
     return LoadedModel(model, processing, "transformers", [describe(model, "transformers with PEFT"), *notes])
 
 
-def load_base(name: str, settings: ModelSettings, images: bool = False) -> tuple[Any, Any, list[str]]:
-    """Load base model and tokenizer by transformers; 4-bit where bitsandbytes works, said where it does not."""
+def load_base(name: str, settings: ModelSettings, images: bool = False, **options: Any) -> tuple[Any, Any, list[str]]:
+    """Load base model and tokenizer by transformers; 4-bit where bitsandbytes works, said where it does not.
+
+    `options` go to transformers' loader of the weights.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
@@ -187,25 +193,33 @@ def load_base(name: str, settings: ModelSettings, images: bool = False) -> tuple
     loader = auto_class(config, settings.name, images)
     speaker = AutoProcessor if loader is AutoModelForImageTextToText else AutoTokenizer
     processing = ready(speaker.from_pretrained(name, trust_remote_code=settings.trust_remote_code))
-    options: dict[str, Any] = {
-        "dtype": torch_dtype(settings.dtype),
+    options |= {
+        # What is trained is held in float32; read in fewer digits it would have lost the others already.
+        "dtype": torch_dtype("float32" if settings.full_finetuning else settings.dtype),
         "trust_remote_code": settings.trust_remote_code,
         "device_map": {"": 0} if torch.cuda.is_available() else None,
     }
     notes = []
-    quantization = nf4(options["dtype"]) if settings.load_in_4bit else None
+    quantization = nf4(options["dtype"]) if settings.load_in_4bit else int8() if settings.load_in_8bit else None
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
-    model = loader.from_pretrained(name, quantization_config=quantization, **options)
-    if quantization is not None:
+    model = loader.from_pretrained(name, config=config, quantization_config=quantization, **options)
+    if settings.load_in_4bit and quantization is not None:
         notes += left_unquantized(model)
     return model, processing, notes
 
 
-def load_for_evaluation(settings: ModelSettings, adapter: Path | None, images: bool = False) -> LoadedModel:
-    """Load a model by transformers to generate only, with a trained adapter if one is given."""
+def load_for_evaluation(
+    settings: ModelSettings, adapter: Path | None, images: bool = False, **options: Any
+) -> LoadedModel:
+    """Load a model by transformers to generate only, with a trained adapter if one is given.
+
+    `options` go to transformers' loader of the weights, such as the `gguf_file` in a folder.
+    """
+    if adapter is not None and not (adapter / ADAPTER_CONFIG).is_file():  # every weight was trained
+        settings, adapter = settings.model_copy(update={"name": str(adapter)}), None
     try:
-        base, processing, notes = load_base(resolve_name(settings.name), settings, images)
+        base, processing, notes = load_base(resolve_name(settings.name), settings, images, **options)
         if adapter is not None:
             from peft import PeftModel
 
@@ -213,41 +227,6 @@ def load_for_evaluation(settings: ModelSettings, adapter: Path | None, images: b
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
     return LoadedModel(base.eval(), processing, "transformers", notes)
-
-
-def resolve_name(name: str) -> str:
-    """Folder of a local model or of the starter, built if need be; a hub id as it is."""
-    if name == starter.NAME:
-        return str(build_starter())
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UsageError(f"`model.name` `{name}` is a folder without `config.json`, so it holds no model")
-        return str(path)
-    if looks_local:
-        raise UsageError(f"`model.name`: there is no folder `{name}`", "name a folder, a hub id or `starter`")
-    return name
-
-
-def build_starter() -> Path:
-    """The starter's folder; building it, once a machine, is shown."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    if not sys.stderr.isatty():
-        return starter.starter_folder(announce)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("building the starter model (once)", total=None, visible=False)
-        return starter.starter_folder(lambda done, total: bar.update(task, completed=done, total=total, visible=True))
-
-
-def announce(done: int, total: int) -> None:
-    """Progress of the starter in plain lines."""
-    if done == 1:
-        print("building the starter model (once; one to two minutes) ...", file=sys.stderr, flush=True)
-    elif done % (total // 5) == 0:
-        print(f"  warm-up step {done}/{total}", file=sys.stderr, flush=True)
 
 
 def unsloth_targets(lora: LoraSettings) -> Any:
@@ -260,27 +239,16 @@ def unsloth_targets(lora: LoraSettings) -> Any:
 def describe(model: Any, backend: str) -> str:
     """One line on what was loaded."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    quantized = getattr(model, "is_loaded_in_4bit", False) or getattr(model.base_model, "is_loaded_in_4bit", False)
     total = model.num_parameters()
-    bits = "4-bit NF4" if quantized else str(model.dtype).removeprefix("torch.")
-    return f"{backend}, {bits}, {total / 1e6:.1f}M parameters of which {trained / 1e6:.2f}M are trained"
+    share = "all are trained" if trained == total else f"{trained / 1e6:.2f}M are trained"
+    return f"{backend}, {bits(model)}, {total / 1e6:.1f}M parameters of which {share}"
 
 
-def explain(error: Exception, name: str) -> Exception:
-    """The user's view of what went wrong while a model was loaded; a bug stays what it is."""
-    text = str(error).lower()
-    gist = str(error).strip().split("\n")[0][:200]
-    if Path(name).expanduser().is_dir():
-        return UsageError(f"`model.name` `{name}` cannot be loaded: {gist}", "its files may be incomplete or broken")
-    unreachable = ("couldn't connect", "connection", "offline", "resolve", "cannot find the requested files")
-    if os.environ.get("HF_HUB_OFFLINE") == "1" or any(words in text for words in unreachable):
-        return MachineError(
-            f"`model.name` `{name}` is not on this machine and the hub cannot be reached",
-            "go online once, name a local folder, or use `--set model.name=starter`",
-        )
-    if isinstance(error, OSError):
-        return UsageError(
-            f"`model.name` `{name}` is neither a folder nor a model that the hub offers to you: {gist}",
-            "check the name; for a gated model run `hf auth login` first",
-        )
-    return error
+def bits(model: Any) -> str:
+    """How the base model's weights are held, in words."""
+    bases = (model, model.base_model)
+    if any(getattr(one, "is_loaded_in_4bit", False) for one in bases):
+        return "4-bit NF4"
+    if any(getattr(one, "is_loaded_in_8bit", False) for one in bases):
+        return EIGHT_BIT
+    return str(model.dtype).removeprefix("torch.")

@@ -8,11 +8,27 @@ from typing import Any
 NOTABLE_SHARE = 0.1  # of a model's weights that 4-bit loading leaves wide
 
 
-def nf4(dtype: Any) -> Any:
-    """The 4-bit setting of QLoRA (NF4, doubly quantized), or None where bitsandbytes cannot be used."""
+def bitsandbytes_works() -> bool:
+    """Whether bitsandbytes can be imported."""
     try:
         importlib.import_module("bitsandbytes")
     except Exception:  # a broken build raises OSError, RuntimeError or ImportError
+        return False
+    return True
+
+
+def int8() -> Any:
+    """The 8-bit setting, or None where bitsandbytes cannot be used."""
+    if not bitsandbytes_works():
+        return None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_8bit=True)
+
+
+def nf4(dtype: Any) -> Any:
+    """The 4-bit setting of QLoRA (NF4, doubly quantized), or None where bitsandbytes cannot be used."""
+    if not bitsandbytes_works():
         return None
     from transformers import BitsAndBytesConfig
 
@@ -33,6 +49,13 @@ def left_unquantized(model: Any) -> list[str]:
     return [f"{share:.0%} of the layers' weights stay {str(model.dtype).removeprefix('torch.')}, not 4-bit"]
 
 
+def has_bfloat16() -> bool:
+    """Whether the GPU computes in bfloat16; a T4 only emulates it, slowly, and torch counts that unless told not to."""
+    import torch
+
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def torch_dtype(name: str) -> Any:
     """The torch type behind a recipe's `model.dtype`."""
     import torch
@@ -41,7 +64,7 @@ def torch_dtype(name: str) -> Any:
         return getattr(torch, name)
     if not torch.cuda.is_available():
         return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.bfloat16 if has_bfloat16() else torch.float16
 
 
 def keep_gradients_right(model: Any) -> None:

@@ -213,7 +213,35 @@ def what_costs_or_may_lack(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(("output", "report_to"), "`none` goes with no other tracker")
 
 
+def one_kind_of_weights(recipe: Recipe) -> Iterator[Problem]:
+    model = recipe.model
+    if model.load_in_8bit and model.load_in_4bit:
+        yield Problem(("model", "load_in_8bit"), "goes with load_in_4bit: false; weights have one width")
+    for name in ("load_in_4bit", "load_in_8bit"):
+        if model.full_finetuning and getattr(model, name):
+            message = f"trains every weight, and quantized ones cannot be trained. Set {name} to false"
+            yield Problem(("model", "full_finetuning"), message)
+    if model.vllm_standby and (model.backend == "transformers" or recipe.generation.engine == "transformers"):
+        message = "is about vLLM inside Unsloth; it needs backend and generation.engine `auto`, `unsloth` and `vllm`"
+        yield Problem(("model", "vllm_standby"), message)
+
+
+def vllm_takes_the_weights(recipe: Recipe) -> Iterator[Problem]:
+    model, place = recipe.model, ("generation", "engine")
+    if recipe.generation.engine != "vllm":
+        return
+    if model.backend == "transformers" and (model.load_in_4bit or model.load_in_8bit):
+        message = (
+            "`vllm` beside TRL cannot read quantized weights. Set model.load_in_4bit to false, model.backend to "
+            "`unsloth`, or generation.engine to `auto`"
+        )
+        yield Problem(place, message, "warning")  # what the machine lacks for it comes first, from the engine table
+    if model.backend == "unsloth" and model.full_finetuning:
+        yield Problem(place, "`vllm` inside Unsloth needs an adapter. Set model.full_finetuning to false")
+
+
 RULES = (
+    one_kind_of_weights, vllm_takes_the_weights,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
 )  # fmt: skip

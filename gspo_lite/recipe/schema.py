@@ -41,13 +41,20 @@ class ModelSettings(Settings):
     backend: Literal["auto", "unsloth", "transformers"] = Field(
         "auto", description="`auto` takes Unsloth where it can run here, else transformers with PEFT."
     )
-    load_in_4bit: bool = Field(True, description="Load the base model's weights as 4-bit NF4.")
+    load_in_4bit: bool = Field(
+        True, description="Load the base model's weights as 4-bit NF4; with both this and load_in_8bit off, as `dtype`."
+    )
+    load_in_8bit: bool = Field(False, description="Load the base model's weights in 8 bits (LLM.int8).")
+    full_finetuning: bool = Field(False, description="Train every weight, in float32, and no adapter.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
         description="Type of the base model's weights; `auto` is bfloat16 or float16 on a GPU, float32 on a CPU.",
     )
     max_seq_length: PositiveInt = Field(2048, description="Longest prompt plus completion, in tokens.")
     gpu_memory_utilization: Share = Field(0.6, description="Share of GPU memory that vLLM may take.")
+    vllm_standby: bool = Field(
+        False, description="Let vLLM inside Unsloth give its memory back while a step is trained; a little slower."
+    )
     trust_remote_code: bool = Field(
         False, description="Run Python code that comes with the model. Off unless set here."
     )

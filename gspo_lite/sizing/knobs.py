@@ -74,8 +74,8 @@ def small_optimizer(recipe: Recipe, room: Room) -> Iterator[Change]:
 
 
 def four_bits(recipe: Recipe, room: Room) -> Iterator[Change]:
-    if not recipe.model.load_in_4bit:
-        yield {"model.load_in_4bit": True}
+    if not recipe.model.load_in_4bit and not recipe.model.full_finetuning:
+        yield {"model.load_in_4bit": True} | ({"model.load_in_8bit": False} if recipe.model.load_in_8bit else {})
 
 
 def sixteen_bits(recipe: Recipe, room: Room) -> Iterator[Change]:

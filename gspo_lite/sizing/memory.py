@@ -94,20 +94,25 @@ class Sizes:
         return int(self.room.total * self.recipe.model.gpu_memory_utilization) if self.room.engine == "vllm" else 0
 
     def weights(self) -> int:
-        """The base model: linear weights in 4 bits if asked for, everything else in 16 (or 32)."""
-        shape, in_4bit = self.shape, self.recipe.model.load_in_4bit
+        """The base model: linear weights in 4 or 8 bits if asked for, everything else in 16 (or 32)."""
+        shape, model = self.shape, self.recipe.model
+        if model.full_finetuning:
+            return 4 * shape.parameters
         rest = shape.parameters - shape.quantizable
-        return int(shape.quantizable * (NF4_BYTES if in_4bit else self.number) + rest * self.number)
+        linear = NF4_BYTES if model.load_in_4bit else 1.0 if model.load_in_8bit else self.number
+        return int(shape.quantizable * linear + rest * self.number)
 
-    def lora(self) -> int:
-        """The adapter, in float32."""
+    def trained(self) -> int:
+        """What is trained, in float32: the adapter, or every weight."""
         settings = self.recipe.model.lora
+        if self.recipe.model.full_finetuning:
+            return 4 * self.shape.parameters
         return 4 * self.shape.lora_parameters(settings.rank, settings.target_modules)
 
     def optimizer(self) -> int:
         """The optimizer's state; paged optimizers keep theirs in the machine's memory."""
         per_parameter = OPTIMIZER_BYTES.get(self.recipe.training.optim, DEFAULT_OPTIMIZER_BYTES)
-        return int(self.lora() / 4 * per_parameter)
+        return int(self.trained() / 4 * per_parameter)
 
     def rows(self) -> int:
         """Sequences that go through the model at a time in training.
@@ -191,7 +196,8 @@ class Sizes:
         parts = {"vLLM's share": self.vllm, "vLLM's CUDA graphs": CUDA_GRAPHS} if self.vllm else {}
         if not (self.vllm and self.room.backend == "unsloth"):  # Unsloth trains on the weights in vLLM's share
             parts["base weights"] = self.weights()
-        parts["adapter"] = self.lora()
+        if not self.recipe.model.full_finetuning:
+            parts["adapter"] = self.trained()
         parts["optimizer state"] = self.optimizer()
         parts["driver and libraries" if self.room.gpu else "Python and libraries"] = (
             GPU_ALLOWANCE if self.room.gpu else CPU_ALLOWANCE
@@ -206,12 +212,14 @@ class Sizes:
 def predict(recipe: Recipe, shape: Shape, room: Room) -> list[Phase]:
     """The phases of a run with what each takes."""
     sizes = Sizes(recipe, shape, room)
-    training = sizes.resident() | {"gradients of the adapter": sizes.lora()} | sizes.activations() | sizes.logits()
+    training = (
+        sizes.resident() | {"gradients of what is trained": sizes.trained()} | sizes.activations() | sizes.logits()
+    )
     phases = [generation(sizes, "generation", recipe.training.rollout_size), Phase("training", training, room.usable)]
     if room.engine == "vllm":  # the trained model itself answers the held-out problems, whatever samples rollouts
         phases.insert(1, vllm_share(sizes))
     phases.insert(0, generation(sizes, "evaluation", recipe.data.eval.batch_size, own=True))
-    resume = sizes.resident() | {"adapter, read from the checkpoint": sizes.lora()}
+    resume = sizes.resident() | {"weights, read from the checkpoint": sizes.trained()}
     return [*phases, Phase("resume", resume, room.usable)]
 
 

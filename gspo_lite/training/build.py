@@ -5,6 +5,7 @@ Owns the joining of configuration, callbacks and trainer. Must not know evaluati
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gspo_lite import folder as run_folder
 from gspo_lite.errors import GspoLiteError, RunError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, NoiseFloor, Progress
+from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.trainer import GSPOTrainer
 
@@ -26,6 +28,7 @@ def build_trainer(
     recipe: Recipe, folder: Path, model: Any, processing: Any, rewards: list[Any], dataset: Any, args: GSPOConfig
 ) -> GSPOTrainer:
     """The trainer of this recipe with the callbacks that write and show."""
+    wanted = settings_of(args)
     trainer = GSPOTrainer(
         model,
         rewards,
@@ -35,6 +38,8 @@ def build_trainer(
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
     )
+    for line in refuse_or_tell(changed(wanted, trainer)):
+        print(f"note     {line}", file=sys.stderr, flush=True)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(MetricsWriter(folder / run_folder.METRICS))
     count = recipe.output.completions_per_step

@@ -7,18 +7,31 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import trl
 from trl import GRPOConfig
 
 from gspo_lite.errors import RecipeError
 from gspo_lite.folder import CHECKPOINTS
+from gspo_lite.models.weights import has_bfloat16
 from gspo_lite.recipe.schema import Recipe, TrainingSettings
 
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
+
+# What makes up for the gap between vLLM's log-probs and the trainer's, by the name of TRL's or Unsloth's mode.
+CORRECTIONS = {
+    "geometric_truncate": "a sequence counts by the geometric mean of its tokens' ratios",
+    "geometric_mask": "a sequence is left out by the geometric mean of its tokens' ratios",
+    "token_truncate": "each token counts by its own ratio",
+    "token_mask": "a token is left out by its own ratio",
+    "sequence_truncate": "a sequence counts by the product of its tokens' ratios, which vanishes for long ones",
+    "sequence_mask": "a sequence counts by the product of its tokens' ratios, which vanishes for long ones",
+}
 
 
 @dataclass
@@ -51,6 +64,16 @@ class GSPOConfig(GRPOConfig):
         default=TrainingSettings.model_fields["max_unscored_rollouts"].default,
         metadata={"help": "Stop after so many rollouts in a row that no reward could judge; None never stops."},
     )
+
+    @property
+    def correction(self) -> str:
+        """How the gap between sampler and trainer is corrected, in words that follow the engine's name."""
+        if not self.use_vllm:
+            return ""
+        if not self.vllm_importance_sampling_correction:
+            return ", its own log-probs not corrected for"
+        mode = self.vllm_importance_sampling_mode
+        return f", corrected for by `{mode}`: {CORRECTIONS.get(mode, 'not one that gspo-lite knows')}"
 
     def __post_init__(self) -> None:
         if self.steps_per_generation is None and self.generation_batch_size is None:
@@ -99,14 +122,35 @@ def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
     if use_vllm:
         fields |= {"use_vllm": True, "vllm_mode": "colocate"}
         fields["vllm_gpu_memory_utilization"] = recipe.model.gpu_memory_utilization
-    return fields
+        fields["vllm_importance_sampling_correction"] = True
+        fields["vllm_importance_sampling_mode"] = correction_mode(recipe)
+    return {name: value for name, value in fields.items() if name not in recipe.training.extra}
+
+
+def correction_mode(recipe: Recipe) -> str:
+    """How the loss makes up for vLLM's log-probs, which differ a little from the trainer's on every token.
+
+    The default of the installed TRL, `sequence_mask`, multiplies the ratio over all tokens: 500 ratios of 0.99 make
+    0.007, and long completions stop counting. GSPO's own ratio is a geometric mean, and so is the correction of
+    Unsloth's that fits it; TRL has none, and there each token is corrected by its own ratio.
+    """
+    geometric = unsloth_is_live() and recipe.objective.algorithm != "grpo"
+    return "geometric_truncate" if geometric else "token_truncate"
+
+
+def unsloth_is_live() -> bool:
+    """Whether the trainer is Unsloth's, and knows the geometric modes."""
+    from gspo_lite.training.unsloth import generated_module
+
+    module = generated_module(trl.GRPOTrainer)
+    return module is not None and "geometric_truncate" in inspect.getsource(module)
 
 
 def training_fields(recipe: Recipe) -> dict[str, Any]:
     """Batches, steps, optimizer, precision and logging, in TRL's names."""
     fields = recipe.training.model_dump(exclude={"extra", "save_steps"})
     on_gpu = torch.cuda.is_available() and recipe.model.dtype != "float32"
-    bf16 = on_gpu and recipe.model.dtype != "float16" and torch.cuda.is_bf16_supported()
+    bf16 = on_gpu and recipe.model.dtype != "float16" and has_bfloat16()
     return fields | {
         "bf16": bf16,
         "fp16": on_gpu and not bf16,

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from gspo_lite.errors import MachineError, UsageError
-from gspo_lite.models.load import choose_backend, choose_engine, load_for_evaluation, load_model
+from gspo_lite.models.engines import choose_engine
+from gspo_lite.models.load import choose_backend, load_for_evaluation, load_model
 from gspo_lite.recipe.schema import ModelSettings
 from tests.models.tiny_models import write_text_model
 
@@ -96,8 +97,8 @@ def test_a_backend_or_engine_that_cannot_run_is_refused_when_asked_for(monkeypat
     assert choose_backend(settings(backend="auto")) == "transformers"
     if not torch.cuda.is_available():
         with pytest.raises(MachineError, match="lacks a CUDA GPU"):
-            choose_engine("vllm")
-        assert choose_engine("auto") == "transformers"
+            choose_engine("vllm", settings(load_in_4bit=False), "transformers")
+        assert choose_engine("auto", settings(), "transformers").name == "transformers"
 
 
 def test_experts_that_stay_wide_under_4_bit_are_said(tmp_path, starter):

@@ -22,6 +22,10 @@ def test_base_weights_in_4_and_16_bits():
     linear, rest = 28 * 15_728_640, 155_582_464 + 65_536
     assert sizes("model.load_in_4bit=false").weights() == 2 * (linear + rest)
     assert sizes().weights() == int(linear * NF4_BYTES + 2 * rest)
+    assert sizes("model.load_in_4bit=false", "model.load_in_8bit=true").weights() == linear + 2 * rest
+    everything = sizes("model.load_in_4bit=false", "model.full_finetuning=true")
+    assert everything.weights() == everything.trained() == 4 * (linear + rest)
+    assert "adapter" not in everything.resident()
     assert pytest.approx(0.515869, abs=1e-6) == NF4_BYTES
 
 
@@ -39,7 +43,7 @@ def test_a_quantized_layer_takes_the_bytes_counted():
 def test_adapter_gradients_and_optimizer_state():
     # rank 32 over 28 layers: q 1024+2048, k and v 1024+1024, o 2048+1024, gate and up 1024+3072, down 3072+1024
     adapter = 32 * 28 * (3072 + 2 * 2048 + 3072 + 3 * 4096)
-    assert sizes().lora() == 4 * adapter
+    assert sizes().trained() == 4 * adapter
     assert sizes("training.optim=adamw_torch").optimizer() == 8 * adapter
     assert sizes("training.optim=adamw_8bit").optimizer() == int(adapter * (2 + 2 * 4 / 256))
     assert sizes("training.optim=paged_adamw_8bit").optimizer() == 0

@@ -1,0 +1,109 @@
+"""Folds a trained adapter into its base model and writes the result as an ordinary model folder.
+
+An adapter learns to correct the weights it was trained on. Of a 4-bit run these are the NF4 weights, rounding errors
+and all, so the base `trained` is those weights written out wide; the base `original` is the model as published, on
+which the same adapter is a slightly different one. Must not know recipes' data or training.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.errors import UsageError
+from gspo_lite.models.load import ADAPTER_CONFIG, load_base
+from gspo_lite.models.names import explain, resolve_name
+from gspo_lite.models.weights import torch_dtype
+from gspo_lite.recipe.schema import ModelSettings
+
+
+def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "trained", dtype: str = "auto") -> str:
+    """Write the model with the adapter folded in to `folder`.
+
+    Args:
+        settings: of the run, for the base model and how it was loaded.
+        base: `trained`, the weights the adapter was trained on, or `original`, the published ones.
+        dtype: of the written weights; `auto` is `written_dtype`.
+
+    Returns:
+        One line on what was written.
+
+    Raises:
+        UsageError: when the adapter or its base cannot be read.
+    """
+    import torch
+
+    trained = as_trained(settings, adapter)
+    wanted = trained if base == "trained" or settings.full_finetuning else unquantized(settings)
+    name = written_dtype(settings) if dtype == "auto" else dtype
+    try:
+        model, processing, _ = load_base(resolve_name(wanted.name), wanted)
+        merged = folded(widened(model), adapter)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise explain(error, wanted.name) from error
+    merged.to(getattr(torch, name)).save_pretrained(folder)
+    processing.save_pretrained(folder)
+    return f"{name}, {described(trained, base)}"
+
+
+def folded(model: Any, adapter: Path) -> Any:
+    """The model with the adapter in its weights; as it is where it was trained whole.
+
+    The sum is taken in the type the base was loaded in, so that it is rounded once, when written; a NaN is refused.
+    """
+    from peft import PeftModel
+
+    if not (adapter / ADAPTER_CONFIG).is_file():
+        return model
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=True)
+
+
+def widened(model: Any) -> Any:
+    """The model with its quantized weights written out in the type it computes with; any other as it is."""
+    if getattr(model, "hf_quantizer", None) is None:
+        return model
+    return model.dequantize(dtype=model.dtype)
+
+
+def described(trained: ModelSettings, base: str) -> str:
+    """The weights that an adapter was folded into, in words."""
+    if trained.full_finetuning:
+        return "every weight of it trained"
+    if not quantized(trained):
+        return "on the base it was trained on"
+    return f"on {'its quantized base written out wide' if base == 'trained' else 'the published base, unquantized'}"
+
+
+def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:
+    """The settings that load the very weights an adapter was trained on.
+
+    For some names Unsloth takes a model that was quantized beforehand and rounds in its own way; the adapter says so.
+    A run that trained every weight left a whole model in the adapter's place.
+    """
+    if settings.full_finetuning:
+        return settings.model_copy(update={"name": str(adapter)})
+    try:
+        name = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"`{adapter}` holds no adapter that can be read: {error}") from error
+    if settings.load_in_4bit and str(name).lower().endswith("bnb-4bit"):
+        return settings.model_copy(update={"name": name})
+    return settings
+
+
+def quantized(settings: ModelSettings) -> bool:
+    """Whether these settings load weights of fewer than 16 bits."""
+    return settings.load_in_4bit or settings.load_in_8bit
+
+
+def unquantized(settings: ModelSettings) -> ModelSettings:
+    """The same model with its weights as published."""
+    return settings.model_copy(update={"load_in_4bit": False, "load_in_8bit": False})
+
+
+def written_dtype(settings: ModelSettings) -> str:
+    """The 16-bit type of an export: float16 where the run computed with it, else bfloat16."""
+    import torch
+
+    return "float16" if torch_dtype(settings.dtype) is torch.float16 else "bfloat16"

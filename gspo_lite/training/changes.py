@@ -1,0 +1,68 @@
+"""What a trainer made of its configuration: settings that came out other than they went in are never silent.
+
+Unsloth and TRL adjust some by themselves. One that decides what is optimised stops the run; any other is said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import Enum
+from typing import Any
+
+from gspo_lite.errors import MachineError
+
+# Settings that the objective is made of, with the trainer's own name for each where it keeps a copy.
+OBJECTIVE = {
+    "importance_sampling_level": "importance_sampling_level", "loss_type": "loss_type", "epsilon": "epsilon_low",
+    "epsilon_high": "epsilon_high", "delta": "", "beta": "beta", "scale_rewards": "scale_rewards",
+    "mask_truncated_completions": "mask_truncated_completions", "use_bias_correction_kl": "",
+    "num_generations": "num_generations", "num_iterations": "num_iterations", "reward_weights": "",
+}  # fmt: skip
+SIZES = (
+    "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size",
+    "learning_rate", "max_steps", "max_completion_length", "temperature", "top_p", "top_k", "min_p",
+    "repetition_penalty", "optim", "lr_scheduler_type", "warmup_steps", "weight_decay", "max_grad_norm", "seed",
+    "bf16", "fp16", "gradient_checkpointing", "use_vllm", "vllm_mode", "vllm_importance_sampling_mode",
+    "vllm_importance_sampling_correction",
+)  # fmt: skip
+
+
+def settings_of(args: Any) -> dict[str, Any]:
+    """The watched settings of a configuration, as they stand now."""
+    there = {field.name for field in dataclasses.fields(args)}
+    return {name: plain(getattr(args, name)) for name in (*OBJECTIVE, *SIZES) if name in there}
+
+
+def plain(value: Any) -> Any:
+    """A value that compares equal to itself however TRL spells it; a list is copied."""
+    if isinstance(value, Enum):
+        value = value.value
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def changed(wanted: dict[str, Any], trainer: Any) -> dict[str, tuple[Any, Any]]:
+    """Each watched setting that the trainer does not use as it was given: name -> (given, used)."""
+    used = settings_of(trainer.args)
+    found = {name: (value, used[name]) for name, value in wanted.items() if used.get(name, value) != value}
+    for name, own in OBJECTIVE.items():
+        if own and name in wanted and hasattr(trainer, own) and name not in found:
+            value = plain(getattr(trainer, own))
+            if wanted[name] is not None and value != wanted[name]:
+                found[name] = (wanted[name], value)
+    return found
+
+
+def refuse_or_tell(found: dict[str, tuple[Any, Any]]) -> list[str]:
+    """One line per change for the user.
+
+    Raises:
+        MachineError: where a change is one of the objective's.
+    """
+    lines = [f"`{name}` was given as {given!r} and is used as {used!r}" for name, (given, used) in found.items()]
+    decisive = [line for line, name in zip(lines, found, strict=True) if name in OBJECTIVE]
+    if decisive:
+        raise MachineError(
+            f"the installed trainer changes what would be optimised: {'; '.join(decisive)}",
+            "give the value it uses in the recipe, or set model.backend=transformers",
+        )
+    return lines

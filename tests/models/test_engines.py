@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from gspo_lite.errors import MachineError
+from gspo_lite.models import engines
+from gspo_lite.models.engines import choose_engine
+from gspo_lite.recipe.schema import ModelSettings
+
+FOUR_BIT, WIDE = ModelSettings(name="m"), ModelSettings(name="m", load_in_4bit=False)
+FULL = ModelSettings(name="m", load_in_4bit=False, full_finetuning=True)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets what this machine seems to have."""
+
+    def has(gpu=True, vllm=True, capability=8, cpu_build=False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (capability, 0))
+        monkeypatch.setattr(engines, "find_spec", lambda name: object() if vllm else None)
+        monkeypatch.setattr(engines, "has_cpu_build", lambda: cpu_build)
+
+    return has
+
+
+@pytest.mark.parametrize(
+    ("settings", "backend", "here", "title"),
+    [
+        (FOUR_BIT, "unsloth", {}, "vLLM inside Unsloth"),
+        (WIDE, "unsloth", {}, "vLLM inside Unsloth"),
+        (FULL, "unsloth", {}, "transformers"),
+        (WIDE, "transformers", {}, "vLLM beside TRL"),
+        (FULL, "transformers", {}, "vLLM beside TRL"),
+        (FOUR_BIT, "transformers", {}, "transformers"),
+        (WIDE, "unsloth", {"vllm": False}, "transformers"),
+        (WIDE, "unsloth", {"capability": 6}, "transformers"),
+        (WIDE, "unsloth", {"gpu": False, "cpu_build": True}, "transformers"),
+        (WIDE, "transformers", {"gpu": False, "cpu_build": True}, "vLLM beside TRL"),
+        (WIDE, "transformers", {"gpu": False}, "transformers"),
+    ],
+)
+def test_auto_takes_the_first_engine_that_can_run(machine, settings, backend, here, title):
+    machine(**here)
+    assert choose_engine("auto", settings, backend).title == title
+    assert choose_engine("transformers", settings, backend).title == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("settings", "backend", "here", "says"),
+    [
+        (FOUR_BIT, "unsloth", {"vllm": False}, "vLLM inside Unsloth lacks the package vllm"),
+        (FOUR_BIT, "unsloth", {"gpu": False}, "vLLM inside Unsloth lacks a CUDA GPU"),
+        (FOUR_BIT, "transformers", {}, r"vLLM beside TRL lacks unquantized weights \(model.load_in_4bit=false\)"),
+        (WIDE, "transformers", {"capability": 6}, "vLLM beside TRL lacks a GPU of compute capability 7.0"),
+        (FULL, "unsloth", {}, "lacks an adapter"),
+    ],
+)
+def test_vllm_that_cannot_run_is_refused_with_what_is_missing(machine, settings, backend, here, says):
+    machine(**here)
+    with pytest.raises(MachineError, match=says):
+        choose_engine("vllm", settings, backend)
+
+
+def test_only_vllm_inside_unsloth_is_loaded_with_the_model():
+    assert [engine.fast_inference for engine in engines.ENGINES] == [True, False, False]
