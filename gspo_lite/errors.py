@@ -61,9 +61,14 @@ class MachineError(GspoLiteError):
 
 
 class RunError(GspoLiteError):
-    """A run that had started could not go on."""
+    """A run that had started could not go on.
+
+    Attributes:
+        state_is_bad: whether the weights are not worth a checkpoint any more.
+    """
 
     exit_code = 4
+    state_is_bad = False
 
 
 class RewardError(RunError):

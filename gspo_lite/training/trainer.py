@@ -20,6 +20,7 @@ from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.recipe.schema import Credit
 from gspo_lite.rewards.contract import GuardedReward
+from gspo_lite.training.checkpoints import Checkpoints
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.gauges import RatioGauges
 from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, scored_rows
@@ -33,7 +34,10 @@ if UNSLOTH is not None:
     install(UNSLOTH)
 
 
-class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GRPOTrainer):  # type: ignore[misc]
+LevelLoss: Any = SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss
+
+
+class GSPOTrainer(Checkpoints, LevelLoss, GRPOTrainer):  # type: ignore[misc]
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Takes what TRL's `GRPOTrainer` takes; besides, `model` may be `"starter"`, the model that is built on this
@@ -84,6 +88,13 @@ class GSPOTrainer(SequenceTokenLoss if UNSLOTH is None else UnslothTokenLoss, GR
         self.token_credit = self._token_credit(credits, credit_estimator)
         keep_trainable_float32(self.model)
         self._suppress_placeholders()
+        self._begin_checkpoints()
+
+    def _counters(self) -> dict[str, Any]:
+        return {"unscored_rollouts": self.unscored.in_a_row}
+
+    def _restore_counters(self, counters: dict[str, Any]) -> None:
+        self.unscored.in_a_row = counters["unscored_rollouts"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log TRL's metrics with the gauges of the sequence ratio beside them."""
