@@ -50,10 +50,11 @@ def build_trainer(
     trainer.add_callback(Progress(shown))
     if args.importance_sampling_level != "token":
         trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high)))
+    trainer.guard(recipe.training.guards)  # last, so that what it ends is written down
     return trainer
 
 
-def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None, *, resume: bool) -> None:
+def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> None:
     """Run all steps, from `checkpoint` if there is one; whatever ends them early, the last step done is saved first.
 
     Args:

@@ -10,7 +10,6 @@ Owns when a checkpoint counts. Must not know recipes or commands.
 from __future__ import annotations
 
 import os
-import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import TrainerCallback
 
@@ -26,6 +24,7 @@ from gspo_lite import folder as run_folder
 from gspo_lite import stopping
 from gspo_lite.errors import RunError
 from gspo_lite.training.manifest import GONE, STAGING, by_step, fault_of, flush, newest_complete, write_manifest
+from gspo_lite.training.numeric_state import not_finite, random_states, restore_random_states
 from gspo_lite.training.rollout_state import read_state, write_state
 
 ARGUMENTS = "training_args.bin"  # transformers pickles its arguments here, hub_token and all; nothing reads it back
@@ -54,6 +53,14 @@ class Checkpoints:
         last_step: the last optimizer step that was done; None until there is one in this process.
     """
 
+    # The trainer's own, behind this mixin.
+    args: Any
+    state: Any
+    model: Any
+    num_iterations: int
+    _step: int
+    _buffered_inputs: list[dict[str, Any]] | None
+
     needs: dict[str, Any]
     last_step: LastStep | None
     applying: bool  # inside an optimizer step, whose half must not be saved
@@ -68,10 +75,10 @@ class Checkpoints:
     def train(self, resume_from_checkpoint: Any = None, **options: Any) -> Any:
         """Train, or go on from a checkpoint; True is the newest complete one of `output_dir`."""
         if resume_from_checkpoint is True:
-            found = newest_complete(Path(self.args.output_dir)).checkpoint  # type: ignore[attr-defined]
+            found = newest_complete(Path(self.args.output_dir)).checkpoint
             resume_from_checkpoint = None if found is None else str(found.path)
         self._resumed = resume_from_checkpoint or None
-        if self._resumed is not None and trained_steps(self._resumed) >= self.args.max_steps > 0:  # type: ignore[attr-defined]
+        if self._resumed is not None and trained_steps(self._resumed) >= self.args.max_steps > 0:
             self._load_from_checkpoint(self._resumed)  # type: ignore[attr-defined]
             return None  # transformers would make one step more
         return super().train(resume_from_checkpoint=self._resumed, **options)  # type: ignore[misc]
@@ -88,18 +95,31 @@ class Checkpoints:
         last = self.last_step
         if last is None or self.applying:
             return None
-        self.model.zero_grad(set_to_none=True)  # type: ignore[attr-defined]
+        self.model.zero_grad(set_to_none=True)
         with self._as_of(last):
-            self._save_checkpoint(self.model, None)  # type: ignore[attr-defined]
-        path = Path(self.args.output_dir) / f"checkpoint-{last.step}"  # type: ignore[attr-defined]
+            self._save_checkpoint(self.model, None)
+        path = Path(self.args.output_dir) / f"checkpoint-{last.step}"
         return path if path.is_dir() else None
+
+    def roll_back(self) -> int | None:
+        """Take weights, optimizer and schedule of the newest complete checkpoint, and nothing else of it.
+
+        Returns:
+            The checkpoint's step; None where there is none.
+        """
+        found = newest_complete(Path(self.args.output_dir)).checkpoint
+        if found is None:
+            return None
+        self._load_from_checkpoint(str(found.path))  # type: ignore[attr-defined]
+        super()._load_optimizer_and_scheduler(str(found.path))  # type: ignore[misc]
+        return found.step
 
     @contextmanager
     def _as_of(self, last: LastStep) -> Iterator[None]:
         """Turn back what the unfinished step has moved already."""
         now = random_states()
         restore_random_states(last.rng)
-        self.state.num_input_tokens_seen = last.tokens  # type: ignore[attr-defined]
+        self.state.num_input_tokens_seen = last.tokens
         try:
             yield
         finally:
@@ -107,37 +127,41 @@ class Checkpoints:
 
     def remember_step(self) -> None:
         """Note where the run is, right after an optimizer step."""
-        inside = self._step % (self.args.steps_per_generation * self.num_iterations)  # type: ignore[attr-defined]
+        inside = self._step % (self.args.steps_per_generation * self.num_iterations)
         self.last_step = LastStep(
-            self.state.global_step,  # type: ignore[attr-defined]
-            self._step,  # type: ignore[attr-defined]
-            self._buffered_inputs if inside else None,  # type: ignore[attr-defined]
-            self.state.num_input_tokens_seen,  # type: ignore[attr-defined]
+            self.state.global_step,
+            self._step,
+            self._buffered_inputs if inside else None,
+            self.state.num_input_tokens_seen,
             self._counters(),
             random_states(),
         )
 
     def _counters(self) -> dict[str, Any]:
-        """Counters of the run that a resumed one needs; the trainer adds its own."""
+        """Counters that a rollout moves; the trainer has its own."""
         return {}
 
-    def _restore_counters(self, counters: dict[str, Any]) -> None:
-        """Take back what `_counters` gave."""
+    def _guard_counters(self) -> dict[str, Any]:
+        """Counters that only a finished step moves."""
+        return {}
+
+    def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
+        """Take back what both gave."""
 
     def _get_output_dir(self, trial: Any = None) -> str:
         return self._staging or super()._get_output_dir(trial)  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)  # type: ignore[misc]
-        (Path(output_dir or self.args.output_dir) / ARGUMENTS).unlink(missing_ok=True)  # type: ignore[attr-defined]
+        (Path(output_dir or self.args.output_dir) / ARGUMENTS).unlink(missing_ok=True)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoints = Path(super()._get_output_dir(trial))  # type: ignore[misc]
-        step = self.state.global_step  # type: ignore[attr-defined]
+        step = self.state.global_step
         final = checkpoints / f"checkpoint-{step}"
         if final.is_dir() and fault_of(final) is None:
             return
-        broken = not_finite(self.model, getattr(self, "optimizer", None))  # type: ignore[attr-defined]
+        broken = not_finite(self.model, getattr(self, "optimizer", None))
         if broken is not None:
             raise RunError(
                 f"`{broken}` is no longer finite after step {step}; it is not saved, earlier checkpoints stay",
@@ -156,7 +180,7 @@ class Checkpoints:
             raise self._not_written(final, error) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        rotate(checkpoints, final, self.args.save_total_limit)  # type: ignore[attr-defined]
+        rotate(checkpoints, final, self.args.save_total_limit)
 
     def _write(self, staging: Path, step: int, model: Any, trial: Any) -> None:
         """Everything of a checkpoint, below `staging`, on the disk when this returns."""
@@ -168,7 +192,8 @@ class Checkpoints:
         folder = staging / f"checkpoint-{step}"
         last = self.last_step
         if last is not None and last.step == step:
-            write_state(folder, {"passes": last.passes, "counters": last.counters}, last.batches)
+            facts = {"passes": last.passes, "counters": last.counters, "guards": self._guard_counters()}
+            write_state(folder, facts, last.batches)
         for name in (run_folder.METRICS, run_folder.COMPLETIONS):  # no checkpoint may be ahead of its metrics
             path = staging.parent.parent / name
             if path.is_file():
@@ -189,7 +214,7 @@ class Checkpoints:
         """Size of the next checkpoint: the last one's, or what its parts come to."""
         if self._bytes is not None:
             return int(self._bytes * SPARE)
-        trained = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)  # type: ignore[attr-defined]
+        trained = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
         return trained * STATES + BESIDES
 
     def _not_written(self, final: Path, error: Exception) -> RunError:
@@ -204,10 +229,10 @@ class Checkpoints:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
         if checkpoint is None:
             return
-        facts, batches = read_state(Path(checkpoint), self.args.device)  # type: ignore[attr-defined]
+        facts, batches = read_state(Path(checkpoint), self.args.device)
         if facts:
             self._step, self._buffered_inputs = facts["passes"], batches
-            self._restore_counters(facts["counters"])
+            self._restore_counters(facts["counters"], facts["guards"])
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         """The order of the data; a resumed run first draws the orders of the epochs that are over."""
@@ -256,24 +281,6 @@ def rotate(checkpoints: Path, newest: Path, limit: int | None) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def not_finite(model: torch.nn.Module, optimizer: Any) -> str | None:
-    """Name of a trained weight, or of an optimizer state, that holds NaN or infinity."""
-    names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and not finite(parameter):
-            return name
-    states = getattr(optimizer, "state", {}) or {}
-    for parameter, state in states.items():
-        for key, value in state.items():
-            if isinstance(value, torch.Tensor) and value.is_floating_point() and not finite(value):
-                return f"{key} of {names.get(id(parameter), 'a weight')}"
-    return None
-
-
-def finite(tensor: torch.Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())
-
-
 def trained_steps(checkpoint: str) -> int:
     """Optimizer steps a checkpoint stands for."""
     return int(run_folder.read_json(Path(checkpoint) / "trainer_state.json")["global_step"])
@@ -282,18 +289,3 @@ def trained_steps(checkpoint: str) -> int:
 def epochs_done(checkpoint: str) -> int:
     """Whole passes over the data that a checkpoint stands for."""
     return int(run_folder.read_json(Path(checkpoint) / "trainer_state.json")["epoch"] or 0)
-
-
-def random_states() -> dict[str, Any]:
-    """States of the random numbers that transformers keeps in a checkpoint."""
-    states = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
-    return states | ({"cuda": torch.cuda.random.get_rng_state()} if torch.cuda.is_available() else {})
-
-
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Take back what `random_states` gave."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    torch.random.set_rng_state(states["cpu"])
-    if "cuda" in states:
-        torch.cuda.random.set_rng_state(states["cuda"])

@@ -104,7 +104,7 @@ def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
 
 def training_fields(recipe: Recipe) -> dict[str, Any]:
     """Batches, steps, optimizer, precision and logging, in TRL's names."""
-    fields = recipe.training.model_dump(exclude={"extra", "save_steps"})
+    fields = recipe.training.model_dump(exclude={"extra", "save_steps", "guards"})
     on_gpu = torch.cuda.is_available() and recipe.model.dtype != "float32"
     bf16 = on_gpu and recipe.model.dtype != "float16" and torch.cuda.is_bf16_supported()
     return fields | {

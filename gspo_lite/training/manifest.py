@@ -137,7 +137,7 @@ def by_step(checkpoints: Path) -> list[tuple[int, Path]]:
 
 def newest_complete(checkpoints: Path) -> Found:
     """The checkpoint to go on from; reads only."""
-    passed_over = []
+    passed_over: list[str] = []
     for step, path in by_step(checkpoints):
         fault = fault_of(path)
         if fault is None:
