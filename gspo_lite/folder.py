@@ -25,6 +25,7 @@ from typing import Any
 
 from gspo_lite.errors import UsageError
 from gspo_lite.lock import LOCK
+from gspo_lite.redaction import redact
 
 RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
@@ -70,10 +71,10 @@ def open_folder(folder: Path, *, keep: bool) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside and rename, so that a reader finds the old file or the new one, never half of it."""
+    """Write beside and rename, so that a reader finds the old file or the new one, never half of it; secrets masked."""
     unfinished = path.with_name(unfinished_name(path.name))
     with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(redact(text))
         file.flush()
         os.fsync(file.fileno())  # or a power cut leaves the new name with nothing behind it
     os.replace(unfinished, path)
@@ -92,7 +93,7 @@ def write_json(path: Path, value: Any) -> None:
 def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Append rows, one JSON object per line."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(as_lines(rows))
+        file.write(redact(as_lines(rows)))
 
 
 def as_lines(rows: Iterable[dict[str, Any]]) -> str:

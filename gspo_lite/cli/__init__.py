@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 
-from gspo_lite import stopping
+from gspo_lite import redaction, stopping
 from gspo_lite.cli import rewards, runs, tools  # noqa: F401, each registers its commands
 from gspo_lite.cli.shared import app, printable
 from gspo_lite.errors import GspoLiteError
@@ -19,6 +19,8 @@ from gspo_lite.errors import GspoLiteError
 def main() -> None:
     """Entry point: runs a command and turns errors into one message and an exit code."""
     stopping.install()
+    redaction.note_options(sys.argv)
+    redaction.guard_streams()
     try:
         app(standalone_mode=True)
     except GspoLiteError as error:

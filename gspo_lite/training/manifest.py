@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import UsageError
+from gspo_lite.redaction import redact
 
 MANIFEST = "manifest.json"
 STAGING, GONE, BROKEN = ".saving-", ".gone-", "broken-"
@@ -59,7 +60,7 @@ class Found:
 def write_manifest(folder: Path, step: int, needs: dict[str, Any]) -> int:
     """Describe every file below `folder`, put everything on the disk, and return the bytes it takes."""
     files = {str(path.relative_to(folder)): described(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    content = {"step": step, "files": files, "needs": needs}
+    content = {"step": step, "files": files, "needs": json.loads(redact(json.dumps(needs)))}
     text = json.dumps({**content, "sha256": digest_of(content)}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
