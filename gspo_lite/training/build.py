@@ -83,7 +83,7 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
 def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
     """Save the last step that was done; a line on what can be gone on from."""
     try:
-        if not (isinstance(error, RunError) and error.state_is_bad):
+        if not (isinstance(error, RunError) and not error.worth_saving):
             trainer.save_last_step()
     except RunError as refused:
         with suppress(OSError):

@@ -22,7 +22,7 @@ from transformers import TrainerCallback
 
 from gspo_lite import folder as run_folder
 from gspo_lite import stopping
-from gspo_lite.errors import RunError
+from gspo_lite.errors import NotSaved
 from gspo_lite.training.manifest import GONE, STAGING, by_step, fault_of, flush, newest_complete, write_manifest
 from gspo_lite.training.numeric_state import not_finite, random_states, restore_random_states
 from gspo_lite.training.rollout_state import read_state, write_state
@@ -63,7 +63,7 @@ class Checkpoints:
 
     needs: dict[str, Any]
     last_step: LastStep | None
-    applying: bool  # inside an optimizer step, whose half must not be saved
+    applying: bool  # from the optimizer step until its figures are written; half of that must not be saved
     _staging: str | None = None
     _resumed: str | None = None
     _bytes: int | None = None
@@ -90,7 +90,7 @@ class Checkpoints:
             The checkpoint; None where this process has done no step, or none that is whole.
 
         Raises:
-            RunError: when it cannot be written; what was there before stays.
+            NotSaved: when it cannot be written; what was there before stays.
         """
         last = self.last_step
         if last is None or self.applying:
@@ -163,7 +163,7 @@ class Checkpoints:
             return
         broken = not_finite(self.model, getattr(self, "optimizer", None))
         if broken is not None:
-            raise RunError(
+            raise NotSaved(
                 f"`{broken}` is no longer finite after step {step}; it is not saved, earlier checkpoints stay",
                 "lower training.learning_rate; training.guards says what to do when a gradient is not finite",
             )
@@ -174,9 +174,7 @@ class Checkpoints:
         try:
             self._write(staging, step, model, trial)
             publish(staging / final.name, final)
-        except (OSError, RuntimeError, ValueError) as error:  # torch and safetensors have their own for a full disk
-            if isinstance(error, RunError):
-                raise
+        except Exception as error:  # a full disk is an OSError here, a RuntimeError in torch, another in safetensors
             raise self._not_written(final, error) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -205,7 +203,7 @@ class Checkpoints:
         needed = self._bytes_needed()
         free = shutil.disk_usage(checkpoints).free
         if free < needed:
-            raise RunError(
+            raise NotSaved(
                 f"a checkpoint in `{checkpoints}` needs about {needed:,} bytes and {free:,} are free",
                 "make room and add --resume; earlier checkpoints are whole",
             )
@@ -217,9 +215,9 @@ class Checkpoints:
         trained = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
         return trained * STATES + BESIDES
 
-    def _not_written(self, final: Path, error: Exception) -> RunError:
+    def _not_written(self, final: Path, error: Exception) -> NotSaved:
         free = shutil.disk_usage(final.parent).free
-        return RunError(
+        return NotSaved(
             f"the checkpoint `{final}` could not be written: {error}; it needs about {self._bytes_needed():,} bytes "
             f"and {free:,} are free",
             "make room and add --resume; earlier checkpoints are whole",
@@ -250,7 +248,7 @@ class StepBoundary(TrainerCallback):
         self.trainer = trainer
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        stopping.release()
+        self.whole()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         stopping.hold()
@@ -258,9 +256,13 @@ class StepBoundary(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.remember_step()
-        self.trainer.applying = False
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.whole()
+
+    def whole(self) -> None:
+        """The step is applied, and its figures are written."""
+        self.trainer.applying = False
         stopping.release()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from gspo_lite.errors import RunError
+from gspo_lite.errors import NotSaved, RunError
 from gspo_lite.recipe.schema import GuardSettings
 from gspo_lite.training.collapse import SIGNS
 from gspo_lite.training.numeric_state import all_finite
@@ -88,7 +88,7 @@ class Guards(TrainerCallback):
             return
         message = f"a weight is no longer finite after step {state.global_step + 1}"
         if self.settings.non_finite == "stop":
-            raise bad_state(message, "lower training.learning_rate; --resume goes on from the newest checkpoint")
+            raise NotSaved(message, "lower training.learning_rate; --resume goes on from the newest checkpoint")
         self.warn(message, "the weights of the newest checkpoint are taken back")
         self.roll_back_next = True
 
@@ -132,10 +132,10 @@ class Guards(TrainerCallback):
         """Take back the weights and the optimizer of the newest checkpoint; data and steps go on."""
         self.rollbacks += 1
         if self.rollbacks > ROLLBACKS:
-            raise bad_state(f"{ROLLBACKS} times the run went back to a checkpoint and it did not help", None)
+            raise NotSaved(f"{ROLLBACKS} times the run went back to a checkpoint and it did not help", None)
         step = self.trainer.roll_back()
         if step is None:
-            raise bad_state("there is no complete checkpoint to go back to", "set training.save_steps")
+            raise NotSaved("there is no complete checkpoint to go back to", "set training.save_steps")
         self.warn(f"weights and optimizer are those of step {step} again; the run goes on with new data", None)
 
     def scaling(self) -> bool:
@@ -145,10 +145,3 @@ class Guards(TrainerCallback):
     def warn(self, message: str, hint: str | None) -> None:
         with suppress(OSError):
             print(f"warning: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr, flush=True)
-
-
-def bad_state(message: str, hint: str | None) -> RunError:
-    """An error after which the weights are not saved."""
-    error = RunError(message, hint)
-    error.state_is_bad = True
-    return error

@@ -6,6 +6,7 @@ signals' defaults. `spoil` is called in the child before the command begins, to 
 
 from __future__ import annotations
 
+import codecs
 import faulthandler
 import json
 import os
@@ -27,6 +28,7 @@ TIMINGS = {"time", "step_time", "tokens_per_second"}
 
 def warm_up() -> None:
     """Import what a run imports."""
+    codecs.lookup("utf-8-sig")  # a child that is nobody may not read the interpreter's own files
     import bitsandbytes  # noqa: F401
     import torch
 
