@@ -65,4 +65,4 @@ class Redacted:
 def guard_streams() -> None:
     """Mask secrets in all that this process prints from here on, tracebacks and libraries' messages included."""
     if not isinstance(sys.stdout, Redacted):
-        sys.stdout, sys.stderr = Redacted(sys.stdout), Redacted(sys.stderr)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = Redacted(sys.stdout), Redacted(sys.stderr)

@@ -30,7 +30,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_model_card, write_report
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
-from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes
+from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: s
         checkpoint = resume_point(folder, recipe, force) if resume else None
         with clock("load"):
             parts = load(recipe)
+        if checkpoint is not None:
+            refuse_other_code(checkpoint, custom_rewards(parts), force)
         begin(folder, parts, command, resume)
         with clock("evaluate before"):
             before = measure(folder, "before", parts, resume)
@@ -138,7 +140,11 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     comment = f"The resolved recipe of this run. Again: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
     facts = environment(parts.loaded.backend, parts.engine, command)
-    facts["custom_rewards"] = {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
+    facts["custom_rewards"] = custom_rewards(parts)
+    if resume and (folder / run_folder.ENVIRONMENT).is_file():
+        first = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+        facts["resumed"] = [*first.get("resumed", []), facts["started"]]
+        facts["started"] = first["started"]
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     recipe, problems = parts.recipe, parts.problems
     say(f"model    {recipe.model.name}: {'; '.join(parts.loaded.notes)}")
@@ -146,6 +152,11 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     for note in problems.notes:
         say(f"         {note}")
     say(f"machine  {facts['hardware']}; completions by {parts.engine}")
+
+
+def custom_rewards(parts: Parts) -> dict[str, str]:
+    """sha256 of the file of each reward that is not our own, by its name."""
+    return {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
 
 
 def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:

@@ -198,9 +198,7 @@ def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
         if name in OWNED:
             yield Problem(place, f"is set by `{OWNED[name]}`; give it there")
         elif is_secret(name):
-            yield Problem(
-                place, "a recipe is kept with the run, so no place for a secret; set the variable HF_TOKEN"
-            )
+            yield Problem(place, "a recipe is kept with the run, so no place for a secret; set the variable HF_TOKEN")
         elif name in FIXED:
             yield Problem(place, "is set by gspo-lite itself and cannot be changed")
         elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token":

@@ -102,7 +102,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         digest = content.pop("sha256")
     except FileNotFoundError:
         raise ValueError(f"it has no `{MANIFEST}`, so it was never finished") from None
-    except (ValueError, KeyError, AttributeError, RecursionError, OSError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
         raise ValueError(f"its `{MANIFEST}` cannot be read") from None
     if digest != digest_of(content):
         raise ValueError(f"its `{MANIFEST}` was changed after it was written")
@@ -179,6 +179,24 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
             "give the recipe as it was (the run folder's recipe.yaml has it), or add --force to go on all the same",
         )
     return [line for _, line in changes]
+
+
+def refuse_other_code(checkpoint: Checkpoint, rewards: dict[str, str], force: bool) -> None:
+    """Refuse custom rewards whose files changed since the checkpoint.
+
+    Args:
+        rewards: sha256 of the file of each custom reward, by its name.
+
+    Raises:
+        UsageError: where one is another than it was, unless `force`.
+    """
+    old = checkpoint.needs.get("custom_rewards", {})
+    changed = [f"`{name}`" for name, digest in rewards.items() if old.get(name, digest) != digest]
+    if changed and not force:
+        raise UsageError(
+            f"the file of {', '.join(changed)} changed since `{checkpoint.path}` was written",
+            "add --force if the change is meant, as after repairing a reward",
+        )
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from gspo_lite.training.manifest import fault_of, newest_complete
 from tests.faults import spoil
 from tests.faults.zygote import Run, differing, leftovers, outcome, rows_of, start
 
-SAVE_SECONDS = 0.12  # about what a save of the tiny model takes
 HALFWAY = 6  # optimizer steps after which most faults come: inside the second rollout
 
 
@@ -49,9 +48,16 @@ class Bench:
     def __init__(self, base: Path, seed: int = 0):
         self.base, self.random, self.number = base, random.Random(seed), 0
         base.mkdir(parents=True, exist_ok=True)
-        run = self.start(folder := base / "undisturbed")
+        reader, writer = os.pipe()
+        run = self.start(folder := base / "undisturbed", spoil=spoil.save_window(writer))
+        os.close(writer)
+        marks = []
+        while os.read(reader, 1):
+            marks.append(time.monotonic())
+        os.close(reader)
         assert run.wait() == 0, run.text()
         self.expected = outcome(folder)
+        self.save_seconds = sorted(end - begin for begin, end in zip(marks[::2], marks[1::2], strict=True))[5]
 
     def folder(self, name: str) -> Path:
         self.number += 1
@@ -107,44 +113,46 @@ def killed_inside_saves(bench: Bench, tries: int, limit: int = 1) -> Row:
     row = Row(f"kill -9 inside a save, save_total_limit {limit}")
     sets = [f"output.save_total_limit={limit}"]
     while row.tried < tries:
-        folder, kills, problems, lost = bench.folder("save"), 0, [], 0
-        while not problems and kills < 8 and row.tried + kills < tries:
-            reader, writer = os.pipe()
-            words = ["--resume"] if kills else []
-            run = bench.start(folder, *words, sets=sets, spoil=spoil.save_window(writer))
-            os.close(writer)
+        folder, kills, problems, lost, ended = bench.folder("save"), 0, [], 0, False
+        while not (problems or ended) and kills < 8 and row.tried + kills < tries:
             before = whole_step(folder)
-            if not kill_in_window(run, reader, bench.random):
-                os.close(reader)
-                break  # it came through before its turn
-            os.close(reader)
-            kills += 1
+            inside = killed_in_save(bench, folder, ["--resume"] if kills else [], sets)
+            ended = inside is None
+            kills += bool(inside)  # one that came too late was a kill between saves, and is not counted
             after = whole_step(folder)
-            lost += steps_done(folder) - after
-            if after < max(before, 0) or (before and not after):
+            lost += 0 if ended else steps_done(folder) - after
+            if after < before:
                 problems.append(f"step {before} was whole before the kill, {after} after it")
         problems = problems or bench.finish(folder, sets=sets)
         for index in range(kills):
-            row.count(problems if index == 0 else ([""] if problems else []), lost if index == 0 else 0)
+            row.count(problems, 0 if index else lost)
         shutil.rmtree(folder, ignore_errors=True)
     return row
 
 
-def kill_in_window(run: Run, reader: int, rng: random.Random) -> bool:
-    """Kill at a random offset into one of the next saves; False where the run ended first."""
-    for _ in range(rng.randint(0, 2)):
-        os.read(reader, 2)  # a save that is let through: "(" and ")", together or one by one
-    if not os.read(reader, 1):
+def killed_in_save(bench: Bench, folder: Path, words: list[str], sets: list[str]) -> bool | None:
+    """Kill at a random offset into one of the next saves; whether the save had not ended, None where the run had."""
+    reader, writer = os.pipe()
+    run = bench.start(folder, *words, sets=sets, spoil=spoil.save_window(writer))
+    os.close(writer)
+    try:
+        for _ in range(2 * bench.random.randint(0, 2)):
+            os.read(reader, 1)  # the beginning or the end of a save that is let through
+        if not os.read(reader, 1):
+            run.wait()
+            return None
+        time.sleep(bench.random.uniform(0, bench.save_seconds))
+        run.kill()
         run.wait()
-        return False
-    time.sleep(rng.uniform(0, SAVE_SECONDS))
-    run.kill()
-    run.wait()
-    return True
+        return not os.read(reader, 1)
+    finally:
+        os.close(reader)
 
 
-def damaged(bench: Bench, name: str, damage: Callable[[Path, random.Random], None], flips: int) -> Row:
-    """One fault in any file of the newest checkpoint: noticed in every case, and two of them resumed for real."""
+def damaged(
+    bench: Bench, name: str, damage: Callable[[Path, random.Random], None], flips: int, resumed: int = 2
+) -> Row:
+    """One fault in any file of the newest checkpoint: noticed in every case, and `resumed` of them resumed for real."""
     row = Row(name)
     folder = bench.broken_off("damage")
     newest = newest_complete(folder / "checkpoints").checkpoint
@@ -155,7 +163,7 @@ def damaged(bench: Bench, name: str, damage: Callable[[Path, random.Random], Non
         content = path.read_bytes()
         damage(path, bench.random)
         fault = fault_of(newest.path)
-        if index < 2:
+        if index < resumed:
             copy = bench.folder("damaged")
             shutil.copytree(folder, copy)
             row.count(bench.finish(copy), 1)
@@ -297,11 +305,12 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def not_finite(bench: Bench) -> Row:
+def not_finite(bench: Bench, actions: Sequence[str] = ("stop", "rollback")) -> Row:
     """NaN or infinity in loss, gradient or weight at one step."""
     row = Row("NaN in loss, gradient, weight")
     for fault in (spoil.nan_loss(HALFWAY), spoil.nan_gradient(HALFWAY), spoil.overflowing_weight(HALFWAY)):
-        for action, code in (("stop", 4), ("rollback", 0)):
+        for action in actions:
+            code = 4 if action == "stop" else 0
             sets = [f"training.guards.non_finite={action}"]
             run = bench.start(folder := bench.folder("nan"), spoil=fault, sets=sets)
             problems = [] if run.wait() == code else [f"{action} ended with {run.code}: {run.text()[-500:]}"]
@@ -370,18 +379,22 @@ def secrets(bench: Bench) -> Row:
     return row
 
 
+def disk_full(bench: Bench) -> Row:
+    says = ["could not be written", "bytes", "free", "checkpoint-6"]
+    return faulty(bench, "disk full while saving", spoil.file_size_limit(HALFWAY, 1_000_000), 4, says, lost=1)
+
+
 def throws(bench: Bench) -> list[Row]:
     """What ends a run with an error in words, the last step saved first."""
-    room = ["needed"[:4], "free"]
     return [
+        disk_full(bench),
         faulty(bench, "reward raises", spoil.at_step(5, "_generate_and_score_completions", spoil.reward_raises), 4,
                ["reward `mine` raised", "holds step 8", "--resume"], sets=["training.save_steps=null"]),
         faulty(bench, "out of memory", spoil.at_step(HALFWAY, "training_step", spoil.out_of_memory), 4,
                ["out of memory at step 7", "per_device_train_batch_size", "max_completion_length", "max_seq_length",
                 "holds step 6"], sets=["training.save_steps=null"]),
-        faulty(bench, "disk full while saving", spoil.file_size_limit(HALFWAY, 1_000_000), 4,
-               ["could not be written", "bytes", "free", "checkpoint-6"], lost=1),
-        faulty(bench, "no room before a save", spoil.little_room(HALFWAY, 1000), 4, ["1,000 are free", *room], lost=1),
+        faulty(bench, "no room before a save", spoil.little_room(HALFWAY, 1000), 4,
+               ["needs about", "1,000 are free"], lost=1),
         faulty(bench, "disk full for metrics", spoil.no_room_for_metrics(HALFWAY), 4, ["No space left"], lost=1),
     ]  # fmt: skip
 

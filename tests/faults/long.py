@@ -30,7 +30,8 @@ def main() -> None:
     began = time.monotonic()
     rows = []
     try:
-        for row in chosen(cases, cases.Bench(base, options.seed), options):
+        bench = cases.Bench(base, options.seed)
+        for row in few(cases, bench) if options.short else all_of_them(cases, bench, options):
             rows.append(row)
             note = next((note for note in row.notes if note), "")
             print(f"{time.monotonic() - began:6.0f} s  {row.fault}: {row.survived} of {row.tried} {note}", flush=True)
@@ -42,10 +43,21 @@ def main() -> None:
     sys.exit(any(row.survived < row.tried for row in rows))
 
 
-def chosen(cases, bench, options):
-    """Rows of the table as they come."""
-    short = options.short
+def few(cases, bench):
+    """Some of each kind, for the tests."""
+    yield cases.killed_inside_saves(bench, 2)
+    yield cases.damaged(bench, "flipped bit", cases.flip_a_bit, 50, resumed=1)
+    yield cases.disk_full(bench)
+    yield cases.signalled(bench, signal.SIGTERM, 1)
+    yield cases.signalled(bench, signal.SIGINT, 1, twice=True)
+    yield cases.second_run(bench)
+    yield cases.not_finite(bench, ["rollback"])
+
+
+def all_of_them(cases, bench, options):
+    """Every row of the table as it comes."""
     yield cases.killed_inside_saves(bench, options.saves)
+    yield cases.killed_inside_saves(bench, options.saves // 5, limit=3)
     yield cases.killed_between_saves(bench, options.kills)
     for name, damage in (("truncated file", cases.truncate), ("flipped bit", cases.flip_a_bit),
                          ("missing file", cases.remove)):  # fmt: skip
@@ -54,16 +66,9 @@ def chosen(cases, bench, options):
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         yield cases.signalled(bench, signum, options.signals)
     yield cases.signalled(bench, signal.SIGINT, options.signals, twice=True)
-    yield cases.closed_terminal(bench)
-    yield cases.second_run(bench)
-    yield cases.changed_recipe(bench)
-    yield cases.read_only(bench)
-    yield cases.dead_grader(bench)
-    yield cases.not_finite(bench)
-    yield cases.secrets(bench)
-    if not short:
-        yield cases.killed_inside_saves(bench, options.saves // 5, limit=3)
-        yield cases.clock_jump(bench)
+    for case in (cases.closed_terminal, cases.second_run, cases.changed_recipe, cases.read_only, cases.dead_grader,
+                 cases.not_finite, cases.secrets, cases.clock_jump):  # fmt: skip
+        yield case(bench)
 
 
 def arguments() -> argparse.Namespace:
@@ -75,10 +80,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--damages", type=int, default=300, help="truncations, flips and removals of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the rows there")
-    options = parser.parse_args()
-    if options.short:
-        options.saves, options.kills, options.signals, options.damages = 4, 1, 1, 20
-    return options
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
