@@ -6,6 +6,7 @@
     │   └── DataError      a data set that cannot be used as it is
     ├── MachineError   3   this machine lacks something, named with the line that installs it
     └── RunError       4   a run that had started failed; what was written stays
+        ├── NotSaved       weights that are worth nothing, or a checkpoint that could not be written
         └── RewardError    a reward function raised or broke its contract
 
 This module knows nothing about the rest of the package.
@@ -61,9 +62,20 @@ class MachineError(GspoLiteError):
 
 
 class RunError(GspoLiteError):
-    """A run that had started could not go on."""
+    """A run that had started could not go on.
+
+    Attributes:
+        worth_saving: whether the last step can and should be saved before the run ends.
+    """
 
     exit_code = 4
+    worth_saving = True
+
+
+class NotSaved(RunError):
+    """There is nothing to save, or no place for it."""
+
+    worth_saving = False
 
 
 class RewardError(RunError):

@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import UsageError
+from gspo_lite.lock import LOCK
+from gspo_lite.redaction import redact
 
 RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
@@ -42,8 +44,9 @@ def refuse_existing(folder: Path, if_exists: str) -> None:
     """
     if folder.is_file():
         raise UsageError(f"`output.dir` `{folder}` is a file; name a folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names <= {LOCK, RECIPE, unfinished_name(RECIPE), unfinished_name(ENVIRONMENT)}:
+        return  # nothing, or a run that was killed before it had begun
     if not is_run(folder):
         raise UsageError(f"`output.dir` `{folder}` holds files that are no run of gspo-lite", "name another folder")
     if if_exists == "raise":
@@ -54,20 +57,32 @@ def refuse_existing(folder: Path, if_exists: str) -> None:
 
 
 def open_folder(folder: Path, *, keep: bool) -> None:
-    """Make the run folder; what an earlier run left there is removed unless `keep`."""
-    if folder.is_dir() and not keep:
-        shutil.rmtree(folder)
+    """Make the run folder; what an earlier run left there is removed unless `keep`, all but the lock of this one.
+
+    Raises:
+        UsageError: where it cannot be made, emptied or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in [] if keep else [path for path in folder.iterdir() if path.name != LOCK]:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:
-        raise UsageError(f"`output.dir` `{folder}` cannot be made: {error.strerror}") from error
+        raise UsageError(f"`output.dir` `{folder}` cannot be written to: {error.strerror}") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside and rename, so that a reader finds the old file or the new one, never half of it."""
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.write_text(text, encoding="utf-8")
+    """Write beside and rename, so that a reader finds the old file or the new one, never half of it; secrets masked."""
+    unfinished = path.with_name(unfinished_name(path.name))
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(redact(text))
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut leaves the new name with nothing behind it
     os.replace(unfinished, path)
+
+
+def unfinished_name(name: str) -> str:
+    """What a file is called while it is written."""
+    return f".{name}.new"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -77,9 +92,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Append rows, one JSON object per line."""
-    text = "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
     with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+        file.write(redact(as_lines(rows)))
+
+
+def as_lines(rows: Iterable[dict[str, Any]]) -> str:
+    """Rows as the lines of a .jsonl file."""
+    return "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_json(path: Path) -> Any:
@@ -96,10 +115,15 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop rows after `step`, which a resumed run writes again."""
-    rows = [row for row in read_jsonl(path) if row["step"] <= step]
-    path.unlink(missing_ok=True)
-    append_jsonl(path, rows)
+    """Drop rows after `step`, which a resumed run writes again, and a last line that a kill cut off."""
+    if path.is_file():
+        write_text(path, as_lines(row for row in read_jsonl(path) if row["step"] <= step))
+
+
+def drop_phase(path: Path, phase: str) -> None:
+    """Drop the held-out completions of a phase that is measured again."""
+    if path.is_file():
+        write_text(path, as_lines(row for row in read_jsonl(path) if row["phase"] != phase))
 
 
 def finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.environment import environment, peak_memory_gib
 from gspo_lite.evaluation import evaluate
+from gspo_lite.lock import held
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.preflight import refuse
@@ -30,6 +31,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_model_card, write_report
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
+from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
 
 
 @dataclass(frozen=True)
@@ -56,16 +58,17 @@ class Parts:
     args: Any  # the trainer's GSPOConfig, whose module must not be imported before Unsloth
 
 
-def run(recipe: Recipe, *, resume: bool = False, command: str | None = None) -> RunResult:
+def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: str | None = None) -> RunResult:
     """Train as the recipe says, measure before and after on held-out problems, and write the run folder.
 
     Args:
         resume: go on from the newest checkpoint in the run folder, as `output.if_exists: resume` does.
+        force: resume even with a recipe that differs in what decides the steps to come.
         command: the command line, kept in environment.json.
 
     Raises:
-        UsageError: the recipe, its data, rewards or model cannot be used. MachineError: this machine cannot do it.
-            Both leave an earlier run folder as it was.
+        UsageError: the recipe, its data, rewards or model cannot be used, or another run has the folder.
+            MachineError: this machine cannot do it. Both leave an earlier run folder as it was.
         RunError: training had begun and could not go on; the run folder holds what there is.
     """
     refuse(recipe)
@@ -74,18 +77,36 @@ def run(recipe: Recipe, *, resume: bool = False, command: str | None = None) -> 
     offline_if_local(recipe)
     clock = Clock()
 
-    with clock("load"):
-        parts = load(recipe)
-    begin(folder, parts, command, resume)
-    with clock("evaluate before"):
-        before = measure(folder, "before", parts, resume)
-    with clock("train"):
-        trainer = train(folder, parts, resume)
-    with clock("evaluate after"):
-        after = measure(folder, "after", parts)
-    trainer.save_model(str(folder / run_folder.ADAPTER))
-    finish(folder, clock)
-    return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
+    with held(folder):
+        checkpoint = resume_point(folder, recipe, force) if resume else None
+        with clock("load"):
+            parts = load(recipe)
+        if checkpoint is not None:
+            refuse_other_code(checkpoint, custom_rewards(parts), force)
+        begin(folder, parts, command, resume)
+        with clock("evaluate before"):
+            before = measure(folder, "before", parts, resume)
+        with clock("train"):
+            trainer = train(folder, parts, checkpoint, resume)
+        with clock("evaluate after"):
+            after = measure(folder, "after", parts)
+        trainer.save_model(str(folder / run_folder.ADAPTER))
+        finish(folder, clock)
+        return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
+
+
+def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None:
+    """The newest complete checkpoint, after saying what was passed over and what changed in the recipe."""
+    found = newest_complete(folder / run_folder.CHECKPOINTS)
+    for line in found.passed_over:
+        say(f"resume   {line}")
+    if found.checkpoint is None:
+        say("resume   no complete checkpoint; training begins at step 1")
+        return None
+    for line in refuse_changes(found.checkpoint, recipe.model_dump(mode="json"), force):
+        say(f"resume   {line}")
+    say(f"resume   from step {found.checkpoint.step}")
+    return found.checkpoint
 
 
 def load(recipe: Recipe) -> Parts:
@@ -120,7 +141,11 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     comment = f"The resolved recipe of this run. Again: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
     facts = environment(parts.loaded.backend, parts.engine.name, command)
-    facts["custom_rewards"] = {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
+    facts["custom_rewards"] = custom_rewards(parts)
+    if resume and (folder / run_folder.ENVIRONMENT).is_file():
+        first = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+        facts["resumed"] = [*first.get("resumed", []), facts["started"]]
+        facts["started"] = first["started"]
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     recipe, problems = parts.recipe, parts.problems
     say(f"model    {recipe.model.name}: {'; '.join(parts.loaded.notes)}")
@@ -128,6 +153,11 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     for note in problems.notes:
         say(f"         {note}")
     say(f"machine  {facts['hardware']}; completions by {parts.engine.title}{parts.args.correction}")
+
+
+def custom_rewards(parts: Parts) -> dict[str, str]:
+    """sha256 of the file of each reward that is not our own, by its name."""
+    return {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
 
 
 def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:
@@ -140,12 +170,13 @@ def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dic
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
     result = evaluate(loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, every_ten_seconds())
     say(f"         accuracy {result.figures['accuracy']:.1%}, sampled {result.figures['sampled_accuracy']:.1%}")
+    run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
     run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
     return result.figures
 
 
-def train(folder: Path, parts: Parts, resume: bool) -> Any:
+def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: bool) -> Any:
     """All optimizer steps; the trainer afterwards."""
     from gspo_lite.training import build  # imports trl, which must not come before unsloth
 
@@ -160,7 +191,7 @@ def train(folder: Path, parts: Parts, resume: bool) -> Any:
     )
     rules = f"; {trainer.row_rules}" if trainer.row_rules else ""
     say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps{rules}")
-    build.train(trainer, folder, resume=resume)
+    build.train(trainer, folder, checkpoint, resume=resume)
     return trainer
 
 
@@ -210,4 +241,5 @@ def every_ten_seconds() -> Callable[[int, int], None]:
 
 def say(text: str) -> None:
     """One line to the user; stdout is kept for results."""
-    print(text, file=sys.stderr, flush=True)
+    with suppress(OSError):  # a closed terminal must not end what was to outlive it
+        print(text, file=sys.stderr, flush=True)

@@ -1,45 +1,35 @@
 """The command line. Every heavy import is inside the command that needs it, so that the light ones answer at once.
 
 Results go to stdout, messages to stderr. Exit codes are those of `errors.py`: 0 done, 2 wrong recipe or command line,
-3 this machine lacks something, 4 the run failed, 130 and 143 interrupted.
+3 this machine lacks something, 4 the run failed, 129, 130 and 143 ended by a signal.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import traceback
-from typing import Any
 
+from gspo_lite import redaction, stopping
 from gspo_lite.cli import export, rewards, runs, tools  # noqa: F401, each registers its commands
 from gspo_lite.cli.shared import app, printable
 from gspo_lite.errors import GspoLiteError
 
 
-class Terminated(BaseException):
-    """SIGTERM came; no `Exception`, so that nothing which guards against errors of rewards takes it for one."""
-
-
-def terminated(*_: Any) -> None:
-    """SIGTERM ends the run like Ctrl-C, with an exit code of its own."""
-    raise Terminated
-
-
 def main() -> None:
     """Entry point: runs a command and turns errors into one message and an exit code."""
-    signal.signal(signal.SIGTERM, terminated)
+    stopping.install()
+    redaction.note_options(sys.argv)
+    redaction.guard_streams()
     try:
         app(standalone_mode=True)
     except GspoLiteError as error:
         tell(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except Terminated:
-        print("terminated", file=sys.stderr)
-        sys.exit(143)
+        ended("interrupted", 130)
+    except stopping.Terminated as stop:
+        ended("terminated", 128 + stop.signum)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -52,6 +42,18 @@ def main() -> None:
         if os.environ.get("GSPO_LITE_DEBUG"):
             traceback.print_exc()
         sys.exit(4 if "run" in sys.argv[1:2] else 1)
+
+
+def ended(how: str, code: int) -> None:
+    """Leave after a signal; a terminal that has gone takes no last word."""
+    try:
+        print(how, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+    sys.exit(code)
 
 
 def tell(error: GspoLiteError) -> None:

@@ -20,6 +20,7 @@ def run(
     overrides: SetOption = None,
     output: Annotated[str | None, typer.Option(help="The run folder, in place of output.dir.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume with a changed recipe all the same.")] = False,
     max_steps: Annotated[int | None, typer.Option(help="Optimizer steps, in place of training.max_steps.")] = None,
     allow_outside: OutsideOption = False,
 ) -> None:
@@ -29,7 +30,7 @@ def run(
     quiet_libraries()
     from gspo_lite.run import run as train
 
-    result = train(checked.recipe, resume=resume, command=shlex.join(["gspo-lite", *sys.argv[1:]]))
+    result = train(checked.recipe, resume=resume, force=force, command=shlex.join(["gspo-lite", *sys.argv[1:]]))
     print(result)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from gspo_lite.errors import Place
 from gspo_lite.recipe.schema import Recipe, RegexCredit
+from gspo_lite.redaction import is_secret
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
 GSPO_EPSILON_MAX = 0.02  # the paper's is 3e-4; a sequence ratio hardly ever leaves a range above this
@@ -196,6 +197,8 @@ def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
         place = ("training", "extra", name)
         if name in OWNED:
             yield Problem(place, f"is set by `{OWNED[name]}`; give it there")
+        elif is_secret(name):
+            yield Problem(place, "a recipe is kept with the run, so no place for a secret; set the variable HF_TOKEN")
         elif name in FIXED:
             yield Problem(place, "is set by gspo-lite itself and cannot be changed")
         elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token":

@@ -191,6 +191,24 @@ class GenerationSettings(Settings):
     repetition_penalty: PositiveFloat = Field(1.0, description="Penalty for tokens seen before; 1 is off.")
 
 
+Action = Literal["warn", "stop", "rollback"]
+
+
+class GuardSettings(Settings):
+    """What is done when training goes wrong: say so, end the run, or go back to the newest checkpoint's weights."""
+
+    non_finite: Action = Field(
+        "stop", description="Loss, gradient or weight is NaN or infinite; a step like that is never applied."
+    )
+    flat_reward: Action = Field("warn", description="All completions of a rollout get the same reward.")
+    no_variance: Action = Field("warn", description="No group has two completions with different rewards.")
+    truncated: Action = Field("warn", description="Nine of ten completions are cut off at the length limit.")
+    entropy_gone: Action = Field("warn", description="The model is certain of every token.")
+    ratio_explosion: Action = Field("warn", description="The policy moves far beyond the clip, three steps in a row.")
+    repeated_text: Action = Field("warn", description="Most completions repeat one phrase over and over.")
+    rollouts: PositiveInt = Field(8, description="Rollouts in a row that a sign must last before it counts.")
+
+
 class TrainingSettings(Settings):
     """Batches, steps and the optimizer."""
 
@@ -213,6 +231,7 @@ class TrainingSettings(Settings):
         3, description="Stop after so many rollouts in a row that no reward could judge; null never stops."
     )
     save_steps: PositiveInt | None = Field(None, description="Checkpoint every so many steps; null saves none.")
+    guards: GuardSettings = Field(GuardSettings(), description="What is done when training goes wrong.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Any further field of TRL's GRPOConfig.")
 
     @property

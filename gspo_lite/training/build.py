@@ -5,22 +5,27 @@ Owns the joining of configuration, callbacks and trainer. Must not know evaluati
 
 from __future__ import annotations
 
+import errno
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers.trainer_utils import get_last_checkpoint
 
 from gspo_lite import folder as run_folder
-from gspo_lite.errors import GspoLiteError, RunError
+from gspo_lite import stopping
+from gspo_lite.environment import installed
+from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, NoiseFloor, Progress
 from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
 from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.manifest import Checkpoint, newest_complete, tidy
 from gspo_lite.training.trainer import GSPOTrainer
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ACCURACY_REWARDS = ("math_correct", "numeric_match", "exact_match")
 
 
@@ -40,6 +45,7 @@ def build_trainer(
     )
     for line in refuse_or_tell(changed(wanted, trainer)):
         print(f"note     {line}", file=sys.stderr, flush=True)
+    trainer.needs = needs(recipe, rewards)
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.add_callback(MetricsWriter(folder / run_folder.METRICS))
     count = recipe.output.completions_per_step
@@ -48,36 +54,69 @@ def build_trainer(
     trainer.add_callback(Progress(shown))
     if args.importance_sampling_level != "token":
         trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high)))
+    trainer.guard(recipe.training.guards)  # last, so that what it ends is written down
     return trainer
 
 
-def train(trainer: GSPOTrainer, folder: Path, *, resume: bool) -> None:
-    """Run all steps, from the newest checkpoint where `resume` finds one.
+def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> None:
+    """Run all steps, from `checkpoint` if there is one; whatever ends them early, the last step done is saved first.
+
+    Args:
+        resume: keep what an earlier run left in the folder, up to the checkpoint's step.
 
     Raises:
-        RunError: where training cannot go on; what was written stays.
+        RunError: where training cannot go on. KeyboardInterrupt, Terminated: where it was asked to end.
     """
-    checkpoint = newest_checkpoint(folder) if resume else None
-    if checkpoint is not None:
-        step = int(checkpoint.rsplit("-", 1)[1])
+    if resume:
         for name in (run_folder.METRICS, run_folder.COMPLETIONS):
-            run_folder.keep_until(folder / name, step)
+            run_folder.keep_until(folder / name, 0 if checkpoint is None else checkpoint.step)
+        tidy(folder / run_folder.CHECKPOINTS, checkpoint)
+    with stopping.listening():
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.path))
+        except BaseException as error:
+            stopping.hold()
+            raise_explained(error, trainer, folder, save_first(trainer, error))
+        finally:
+            for callback in trainer.callback_handler.callbacks:
+                if isinstance(callback, Progress):
+                    callback.close()
+            stopping.release()
+
+
+def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
+    """Save the last step that was done; a line on what can be gone on from."""
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    except GspoLiteError:
-        raise
-    except (torch.OutOfMemoryError, MemoryError) as error:
+        if not (isinstance(error, RunError) and not error.worth_saving):
+            trainer.save_last_step()
+    except RunError as refused:
+        with suppress(OSError):
+            print(f"warning: {refused.message}", file=sys.stderr, flush=True)
+    found = newest_complete(Path(trainer.args.output_dir)).checkpoint
+    if found is None:
+        return "no step was saved"
+    return f"`{found.path}` holds step {found.step}; go on from it with --resume"
+
+
+def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, saved: str) -> None:
+    """Raise the error again, in words where it has none of its own, after saying what was saved."""
+    step = trainer.state.global_step + 1
+    with suppress(OSError):  # the terminal may be what has gone
+        print(f"stopped  in step {step}; {saved}", file=sys.stderr, flush=True)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         raise RunError(
-            f"out of memory at step {trainer.state.global_step + 1}; the run folder `{folder}` is kept",
+            f"out of memory at step {step}; the run folder `{folder}` is kept",
             "lower training.per_device_train_batch_size, generation.max_completion_length or model.max_seq_length",
         ) from error
-    finally:
-        for callback in trainer.callback_handler.callbacks:
-            if isinstance(callback, Progress):
-                callback.close()
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        raise RunError(f"`{error.filename or folder}`: {error.strerror}", "make room and add --resume") from error
+    raise error
 
 
-def newest_checkpoint(folder: Path) -> str | None:
-    """The checkpoint to go on from, or None where there is none."""
-    checkpoints = folder / run_folder.CHECKPOINTS
-    return get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+def needs(recipe: Recipe, rewards: list[Any]) -> dict[str, Any]:
+    """What a checkpoint of this run says it was made with."""
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "custom_rewards": {one.__name__: one.sha256 for one in rewards if getattr(one, "sha256", None)},
+        "versions": {name: installed(name) for name in ("torch", "transformers", "trl", "peft")},
+    }

@@ -148,7 +148,7 @@ def unsloth_is_live() -> bool:
 
 def training_fields(recipe: Recipe) -> dict[str, Any]:
     """Batches, steps, optimizer, precision and logging, in TRL's names."""
-    fields = recipe.training.model_dump(exclude={"extra", "save_steps"})
+    fields = recipe.training.model_dump(exclude={"extra", "save_steps", "guards"})
     on_gpu = torch.cuda.is_available() and recipe.model.dtype != "float32"
     bf16 = on_gpu and recipe.model.dtype != "float16" and has_bfloat16()
     return fields | {

@@ -18,10 +18,12 @@ from gspo_lite.errors import UsageError
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
-from gspo_lite.recipe.schema import Credit
+from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract import GuardedReward
+from gspo_lite.training.checkpoints import Checkpoints
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.gauges import RatioGauges
+from gspo_lite.training.guards import FiniteLoss, Guards
 from gspo_lite.training.rollout import LeanRollout, rules_of
 from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, scored_rows
 from gspo_lite.training.selftest import self_test
@@ -38,7 +40,10 @@ class StockPath(LeanRollout, SequenceTokenLoss):
     """What stock TRL's trainer gets in front of it."""
 
 
-class GSPOTrainer(StockPath if UNSLOTH is None else UnslothTokenLoss, GRPOTrainer):  # type: ignore[misc]
+LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
+
+
+class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Takes what TRL's `GRPOTrainer` takes; besides, `model` may be `"starter"`, the model that is built on this
@@ -90,11 +95,31 @@ class GSPOTrainer(StockPath if UNSLOTH is None else UnslothTokenLoss, GRPOTraine
         self.row_rules = rules_of(self) if UNSLOTH is None else None
         keep_trainable_float32(self.model)
         self._suppress_placeholders()
+        self.guards: Guards | None = None
+        self._begin_checkpoints()
+
+    def guard(self, settings: GuardSettings) -> None:
+        """Watch every step of this trainer as `training.guards` of a recipe says."""
+        self.guards = Guards(self, settings)
+        self.add_callback(self.guards)
+
+    def _counters(self) -> dict[str, Any]:
+        return {"unscored_rollouts": self.unscored.in_a_row}
+
+    def _guard_counters(self) -> dict[str, Any]:
+        return {} if self.guards is None else self.guards.counters()
+
+    def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
+        self.unscored.in_a_row = counters["unscored_rollouts"]
+        if self.guards is not None and guards:
+            self.guards.restore(guards)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log TRL's metrics with the gauges of the sequence ratio beside them."""
         unmoved = (self.state.global_step - 1) % self.updates_per_rollout == 0
         figures = self.gauges.figures(unmoved) if self.model.training else {}
+        if self.guards is not None and self.guards.not_applied:
+            figures["gspo/steps_not_applied"] = float(self.guards.not_applied)
         super().log({**logs, **figures}, *args, **kwargs)
 
     @property

@@ -1,0 +1,127 @@
+"""How a policy collapses, seen in a run's own figures: what happened, the likely cause, what to do.
+
+Each `Sign` reads the figures of one step; those of a rollout are there at its first step only. Owns the thresholds
+and the words. Must not know what is done about it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SAME_REWARD = 1e-6  # standard deviation below which all completions of a rollout count as paid alike
+CUT_OFF = 0.9  # share of completions that reach max_completion_length
+NO_ENTROPY = 1e-3  # nats per token; a model that still explores has a hundred times as much
+LARGE_LOG_RATIO = 1.0  # of a sequence's mean: its probability per token changed by a factor of e within one rollout
+LARGE_KL = 5.0  # nats per token from the reference
+RATIO_STEPS = 3  # in a row, however long the patience for the other signs is
+REPETITIVE = 0.15  # size after compression, as a share of the text; prose comes to 0.4 and more
+LONG_TEXT = 200  # characters from which compression says something
+MOSTLY = 0.5  # share of repetitive completions
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One way to collapse.
+
+    Attributes:
+        seen: True or False from figures and rollout, None where these say nothing about it.
+        text: what happened, with `{figure}` for figures by name and `{times}`.
+        hint: likely cause and remedy.
+        patience: steps in a row it takes; None leaves it to the recipe, which counts rollouts.
+    """
+
+    name: str
+    seen: Callable[[Figures, Sequence[dict[str, Any]]], bool | None]
+    text: str
+    hint: str
+    patience: int | None = None
+
+
+def above(key: str, limit: float) -> Callable[[Figures, Any], bool | None]:
+    """A sign that a figure is at or above a limit."""
+    return lambda figures, _: None if figures.get(key) is None else figures[key] >= limit
+
+
+def below(key: str, limit: float) -> Callable[[Figures, Any], bool | None]:
+    """A sign that a figure is at or below a limit."""
+    return lambda figures, _: None if figures.get(key) is None else figures[key] <= limit
+
+
+def entropy_gone(figures: Figures, _: Any) -> bool | None:
+    """Whether the sampler is certain of every token; looked at once per rollout."""
+    if figures.get("reward") is None or figures.get("entropy") is None:
+        return None
+    return bool(figures["entropy"] <= NO_ENTROPY)
+
+
+def policy_ran_away(figures: Figures, _: Any) -> bool | None:
+    """Whether ratio or divergence is far beyond what any clip was made for."""
+    sizes = [abs(figures[key]) for key in ("gspo/log_ratio_min", "gspo/log_ratio_max") if figures.get(key) is not None]
+    if not sizes and figures.get("kl") is None:
+        return None
+    return max(sizes, default=0.0) >= LARGE_LOG_RATIO or (figures.get("kl") or 0.0) >= LARGE_KL
+
+
+def text_repeats(figures: Figures, rollout: Sequence[dict[str, Any]]) -> bool | None:
+    """Whether most completions of a rollout are one phrase over and over."""
+    if figures.get("reward") is None or not rollout:
+        return None
+    return sum(repetitive(str(row["completion"])) for row in rollout) >= MOSTLY * len(rollout)
+
+
+def repetitive(text: str) -> bool:
+    """Whether a long text compresses to next to nothing; linear in its length."""
+    data = text.encode("utf-8", "replace")
+    return len(data) >= LONG_TEXT and len(zlib.compress(data, 1)) <= REPETITIVE * len(data)
+
+
+SIGNS = (
+    Sign(
+        "flat_reward",
+        below("reward_std", SAME_REWARD),
+        "every completion of {times} rollouts in a row got the same reward (the last: {reward:g})",
+        "the reward is at its end: the problems are solved, out of reach, or the reward cannot tell answers apart. "
+        "Look at completions.jsonl and `gspo-lite rewards test`; take harder or easier problems",
+    ),
+    Sign(
+        "no_variance",
+        above("frac_reward_zero_std", 1.0),
+        "for {times} rollouts in a row no group had two completions with different rewards, so nothing was learned",
+        "problems are too easy or too hard for the model. Mix difficulties, or raise generation.num_generations or "
+        "generation.temperature",
+    ),
+    Sign(
+        "truncated",
+        above("completions/clipped_ratio", CUT_OFF),
+        "{completions/clipped_ratio:.0%} of the completions are cut off at the length limit, for {times} rollouts",
+        "they end before their answer, or no longer end at all. Raise generation.max_completion_length, or add the "
+        "reward soft_overlong",
+    ),
+    Sign(
+        "entropy_gone",
+        entropy_gone,
+        "the model is certain of every token (entropy {entropy:.1e} nats) for {times} rollouts in a row",
+        "without variety there is nothing to prefer. Lower training.learning_rate, raise generation.temperature, or go "
+        "back to an earlier checkpoint",
+    ),
+    Sign(
+        "ratio_explosion",
+        policy_ran_away,
+        "the policy moved beyond what the clip can hold for {times} steps in a row",
+        "the steps are too large. Lower training.learning_rate or the number of optimizer steps per rollout "
+        "(steps_per_generation, num_iterations)",
+        RATIO_STEPS,
+    ),
+    Sign(
+        "repeated_text",
+        text_repeats,
+        "most completions of {times} rollouts in a row repeat one phrase over and over",
+        "a reward pays for it, or the learning rate broke the model. Add the reward repetition_penalty, or lower "
+        "training.learning_rate",
+    ),
+)

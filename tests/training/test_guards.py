@@ -1,0 +1,182 @@
+"""What is not finite is never applied; what looks like collapse is said once, and done about as the recipe says."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from gspo_lite.errors import NotSaved, RunError
+from gspo_lite.recipe.schema import GuardSettings
+from gspo_lite.training.collapse import SIGNS, repetitive
+from gspo_lite.training.guards import ROLLBACKS, SCALER_PATIENCE, Guards
+
+SOUND = {
+    "reward": 0.5, "reward_std": 0.4, "frac_reward_zero_std": 0.2, "completions/clipped_ratio": 0.1, "entropy": 0.3,
+    "gspo/log_ratio_min": -0.01, "gspo/log_ratio_max": 0.01, "kl": 0.02,
+}  # fmt: skip
+VARIED = [{"completion": f"{n} and {n * n}"} for n in range(4)]
+STUCK = [{"completion": "wait, " * 100} for _ in range(4)]
+
+
+class Trainer:
+    """What a guard sees of a trainer."""
+
+    def __init__(self, checkpoint=None):
+        self.model = torch.nn.Linear(2, 1, bias=False)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1)
+        self.accelerator = SimpleNamespace(scaler=None)
+        self.loss_is_finite, self.applying, self.rollout = True, True, VARIED
+        self.checkpoint, self.rolled_back = checkpoint, 0
+
+    def roll_back(self):
+        self.rolled_back += 1
+        return self.checkpoint
+
+    def step(self, guards, poison=None, step=0):
+        """One optimizer step as transformers makes it."""
+        self.model(torch.ones(1, 2)).sum().backward()
+        if poison is not None:
+            self.model.weight.grad[0, 0] = poison
+        state = SimpleNamespace(global_step=step)
+        guards.on_pre_optimizer_step(None, state, None)
+        self.optimizer.step()
+        guards.on_optimizer_step(None, state, None)
+        self.optimizer.zero_grad()
+        guards.on_step_end(None, state, None)
+
+
+def guarded(checkpoint=None, **settings):
+    trainer = Trainer(checkpoint)
+    return trainer, Guards(trainer, GuardSettings(**settings))
+
+
+def log(guards, figures, rollouts=1):
+    for _ in range(rollouts):
+        guards.on_log(None, SimpleNamespace(global_step=1), None, logs=dict(figures))
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+@pytest.mark.parametrize("action", ["warn", "rollback"])
+def test_a_gradient_that_is_not_finite_moves_no_weight(capsys, poison, action):
+    trainer, guards = guarded(checkpoint=4, non_finite=action)
+    trainer.step(guards)  # so that Adam has momentum, which alone would move a weight
+    before = trainer.model.weight.detach().clone()
+    trainer.step(guards, poison, step=6)
+    assert torch.equal(trainer.model.weight, before)
+    assert guards.not_applied == 1
+    assert "the gradient of step 7 is not finite; the step was not applied" in capsys.readouterr().err
+    assert trainer.rolled_back == (action == "rollback")
+    trainer.step(guards)
+    assert not torch.equal(trainer.model.weight, before)
+
+
+def test_a_loss_that_is_not_finite_is_left_out_even_with_a_sound_gradient():
+    trainer, guards = guarded(non_finite="warn")
+    trainer.loss_is_finite = False
+    before = trainer.model.weight.detach().clone()
+    trainer.step(guards)
+    assert torch.equal(trainer.model.weight, before)
+    assert trainer.loss_is_finite  # for the next step
+
+
+def test_stop_leaves_the_weights_worth_saving():
+    trainer, guards = guarded()
+    with pytest.raises(RunError, match=r"step 1 is not finite.*\n.*training\.guards\.non_finite") as caught:
+        trainer.step(guards, float("nan"))
+    assert caught.value.worth_saving
+    assert not trainer.applying
+
+
+def test_a_weight_that_overflowed_is_never_saved():
+    trainer, guards = guarded()
+    trainer.model.weight.data[0, 0] = float("inf")
+    with pytest.raises(NotSaved, match="a weight is no longer finite"):
+        guards.on_optimizer_step(None, SimpleNamespace(global_step=1), None)
+
+
+def test_loss_scaling_may_skip_steps_while_it_looks_for_its_scale():
+    trainer, guards = guarded()
+    trainer.accelerator.scaler = object()
+    for _ in range(SCALER_PATIENCE - 1):
+        trainer.model.weight.grad = torch.full((1, 2), float("inf"))
+        guards.on_pre_optimizer_step(None, SimpleNamespace(global_step=0), None)
+    with pytest.raises(RunError):
+        guards.on_pre_optimizer_step(None, SimpleNamespace(global_step=0), None)
+
+
+def test_going_back_again_and_again_ends_the_run():
+    trainer, guards = guarded(checkpoint=4, non_finite="rollback")
+    for _ in range(ROLLBACKS):
+        trainer.step(guards, float("nan"))
+    with pytest.raises(NotSaved, match="did not help"):
+        trainer.step(guards, float("nan"))
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
+    trainer, guards = guarded(non_finite="rollback")
+    with pytest.raises(NotSaved, match="no complete checkpoint"):
+        trainer.step(guards, float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "rollout", "says"),
+    [
+        ("flat_reward", {"reward_std": 0.0, "reward": 1.0}, VARIED, "got the same reward (the last: 1)"),
+        ("no_variance", {"frac_reward_zero_std": 1.0}, VARIED, "no group had two completions with different rewards"),
+        ("truncated", {"completions/clipped_ratio": 0.95}, VARIED, "95% of the completions are cut off"),
+        ("entropy_gone", {"entropy": 1e-4}, VARIED, "certain of every token (entropy 1.0e-04 nats)"),
+        ("repeated_text", {}, STUCK, "repeat one phrase over and over"),
+        ("ratio_explosion", {"gspo/log_ratio_min": -2.0}, VARIED, "beyond what the clip can hold for 3 steps"),
+        ("ratio_explosion", {"kl": 9.0}, VARIED, "beyond what the clip can hold for 3 steps"),
+    ],
+)
+def test_collapse_is_said_once_with_cause_and_remedy(capsys, name, figures, rollout, says):
+    trainer, guards = guarded(rollouts=4)
+    log(guards, SOUND, 20)
+    assert capsys.readouterr().err == ""
+    trainer.rollout = rollout
+    log(guards, {**SOUND, **figures}, 20)
+    said = capsys.readouterr().err
+    assert said.count(says) == 1
+    assert said.count("hint: ") == 1
+    trainer, guards = guarded(rollouts=4, **{name: "stop"})
+    trainer.rollout = rollout
+    with pytest.raises(RunError, match=f"training.guards.{name}"):
+        log(guards, {**SOUND, **figures}, 4)
+
+
+def test_a_sign_must_last_without_a_break(capsys):
+    _, guards = guarded(rollouts=4)
+    for _ in range(5):
+        log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 3)
+        log(guards, SOUND)
+    assert capsys.readouterr().err == ""
+
+
+def test_steps_inside_a_rollout_say_nothing_about_it(capsys):
+    _, guards = guarded(rollouts=2)
+    for _ in range(2):
+        log(guards, {**SOUND, "entropy": 1e-5, "frac_reward_zero_std": 1.0})
+        log(guards, {"loss": 0.1, "entropy": 1e-5}, 3)
+    said = capsys.readouterr().err
+    assert "2 rollouts in a row no group" in said
+    assert "certain of every token" in said
+
+
+def test_counting_goes_on_after_resuming():
+    _, guards = guarded(rollouts=4, no_variance="stop")
+    log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 3)
+    _, resumed = guarded(rollouts=4, no_variance="stop")
+    resumed.restore(guards.counters())
+    with pytest.raises(RunError, match="4 rollouts in a row"):
+        log(resumed, {**SOUND, "frac_reward_zero_std": 1.0})
+
+
+def test_prose_and_short_answers_are_not_repetition():
+    assert not repetitive("the answer is 4")
+    assert not repetitive("First I add 47 and 23, carrying one, which makes 70. " + " ".join(map(str, range(60))))
+    assert repetitive("ha" * 200)
+
+
+def test_every_sign_has_a_key_in_the_recipe():
+    assert {sign.name for sign in SIGNS} <= set(GuardSettings.model_fields)

@@ -1,0 +1,130 @@
+"""A checkpoint counts only when every file is as it was written."""
+
+import json
+
+import pytest
+
+from gspo_lite.errors import UsageError
+from gspo_lite.training.manifest import (
+    Checkpoint,
+    fault_of,
+    newest_complete,
+    refuse_changes,
+    refuse_other_code,
+    tidy,
+    write_manifest,
+)
+
+RECIPE = {
+    "training": {"max_steps": 4, "learning_rate": 1e-3, "lr_scheduler_type": "constant", "save_steps": 2},
+    "rewards": [{"name": "a", "weight": 1.0, "timeout": 1.0}],
+    "output": {"dir": "x"},
+}
+
+
+def make(folder, step, needs=None):
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    (path / "weights").write_bytes(bytes(range(100)))
+    (path / "state").write_text("{}")
+    write_manifest(path, step, needs or {})
+    return path
+
+
+def flip(path, position):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda path: (path / "weights").unlink(), "`weights` is missing"),
+        (lambda path: (path / "weights").write_bytes(b"x" * 99), "`weights` has 99 bytes, not 100"),
+        (lambda path: (path / "weights").write_bytes(b""), "`weights` has 0 bytes"),
+        (lambda path: flip(path / "weights", 50), "`weights` was changed after it was written (sha256)"),
+        (lambda path: (path / "manifest.json").unlink(), "it has no `manifest.json`"),
+        (lambda path: (path / "manifest.json").write_text("{"), "its `manifest.json` cannot be read"),
+        (lambda path: (path / "manifest.json").write_text("[1]"), "its `manifest.json` cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_checkpoint_is_said(tmp_path, damage, says):
+    path = make(tmp_path, 4)
+    assert fault_of(path) is None
+    damage(path)
+    assert says in fault_of(path)
+
+
+def test_a_manifest_that_was_edited_is_noticed(tmp_path):
+    path = make(tmp_path, 4)
+    content = json.loads((path / "manifest.json").read_text())
+    content["step"] = 5
+    (path / "manifest.json").write_text(json.dumps(content))
+    assert "changed after it was written" in fault_of(path)
+
+
+def test_the_newest_complete_one_is_taken_and_the_others_are_named(tmp_path):
+    for step in (4, 8, 12):
+        make(tmp_path, step, {"recipe": None})
+    flip(tmp_path / "checkpoint-12" / "weights", 0)
+    (tmp_path / ".saving-77" / "checkpoint-16").mkdir(parents=True)
+    found = newest_complete(tmp_path)
+    assert (found.checkpoint.step, found.checkpoint.path.name) == (8, "checkpoint-8")
+    assert found.passed_over == [
+        "checkpoint of step 12 passed over: `weights` was changed after it was written (sha256)"
+    ]
+    tidy(tmp_path, found.checkpoint)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-4", "checkpoint-8", "broken-checkpoint-12"}
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path):
+    assert newest_complete(tmp_path).checkpoint is None
+    assert newest_complete(tmp_path / "nowhere").checkpoint is None
+
+
+def changed(**places):
+    recipe = json.loads(json.dumps(RECIPE))
+    for place, value in places.items():
+        holder, _, key = place.rpartition("__")
+        target = recipe["rewards"][0] if holder == "rewards" else recipe[holder]
+        target[key] = value
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("new", "line"),
+    [
+        (changed(training__max_steps=8), "`training.max_steps` was 4, is 8"),
+        (changed(training__save_steps=None), "`training.save_steps` was 2, is null"),
+        (changed(output__dir="y"), '`output.dir` was "x", is "y"'),
+        (changed(rewards__timeout=2.0), "`rewards.0.timeout` was 1.0, is 2.0"),
+    ],
+)
+def test_a_change_that_leaves_the_steps_as_they_were_is_shown(tmp_path, new, line):
+    assert refuse_changes(Checkpoint(tmp_path, 2, {"recipe": RECIPE}), new, force=False) == [line]
+
+
+@pytest.mark.parametrize(
+    ("new", "line"),
+    [
+        (changed(training__learning_rate=1e-4), "`training.learning_rate` was 0.001, is 0.0001"),
+        (changed(rewards__weight=2.0), "`rewards.0.weight` was 1.0, is 2.0"),
+        (changed(training__lr_scheduler_type="cosine", training__max_steps=9), "`training.max_steps` was 4, is 9"),
+        ({**RECIPE, "rewards": []}, "`rewards` was "),
+    ],
+)
+def test_a_change_that_makes_it_another_run_is_refused_unless_forced(tmp_path, new, line):
+    checkpoint = Checkpoint(tmp_path, 2, {"recipe": RECIPE})
+    with pytest.raises(UsageError, match="--force") as caught:
+        refuse_changes(checkpoint, new, force=False)
+    assert line in caught.value.message
+    assert any(line in one for one in refuse_changes(checkpoint, new, force=True))
+
+
+def test_a_custom_reward_that_changed_is_refused_unless_forced(tmp_path):
+    checkpoint = Checkpoint(tmp_path, 2, {"custom_rewards": {"f": "aa"}})
+    refuse_other_code(checkpoint, {"f": "aa", "new": "bb"}, force=False)
+    with pytest.raises(UsageError, match="the file of `f` changed"):
+        refuse_other_code(checkpoint, {"f": "bb"}, force=False)
+    refuse_other_code(checkpoint, {"f": "bb"}, force=True)
