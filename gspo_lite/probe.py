@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,8 @@ def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
     trainer = build.build_trainer(
         parts.recipe, folder, loaded.model, loaded.processing_class, parts.rewards, problems.train, args
     )
+    if trainer.row_rules is not None:
+        trainer.row_rules = replace(trainer.row_rules, drop=False)  # noise is in rows without an advantage, too
     seen: dict[str, list[float]] = {"trainer": [], "sampler": []}
     record, generate = trainer.gauges.record, trainer._generate_and_score_completions
 

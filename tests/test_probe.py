@@ -53,7 +53,7 @@ def test_a_run_warns_of_it_once_and_records_it(monkeypatch, tmp_path, capsys, st
     said = capsys.readouterr().err
     assert said.count("warning: the noise floor sd(log s) is") == 1
     steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [step["step"] for step in steps if "gspo/noise_floor" in step] == [1, 5, 9]  # 4 steps on each rollout
+    assert [step["step"] for step in steps if "gspo/noise_floor" in step] == [1]  # later rollouts compare nothing there
 
 
 def test_a_quiet_run_does_not_warn(tmp_path, monkeypatch, capsys, starter):
