@@ -145,13 +145,14 @@ def ask(loaded: LoadedModel, rows: list[dict[str, Any]], recipe: Recipe) -> list
 def write_adapter(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
     """The adapter as it is, with its tokenizer."""
     shutil.copytree(adapter, folder, dirs_exist_ok=True)
-    return f"{folder}: the adapter of {recipe.model.name}, for PEFT"
+    what = "every weight" if recipe.model.full_finetuning else "the adapter, for PEFT"
+    return f"{folder}: {recipe.model.name}, {what}"
 
 
 def write_merged(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
     """One model folder with the adapter in its weights."""
     found = merge.merge(recipe.model, adapter, folder, base=options.base, dtype=options.dtype)
-    return f"{folder}: {recipe.model.name} with the adapter folded in, {found}"
+    return f"{folder}: {recipe.model.name}, {found}"
 
 
 def write_gguf(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
@@ -165,7 +166,7 @@ def write_gguf(recipe: Recipe, adapter: Path, folder: Path, options: Options) ->
         for file in merged.iterdir():
             if file.suffix in (".json", ".jinja", ".model", ".txt") and "index" not in file.name:
                 shutil.copy2(file, folder)
-    return f"{folder / GGUF_FILE}: {options.outtype}, from {found}"
+    return f"{folder / GGUF_FILE}: {options.outtype}, by way of {found}"
 
 
 def read_adapter(recipe: Recipe, folder: Path, options: Options, sees: bool) -> LoadedModel:

@@ -71,8 +71,9 @@ def described(trained: ModelSettings, base: str) -> str:
     if trained.full_finetuning:
         return "every weight of it trained"
     if not quantized(trained):
-        return "on the base it was trained on"
-    return f"on {'its quantized base written out wide' if base == 'trained' else 'the published base, unquantized'}"
+        return "the adapter folded into the base it was trained on"
+    where = "its quantized base, written out wide" if base == "trained" else "the published base, unquantized"
+    return f"the adapter folded into {where}"
 
 
 def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:
