@@ -149,6 +149,8 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     recipe, problems = parts.recipe, parts.problems
     say(f"model    {recipe.model.name}: {'; '.join(parts.loaded.notes)}")
+    if recipe.model.trust_remote_code:
+        say("         runs Python code that comes with the model (model.trust_remote_code)")
     say(f"data     {recipe.data.source}: {len(problems.train)} problems to train on, {len(problems.held_out)} held out")
     for note in problems.notes:
         say(f"         {note}")

@@ -225,7 +225,7 @@ def signalled(bench: Bench, signum: int, tries: int, twice: bool = False) -> Row
     return row
 
 
-def second_run(bench: Bench) -> Row:
+def second_run(bench: Bench, stale_too: bool = True) -> Row:
     row = Row("a second run on the same folder")
     run = bench.start(folder := bench.folder("two"))
     run.wait_for_step(1)
@@ -234,6 +234,8 @@ def second_run(bench: Bench) -> Row:
     problems += [] if f"process {run.pid}" in run.text() else [f"pid not named: {run.text()[-300:]}"]
     run.wait()
     row.count(problems + [f"{name} differ" for name in differing(bench.expected, outcome(folder))])
+    if not stale_too:
+        return row
     (stale := bench.folder("stale")).mkdir()
     (stale / ".lock").write_text("1")  # the number of a process that lives, but that holds nothing
     row.count(bench.finish(stale))
@@ -305,11 +307,14 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def not_finite(bench: Bench, actions: Sequence[str] = ("stop", "rollback")) -> Row:
+NOT_FINITE = (spoil.nan_loss(HALFWAY), spoil.nan_gradient(HALFWAY), spoil.overflowing_weight(HALFWAY))
+
+
+def not_finite(bench: Bench, faults: Sequence[Callable[[], None]] = NOT_FINITE) -> Row:
     """NaN or infinity in loss, gradient or weight at one step."""
     row = Row("NaN in loss, gradient, weight")
-    for fault in (spoil.nan_loss(HALFWAY), spoil.nan_gradient(HALFWAY), spoil.overflowing_weight(HALFWAY)):
-        for action in actions:
+    for fault in faults:
+        for action in ("stop", "rollback") if len(faults) > 1 else ("rollback",):
             code = 4 if action == "stop" else 0
             sets = [f"training.guards.non_finite={action}"]
             run = bench.start(folder := bench.folder("nan"), spoil=fault, sets=sets)
