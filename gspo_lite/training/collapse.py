@@ -54,9 +54,11 @@ def below(key: str, limit: float) -> Callable[[Figures, Any], bool | None]:
 
 def entropy_gone(figures: Figures, _: Any) -> bool | None:
     """Whether the sampler is certain of every token; looked at once per rollout."""
-    if figures.get("reward") is None or figures.get("entropy") is None:
+    whole = figures.get("entropy")
+    entropy = figures.get("entropy_active_rows") if whole is None else whole  # where rows are left out
+    if figures.get("reward") is None or entropy is None:
         return None
-    return bool(figures["entropy"] <= NO_ENTROPY)
+    return bool(entropy <= NO_ENTROPY)
 
 
 def policy_ran_away(figures: Figures, _: Any) -> bool | None:
@@ -105,7 +107,7 @@ SIGNS = (
     Sign(
         "entropy_gone",
         entropy_gone,
-        "the model is certain of every token (entropy {entropy:.1e} nats) for {times} rollouts in a row",
+        f"the model is certain of every token (entropy below {NO_ENTROPY:g} nats) for {{times}} rollouts in a row",
         "without variety there is nothing to prefer. Lower training.learning_rate, raise generation.temperature, or go "
         "back to an earlier checkpoint",
     ),

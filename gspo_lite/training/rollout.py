@@ -36,7 +36,6 @@ class LeanRollout:
     importance_sampling_level: str
     num_iterations: int
     state: Any
-    use_vllm: bool
     _buffered_inputs: Any
     _metrics: Any
     _step: int
@@ -62,7 +61,7 @@ class LeanRollout:
         """Whether TRL is about to ask for old log-probs that are better computed on the arranged micro-batches."""
         asks = self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations) != 0
         images = any(name in rows[0] for name in ("image", "images"))
-        return self.row_rules is not None and bool(self.model.training) and asks and not self.use_vllm and not images
+        return self.row_rules is not None and bool(self.model.training) and asks and not images
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         if self._placeholder_due:  # TRL's first call while it scores a rollout is the one for old log-probs
@@ -75,7 +74,7 @@ class LeanRollout:
 
     def _with_old_logps(self, batches: list[Batch]) -> list[Batch]:
         """The micro-batches with old log-probs where TRL has left a placeholder."""
-        if self.use_vllm or any(OLD not in batch or LOSS_SCALE not in batch for batch in batches):
+        if any(OLD not in batch or LOSS_SCALE not in batch for batch in batches):
             return batches
         window = self.args.gradient_accumulation_steps
         # The first optimizer step on a rollout compares the policy with itself. The very first one of a run does so by
@@ -138,8 +137,14 @@ class LeanRollout:
             metrics["entropy"][-1] *= inputs[TOKEN_SHARE]
 
 
-def rules_of(trainer: Any) -> RowRules:
-    """The row rules of a trainer's configuration."""
+def rules_of(trainer: Any) -> RowRules | None:
+    """The row rules of a trainer's configuration; None under vLLM.
+
+    There TRL needs its old log-probs at once, of whole rows. Training on cut ones would round otherwise, which in
+    bfloat16 is more than GSPO's clip.
+    """
+    if trainer.use_vllm:
+        return None
     config = trainer.model.config.get_text_config()
     args = trainer.args
     return row_rules(

@@ -1,10 +1,13 @@
 """Leaving out rows and padding changes neither gradient nor metrics: the same training with and without them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import TrainerCallback
 
 from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.rollout import rules_of
 from gspo_lite.training.rows import arranged, row_rules
 from gspo_lite.training.trainer import GSPOTrainer
 from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
@@ -185,3 +188,8 @@ def test_rules(loss_type, changed, drop, pool, trim, why):
     rules = row_rules(loss_type, **{**RULES, **changed})
     assert (rules.drop, rules.pool, rules.trim_prompts) == (drop, pool, trim)
     assert why in str(rules)
+
+
+def test_under_vllm_every_row_is_computed_as_trl_does():
+    trainer = SimpleNamespace(use_vllm=True, args=None, model=None)
+    assert rules_of(trainer) is None
