@@ -102,20 +102,13 @@ class LeanRollout:
             return super()._compute_loss(model, inputs)  # type: ignore[misc]
         self.gauges.leave_out(*inputs[LEFT_OUT])
         if not len(inputs["completion_ids"]):
-            return self._nothing(model)
+            return nothing(model, self._metrics["train"])
         before = {name: len(values) for name, values in self._metrics["train"].items()}
         loss = super()._compute_loss(model, inputs) * inputs[LOSS_SCALE]  # type: ignore[misc]
         self._correct_metrics(before, inputs)
         if inputs.pop(REMEMBER, False):
             inputs[OLD] = self._loss_logps
         return loss
-
-    def _nothing(self, model: Any) -> torch.Tensor:
-        """The loss of an empty micro-batch: 0, with a gradient of 0 as TRL's would have."""
-        metrics = self._metrics["train"]
-        for name in (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"):
-            metrics[name].append(0.0)
-        return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
 
     def _correct_metrics(self, before: dict[str, int], inputs: Batch) -> None:
         """Make figures of the computed rows those of all rows; what cannot be gets a name that says so."""
@@ -137,13 +130,20 @@ class LeanRollout:
             metrics["entropy"][-1] *= inputs[TOKEN_SHARE]
 
 
+def nothing(model: Any, metrics: dict[str, list[float]]) -> torch.Tensor:
+    """The loss of an empty micro-batch: 0, with a gradient of 0 as TRL's would have."""
+    for name in (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"):
+        metrics[name].append(0.0)
+    return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
+
+
 def rules_of(trainer: Any) -> RowRules | None:
-    """The row rules of a trainer's configuration; None under vLLM.
+    """The row rules of a trainer's configuration; None on stock TRL under vLLM.
 
     There TRL needs its old log-probs at once, of whole rows. Training on cut ones would round otherwise, which in
-    bfloat16 is more than GSPO's clip.
+    bfloat16 is more than GSPO's clip. Unsloth's two passes pack rows differently in any case.
     """
-    if trainer.use_vllm:
+    if trainer.use_vllm and isinstance(trainer, LeanRollout):
         return None
     config = trainer.model.config.get_text_config()
     args = trainer.args

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 Batch = dict[str, Any]
@@ -25,6 +26,7 @@ COMPLETION = (
 BY_TOKENS = ("bnpo",)  # loss types that divide by the tokens of their own micro-batch, so rows must stay in it
 BY_WHOLE = ("dapo", "cispo", "vespo")  # those that divide by a number of the whole rollout
 LOSS_SCALE, ROW_SHARE, TOKEN_SHARE = "loss_scale", "row_share", "token_share"
+MICRO_BATCH_COST = 64  # what a micro-batch costs however small it is, in tokens
 LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative where it took some over
 
 
@@ -95,15 +97,45 @@ def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Bat
 
 
 def dealt(step: Sequence[Batch], rules: RowRules) -> list[Batch]:
-    """The rows of one optimizer step, longest first, dealt to as few of its micro-batches as hold them."""
-    size = rows_of(step[0])
+    """The rows of one optimizer step, longest first, dealt to its micro-batches so that they hold little padding."""
     pool = joined(step)
     rows = kept_rows(pool, rules)
     lengths = pool["completion_mask"].sum(1) + pool["prompt_mask"].sum(1)
     rows = rows[lengths[rows].argsort(descending=True, stable=True)]
-    chunks = [rows[start : start + size] for start in range(0, len(step) * size, size)]
-    average = Size(size, *(value / len(step) for value in size_of(pool["completion_mask"])[1:]))
-    return [lean(pool, chunk, rules, average) for chunk in chunks]
+    prompts = pool["prompt_mask"].flip(1) if rules.trim_prompts else torch.ones_like(pool["prompt_mask"])
+    completions, prompts = (end_of(mask)[rows].cpu().numpy() for mask in (pool["completion_mask"], prompts))
+    limit = rows_of(step[0]) * (pool["completion_ids"].shape[1] + pool["prompt_ids"].shape[1])
+    counts = least_padding(completions, prompts, len(step), limit)
+    average = Size(rows_of(step[0]), *(value / len(step) for value in size_of(pool["completion_mask"])[1:]))
+    return [lean(pool, chunk, rules, average) for chunk in rows.split(counts)]
+
+
+def least_padding(completions: np.ndarray, prompts: np.ndarray, parts: int, limit: int) -> list[int]:
+    """How many of the rows, in their order, each of `parts` micro-batches takes so that least is computed in all.
+
+    A micro-batch costs its rows times the sum of its widest prompt and completion, and something for being there.
+
+    Args:
+        completions, prompts: widths of the rows.
+        limit: most tokens, padding included, that a micro-batch may hold; that of TRL's own, so that memory is no
+            higher. A cut into equal parts of TRL's size always exists.
+    """
+    count = len(completions)
+    cost = np.full((count + 1, count + 1), np.inf)  # of rows i to j
+    cost[np.arange(count + 1), np.arange(count + 1)] = 0.0
+    for start in range(count):
+        widest = np.maximum.accumulate(completions[start:]) + np.maximum.accumulate(prompts[start:])
+        area = widest * np.arange(1, count - start + 1)
+        cost[start, start + 1 :] = np.where(area <= limit, area + MICRO_BATCH_COST, np.inf)
+    best, choices = cost[0], []
+    for _ in range(parts - 1):
+        total = best[:, None] + cost
+        choices.append(total.argmin(0))
+        best = total.min(0)
+    ends = [count]
+    for choice in reversed(choices):
+        ends.append(int(choice[ends[-1]]))
+    return np.diff([0, *reversed(ends)]).tolist()
 
 
 def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
@@ -116,16 +148,18 @@ def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
     return ((matters != 0) & mask).any(1).nonzero().squeeze(1)  # NaN is not 0 and stays to be seen
 
 
-def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None = None) -> Batch:
+def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None = None, trim: bool = True) -> Batch:
     """These rows of a batch, cut to their lengths, with the factor that restores their weight in the loss.
 
     Args:
         kept: indices of rows; none makes an empty micro-batch.
         whole: size of the micro-batch that this takes the place of, the batch's own if left out.
+        trim: cut columns that no row uses.
     """
     whole = size_of(batch["completion_mask"]) if whole is None else whole
     mask = batch["completion_mask"][kept]
-    width, left = used_columns(mask), unused_left(batch["prompt_mask"][kept]) if rules.trim_prompts else 0
+    width = used_columns(mask) if trim else None
+    left = unused_left(batch["prompt_mask"][kept]) if trim and rules.trim_prompts else 0
     found = {name: cut(name, value, kept, rows_of(batch), width, left) for name, value in batch.items()}
     size = size_of(mask)
     row_share, token_share = size.rows / whole.rows, size.tokens / max(whole.tokens, 1.0)
@@ -134,7 +168,7 @@ def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None =
     return found | {LOSS_SCALE: scale, ROW_SHARE: row_share, TOKEN_SHARE: token_share, LEFT_OUT: left_out}
 
 
-def cut(name: str, value: Any, kept: torch.Tensor, count: int, width: int, left: int) -> Any:
+def cut(name: str, value: Any, kept: torch.Tensor, count: int, width: int | None, left: int) -> Any:
     """One entry of a batch for these rows and columns; what does not lie in rows is as it is."""
     if isinstance(value, list) and len(value) == count:
         return [value[row] for row in kept.tolist()]
@@ -165,6 +199,11 @@ def joined(step: Sequence[Batch]) -> Batch:
 def rows_of(batch: Batch) -> int:
     """B."""
     return len(batch["completion_ids"])
+
+
+def end_of(mask: torch.Tensor) -> torch.Tensor:
+    """Columns of each row up to the last it uses, (B,); a mask may have holes."""
+    return (mask.bool() * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
 
 
 def used_columns(mask: torch.Tensor) -> int:

@@ -92,7 +92,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
         self.token_credit = self._token_credit(credits, credit_estimator)
-        self.row_rules = rules_of(self) if UNSLOTH is None else None
+        self.row_rules = rules_of(self)
         keep_trainable_float32(self.model)
         self._suppress_placeholders()
         self.guards: Guards | None = None

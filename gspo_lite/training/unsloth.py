@@ -25,38 +25,82 @@ import torch
 from gspo_lite.errors import MachineError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.training.gauges import RatioGauges
+from gspo_lite.training.rollout import CLIPS, LOWEST_CLIP, nothing
+from gspo_lite.training.rows import LEFT_OUT, LOSS_SCALE, ROW_SHARE, TOKEN_SHARE, Batch, RowRules, kept_rows, lean
 
 LEVEL = "sequence_token"
 LISTENERS: list[list[tuple[torch.Tensor, torch.Tensor]]] = []  # where the ratios of a loss under way are put
 LOSSES = ("grpo_compute_loss", "grpo_compute_loss_slow")
 WEIGHTS = "log_importance_weights"
+UNTOUCHED = {"pixel_values", "pixel_values_videos", "unsloth_sample_weight"}  # a batch with one of these stays whole
 
 
 class UnslothTokenLoss:
-    """Mixin in front of Unsloth's trainer: advantages (B, T) follow the log-probs through left packing."""
+    """Mixin in front of Unsloth's trainer: rows without an advantage stay out, and advantages (B, T) follow the
+    log-probs through left packing.
+    """
 
     gauges: RatioGauges
+    row_rules: RowRules | None = None
+    # of the trainer
+    importance_sampling_level: str
+    _metrics: Any
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+    def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
+        rules, batch = self.row_rules, inputs
+        if rules is not None and rules.drop and model.training and not UNTOUCHED & inputs.keys():
+            batch = active_rows(inputs, rules)
+            self.gauges.leave_out(*batch[LEFT_OUT])
+            if not len(batch["completion_ids"]):
+                return nothing(model, self._metrics["train"])
+        loss = self._heard_loss(model, batch, *args, **kwargs)
+        if batch is not inputs:
+            self._correct_metrics(batch, inputs)
+        return loss
+
+    def _heard_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Unsloth's loss; the gauges hear its ratios."""
         if inputs["advantages"].dim() == 2:
             pad = tokenizer_of(self.processing_class).pad_token_id  # type: ignore[attr-defined]
             inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
         ratios: list[tuple[torch.Tensor, torch.Tensor]] = []
         LISTENERS.append(ratios)
         try:
-            loss = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+            loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
         finally:
             LISTENERS.remove(ratios)
         for ratio, mask in ratios:
             self.gauges.record(ratio.log(), mask, inputs["advantages"])
         return loss
 
+    def _correct_metrics(self, batch: Batch, inputs: Batch) -> None:
+        """Make figures of the computed rows those of all rows."""
+        metrics = self._metrics["train"]
+        share = batch[ROW_SHARE if self.importance_sampling_level == "sequence" else TOKEN_SHARE]
+        for name in CLIPS:
+            metrics[name][-1] *= share  # a row without advantage is never clipped
+        if share < 1:
+            metrics[LOWEST_CLIP][-1] = 0.0
+        metrics["completion_length"][-1] = float(inputs["completion_mask"].sum(1).float().mean())
+
+
+def active_rows(inputs: Batch, rules: RowRules) -> Batch:
+    """The rows of a micro-batch that have an advantage, at the batch's own width, each with the weight it had.
+
+    The factor goes into the advantages: Unsloth's backward pass takes its gradient from the forward one and would not
+    see a factor on the loss, and the loss is linear in the advantages of a row up to a positive factor. Padding stays,
+    as Unsloth's packing leaves it out by itself.
+    """
+    batch = lean(inputs, kept_rows(inputs, rules), rules, trim=False)
+    return {**batch, "advantages": batch["advantages"] * batch[LOSS_SCALE]}
+
 
 def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor:
-    """Advantages (B, T) where Unsloth's loss has its log-probs: (B, T + max_left_pad), or as they are with images.
+    """Advantages (B, T) where Unsloth's loss has its log-probs: (B, W), or as they are with images.
 
-    Unsloth moves each row's padding to the right with a stable sort and keeps the last T + max_left_pad columns; the
-    same permutation is applied here.
+    Unsloth moves each row's padding to the right with a stable sort and keeps the last W columns; the same permutation
+    is applied here. W is the width of the log-probs it has from before; where there are none, T and the most padding
+    in a prompt.
 
     Raises:
         ValueError: when T is not the completions' width.
@@ -66,7 +110,9 @@ def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor
         raise ValueError(f"advantages {tuple(advantages.shape)} must match completions {tuple(completion_ids.shape)}")
     if "max_left_pad" not in inputs or inputs.get("pixel_values") is not None:
         return advantages
-    width = completion_ids.shape[1] + int(inputs["max_left_pad"].flatten()[0])
+    before = [inputs[name] for name in ("old_per_token_logps", "ref_per_token_logps") if inputs.get(name) is not None]
+    left_pad = int((inputs["prompt_ids"] == pad_token_id).sum(1).max())
+    width = before[0].shape[1] if before else completion_ids.shape[1] + left_pad
     ids = torch.cat([inputs["prompt_ids"], completion_ids], dim=1)
     full = torch.cat([advantages.new_zeros(inputs["prompt_ids"].shape), advantages], dim=1)
     order = (ids != pad_token_id).argsort(dim=1, descending=True, stable=True)

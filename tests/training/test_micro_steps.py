@@ -5,8 +5,10 @@ import pytest
 from gspo_lite.errors import MachineError
 from tests.unsloth import patched_trainer
 
-# Unsloth leaves a sampled end token out of the loss where it is the padding token too; TRL does not.
-SCENARIOS = [name for name in patched_trainer.SCENARIOS if not name.startswith("control") and "pad is eos" not in name]
+# Unsloth leaves a sampled end token out of the loss where it is the padding token too; TRL does not. Rows without an
+# advantage are dealt to other micro-batches on stock TRL: test_rows.py.
+ELSEWHERE = ("control", "pad is eos", "idle")
+SCENARIOS = [name for name in patched_trainer.SCENARIOS if not any(word in name for word in ELSEWHERE)]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -16,7 +18,8 @@ def test_every_micro_step_equals_the_float64_twin(scenario):
     for gap in gaps:
         assert gap["loss"] < 1e-6
         assert gap["gradient"] < 1e-5
-    assert max(gap["largest_log_ratio"] for gap in gaps) > 0.1  # off-policy, beyond the clip
+    if "on-policy" not in scenario:
+        assert max(gap["largest_log_ratio"] for gap in gaps) > 0.1  # off-policy, beyond the clip
 
 
 def test_a_ratio_that_is_not_shifted_is_refused_at_the_start(monkeypatch):

@@ -1,14 +1,15 @@
 """Leaving out rows and padding changes neither gradient nor metrics: the same training with and without them."""
 
-from types import SimpleNamespace
+import random
 
+import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
 
 from gspo_lite.training.config import GSPOConfig
-from gspo_lite.training.rollout import rules_of
-from gspo_lite.training.rows import arranged, row_rules
+from gspo_lite.training.rollout import LeanRollout, rules_of
+from gspo_lite.training.rows import MICRO_BATCH_COST, arranged, least_padding, row_rules
 from gspo_lite.training.trainer import GSPOTrainer
 from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
 
@@ -160,6 +161,35 @@ def test_rows_are_dealt_by_length_within_their_optimizer_step():
     assert second["num_items_in_batch"] == 99
 
 
+def padded_area(counts, completions, prompts):
+    """Tokens with padding, and 64 for each micro-batch that is not empty."""
+    area, start = 0, 0
+    for count in counts:
+        chunk = slice(start, start + count)
+        start += count
+        area += count * (max(completions[chunk]) + max(prompts[chunk])) + MICRO_BATCH_COST if count else 0
+    return area
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_deal_has_less_padding(seed):
+    """Against every way to cut 7 sorted rows into 3 micro-batches that hold at most what TRL's of 4 rows hold."""
+    draw = random.Random(seed)
+    completions = sorted((draw.randint(1, 300) for _ in range(7)), reverse=True)
+    prompts = [draw.randint(1, 60) for _ in range(7)]
+    limit = 4 * 360
+    cuts = [(a, b - a, 7 - b) for a in range(8) for b in range(a, 8)]
+    fits = [c for c in cuts if max(padded_area([n], completions[s:], prompts[s:]) - MICRO_BATCH_COST
+                                   for n, s in zip(c, (0, c[0], c[0] + c[1]), strict=True)) <= limit]  # fmt: skip
+    found = least_padding(np.array(completions), np.array(prompts), 3, limit)
+    assert tuple(found) in fits
+    assert padded_area(found, completions, prompts) == min(padded_area(c, completions, prompts) for c in fits)
+
+
+def test_rows_of_one_length_stay_in_one_micro_batch():
+    assert sorted(least_padding(np.full(4, 50), np.full(4, 10), 2, 8 * 60)) == [0, 4]
+
+
 def test_a_micro_batch_of_nothing_is_empty():
     first, second = arranged([batch([6, 1], [0.0, 0.0], [2, 3]), batch([5, 2], [0.0, 0.0], [1, 4])], 1,
                              row_rules("grpo", **RULES))  # fmt: skip
@@ -191,5 +221,6 @@ def test_rules(loss_type, changed, drop, pool, trim, why):
 
 
 def test_under_vllm_every_row_is_computed_as_trl_does():
-    trainer = SimpleNamespace(use_vllm=True, args=None, model=None)
+    trainer = LeanRollout()
+    trainer.use_vllm = True
     assert rules_of(trainer) is None

@@ -19,11 +19,15 @@ SETTINGS = {
     "UNSLOTH_COMPILE_LOCATION": tempfile.mkdtemp(prefix="unsloth-"),
     "UNSLOTH_DISABLE_STATISTICS": "1",
     "UNSLOTH_COMPILE_DISABLE": "1",
+    # One stream for several rows needs attention kernels that keep them apart. Unsloth tries it and compares, with a
+    # tolerance that a model as tiny as this one can stay under while its rows look at each other.
+    "UNSLOTH_GRPO_SEQ_PACKING": "0",
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-# What each scenario sets on top of BASE; `credit` gives every token an advantage of its own.
+# What each scenario sets on top of BASE; `credit` gives every token an advantage of its own, `idle` leaves half of the
+# groups without a variance of rewards, whose rows Unsloth then never sees.
 SCENARIOS = {
     "gspo": {},
     "gspo padded": {"prompts": "equal"},
@@ -45,6 +49,20 @@ SCENARIOS = {
     "gspo_token credit bnpo": {"importance_sampling_level": "sequence_token", "credit": True, "loss_type": "bnpo"},
     "gspo_token credit dr_grpo": {
         "importance_sampling_level": "sequence_token", "credit": True, "loss_type": "dr_grpo", "scale_rewards": "none",
+    },
+    "gspo_token credit on-policy": {  # no log-probs from before, so that each micro-batch has a width of its own
+        "importance_sampling_level": "sequence_token", "credit": True,
+        "gradient_accumulation_steps": 2, "steps_per_generation": 2,
+    },
+    "gspo idle rows": {"idle": True},
+    "gspo idle rows padded": {"idle": True, "prompts": "equal"},
+    "gspo idle rows accumulation": {"idle": True, "gradient_accumulation_steps": 2, "steps_per_generation": 4},
+    "gspo idle rows dapo": {"idle": True, "loss_type": "dapo"},
+    "gspo idle rows bnpo": {"idle": True, "loss_type": "bnpo"},
+    "gspo_token credit idle rows": {"importance_sampling_level": "sequence_token", "credit": True, "idle": True},
+    "gspo_token credit idle rows on-policy": {
+        "importance_sampling_level": "sequence_token", "credit": True, "idle": True,
+        "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
     "control: advantages not aligned": {
         "importance_sampling_level": "sequence_token", "credit": True, "control": "alignment",
@@ -126,6 +144,11 @@ def checked_trainer(trainer_class):
     class Checked(trainer_class):
         credit = False
         gaps: list
+        seen: list  # rows of each micro-batch that Unsloth was given
+
+        def _heard_loss(self, model, inputs, *args, **kwargs):
+            self.seen.append(len(inputs["completion_ids"]))
+            return super()._heard_loss(model, inputs, *args, **kwargs)
 
         def twin(self):
             model = copy.deepcopy(self.model)
@@ -138,7 +161,9 @@ def checked_trainer(trainer_class):
             output = super()._generate_and_score_completions(inputs)
             if self.credit:
                 draw = torch.Generator().manual_seed(self.state.global_step)
-                output["advantages"] = torch.randn(output["completion_ids"].shape, generator=draw)
+                idle = output["advantages"].unsqueeze(1) == 0 if self.row_rules is not None else False
+                spread = torch.randn(output["completion_ids"].shape, generator=draw)
+                output["advantages"] = torch.where(torch.as_tensor(idle), 0.0, spread)
             with torch.no_grad():
                 output["twin_old"] = twin_logps(self.twin(), output)
                 if self.beta:
@@ -179,7 +204,9 @@ def checked_trainer(trainer_class):
             self.gaps.append(
                 {
                     "loss": abs(float(loss.detach()) - float(expected.detach())),
-                    "gradient": float((gradient.double() - twin_gradient).norm() / twin_gradient.norm()),
+                    "gradient": float((gradient.double() - twin_gradient).norm() / twin_gradient.norm().clamp(1e-12)),
+                    "idle": int((inputs["advantages"] == 0).reshape(len(mask), -1).all(1).sum()),
+                    "seen": self.seen.pop() if self.seen else 0,
                     "largest_log_ratio": ratio,
                     "left_padding": int((inputs["prompt_mask"] == 0).sum()),
                 }
@@ -203,12 +230,13 @@ def run(name):
     from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
     options = {**BASE, **SCENARIOS[name]}
-    credit, control = options.pop("credit", False), options.pop("control", None)
+    credit, control, idle = (options.pop(name, False) for name in ("credit", "control", "idle"))
     pad_is_eos, prompts = options.pop("pad_is_eos", False), options.pop("prompts", "mixed")
     tokenizer = tiny_tokenizer(pad_is_eos)
 
-    def reward(completions, **columns):
-        return [float(len(set(text.split()))) for text in completions]
+    def reward(prompts, completions, **columns):
+        tells = [not idle or prompt < "e" for prompt in prompts]
+        return [float(len(set(text.split()))) if tell else 1.0 for text, tell in zip(completions, tells, strict=True)]
 
     torch.manual_seed(0)
     args = GSPOConfig(output_dir=tempfile.mkdtemp(), **options)
@@ -216,8 +244,9 @@ def run(name):
     trainer = checked_trainer(GSPOTrainer)(
         tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer
     )
-    trainer.credit, trainer.gaps = credit, []
-    trainer.row_rules = None  # the twin looks at every row of every micro-batch as it was dealt
+    trainer.credit, trainer.gaps, trainer.seen = credit, [], []
+    if not idle:
+        trainer.row_rules = None  # stock TRL would deal rows anew, and the twin looks at them as they were dealt
     undo = break_it(control, hook, UNSLOTH)
     try:
         trainer.train()
