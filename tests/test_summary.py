@@ -22,8 +22,8 @@ def test_what_it_cost_is_said_where_it_was_on():
         {FLAT: 0.25, COST + "extra_groups": 0.0, COST + "seconds": 0.0},
     ]
     assert dynamic_sampling(steps) == [
-        "38% of the groups had no variance and taught nothing; 4 groups of fresh prompts were sampled in 1:01, of which "
-        "3 took the place of one"
+        "38% of the groups had no variance and taught nothing; 4 groups of fresh prompts were sampled in 1:01, of "
+        "which 3 took the place of one"
     ]
 
 
