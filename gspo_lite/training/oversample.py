@@ -51,6 +51,8 @@ def refuse_oversampling(args: Any, columns: Sequence[str] | None, *, unsloth: bo
     Raises:
         UsageError: with the reason; never where `oversample` is 0.
     """
+    if not args.oversample:
+        return
     columns = columns or ()
     reasons = {
         "Unsloth's trainer packs a rollout in one piece; set model.backend to `transformers`": unsloth,
@@ -62,7 +64,7 @@ def refuse_oversampling(args: Any, columns: Sequence[str] | None, *, unsloth: bo
         ),
     }
     found = next((reason for reason, holds in reasons.items() if holds), None)
-    if args.oversample and found is not None:
+    if found is not None:
         raise UsageError(f"generation.oversample is {args.oversample}, which cannot work here: {found}", "set it to 0")
 
 

@@ -86,7 +86,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
                 "leave use_liger_kernel off, or use level `sequence`",
             )
         train_dataset = as_dataset(train_dataset)
-        refuse_oversampling(args, getattr(train_dataset, "column_names", None), unsloth=UNSLOTH is not None)
+        columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
+        refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]

@@ -1,6 +1,7 @@
 """Dynamic sampling: what is swapped, up to which bound, with which gradient, and that a resumed run goes on alike."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -255,6 +256,16 @@ def test_what_cannot_be_joined_is_refused(options, columns, unsloth, why, tmp_pa
         refuse_oversampling(args, columns, unsloth=unsloth)
     args.oversample = 0
     refuse_oversampling(args, columns, unsloth=unsloth)
+
+
+def test_several_processes_are_refused():
+    args = SimpleNamespace(
+        oversample=1, world_size=2, scale_rewards="group", multi_objective_aggregation="sum_then_normalize"
+    )
+    with pytest.raises(UsageError, match="different numbers of rounds"):
+        refuse_oversampling(args, ["prompt"], unsloth=False)
+    args.world_size = 1
+    refuse_oversampling(args, ["prompt"], unsloth=False)
 
 
 def test_the_trainer_refuses_before_it_loads_a_model(tmp_path):
