@@ -130,8 +130,10 @@ def load(recipe: Recipe) -> Parts:
     )
     problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
     from gspo_lite.training.config import config_from_recipe
+    from gspo_lite.training.oversample import refuse_oversampling
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
+    refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
     return Parts(recipe, problems, rewards, loaded, engine, args)
 
 

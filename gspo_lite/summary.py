@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gspo_lite import folder as run_folder
 from gspo_lite.report import verdict
 
+OVERSAMPLE = "gspo/oversample/"
+WORTH_SAYING = 0.1  # share of groups without variance
 ROWS = (
     ("greedy accuracy", "accuracy", "ci95"),
     ("sampled accuracy", "sampled_accuracy", "sampled_ci95"),
@@ -20,7 +23,7 @@ def last_screen(folder: Path) -> str:
     """The screen of a finished run, from the files in its folder."""
     evaluation = run_folder.read_json(folder / run_folder.EVAL)
     facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
-    steps = run_folder.read_jsonl(folder / run_folder.METRICS)[-1]["step"]
+    steps = run_folder.read_jsonl(folder / run_folder.METRICS)
     return "\n".join(
         [
             "",
@@ -28,8 +31,9 @@ def last_screen(folder: Path) -> str:
             "",
             *table(evaluation["before"], evaluation["after"]),
             "",
-            f"{steps} steps in {minutes(facts['seconds']['train'])}, the whole run in "
+            f"{steps[-1]['step']} steps in {minutes(facts['seconds']['train'])}, the whole run in "
             f"{minutes(sum(facts['seconds'].values()))}, peak memory {facts['peak_memory_gib']:.1f} GiB",
+            *dynamic_sampling(steps),
             "",
             f"  {folder}/report.html     the report: open it in a browser",
             f"  {folder}/{run_folder.ADAPTER}/        the trained adapter, for PEFT",
@@ -41,6 +45,30 @@ def last_screen(folder: Path) -> str:
             "  gspo-lite recipes                                       other recipes to start from",
         ]
     )
+
+
+def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """What `generation.oversample` cost and gave, or would have; nothing where few groups were without variance."""
+    flat = [step["frac_reward_zero_std"] for step in steps if step.get("frac_reward_zero_std") is not None]
+    if not flat or sum(flat) / len(flat) < WORTH_SAYING:
+        return []
+    mean = sum(flat) / len(flat)
+    said = f"{mean:.0%} of the groups had no variance and taught nothing"
+    extra = [step for step in steps if step.get(OVERSAMPLE + "extra_groups") is not None]
+    if extra:
+        groups = sum(step[OVERSAMPLE + "extra_groups"] for step in extra)
+        kept = sum(step[OVERSAMPLE + "extra_groups"] * (step.get(OVERSAMPLE + "kept_share") or 0) for step in extra)
+        seconds = sum(step[OVERSAMPLE + "seconds"] for step in extra)
+        more = f"{groups:.0f} groups of fresh prompts were sampled in {minutes(seconds)}"
+        return [f"{said}; {more}, of which {kept:.0f} took the place of one"]
+    if mean == 1:
+        return [said]
+    # One round asks as many prompts again as are flat, and the same share of these is flat, rollout by rollout.
+    gained = sum(share * (1 - share) for share in flat) / sum(1 - share for share in flat)
+    return [
+        f"{said}; generation.oversample=1 would sample about {mean:.0%} more completions for {gained:.0%} more groups "
+        "that teach"
+    ]
 
 
 def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

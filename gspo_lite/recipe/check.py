@@ -32,6 +32,7 @@ OWNED = {
     "num_generations": "generation.num_generations", "max_completion_length": "generation.max_completion_length",
     "temperature": "generation.temperature", "top_p": "generation.top_p", "top_k": "generation.top_k",
     "min_p": "generation.min_p", "repetition_penalty": "generation.repetition_penalty",
+    "oversample": "generation.oversample",
     "use_vllm": "generation.engine", "vllm_mode": "generation.engine",
     "vllm_gpu_memory_utilization": "model.gpu_memory_utilization", "bf16": "model.dtype", "fp16": "model.dtype",
     "output_dir": "output.dir", "report_to": "output.report_to", "save_total_limit": "output.save_total_limit",
@@ -243,8 +244,20 @@ def vllm_takes_the_weights(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(place, "`vllm` inside Unsloth needs an adapter. Set model.full_finetuning to false")
 
 
+def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
+    place = ("generation", "oversample")
+    if recipe.generation.oversample == 0:
+        return
+    if recipe.model.backend == "unsloth":
+        message = "Unsloth's trainer cannot join two generations. Set it to 0, or model.backend to `transformers`"
+        yield Problem(place, message)
+    if recipe.objective.scale_rewards == "batch":
+        message = "scale_rewards `batch` divides by the spread of one generation. Set it to `group` or `none`"
+        yield Problem(place, message)
+
+
 RULES = (
-    one_kind_of_weights, vllm_takes_the_weights,
+    one_kind_of_weights, vllm_takes_the_weights, groups_can_be_swapped,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
 )  # fmt: skip

@@ -189,6 +189,11 @@ class GenerationSettings(Settings):
     top_k: Annotated[int, Field(ge=0)] = Field(0, description="Sample from the k likeliest tokens; 0 is off.")
     min_p: Share | None = Field(None, description="Leave out tokens below this share of the likeliest; null is off.")
     repetition_penalty: PositiveFloat = Field(1.0, description="Penalty for tokens seen before; 1 is off.")
+    oversample: Annotated[int, Field(ge=0, le=100)] = Field(
+        0,
+        description="Dynamic sampling as in DAPO, but bounded: at most so many extra rounds per rollout, in each of "
+        "which groups whose completions are all paid alike make room for groups of fresh prompts. 0 is off.",
+    )
 
 
 Action = Literal["warn", "stop", "rollback"]

@@ -65,6 +65,10 @@ class GSPOConfig(GRPOConfig):
         metadata={"help": "Stop after so many rollouts in a row that no reward could judge; None never stops."},
     )
 
+    oversample: int = dataclasses.field(
+        default=0, metadata={"help": "Extra rounds of fresh prompts per rollout for groups without variance; 0 is off."}
+    )
+
     @property
     def correction(self) -> str:
         """How the gap between sampler and trainer is corrected, in words that follow the engine's name."""

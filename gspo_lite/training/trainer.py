@@ -24,6 +24,7 @@ from gspo_lite.training.checkpoints import Checkpoints
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.gauges import RatioGauges
 from gspo_lite.training.guards import FiniteLoss, Guards
+from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.rollout import LeanRollout, rules_of
 from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, scored_rows
 from gspo_lite.training.selftest import self_test
@@ -64,7 +65,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
 
     Attributes:
         self_test: relative gaps of loss and gradient between what is installed and the definition.
-        rollout: the last rollout's rows: prompt, completion, answer, extracted, rewards, advantage.
+        rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
     """
 
     def __init__(
@@ -84,12 +85,16 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
                 "`use_liger_kernel` computes its own loss, which has no level `sequence_token`",
                 "leave use_liger_kernel off, or use level `sequence`",
             )
+        train_dataset = as_dataset(train_dataset)
+        columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
+        refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
-        super().__init__(model, reward_funcs, args=args, train_dataset=as_dataset(train_dataset), **options)
+        super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
         self.rollout: list[dict[str, Any]] = []
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
+        self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)
@@ -104,13 +109,16 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.add_callback(self.guards)
 
     def _counters(self) -> dict[str, Any]:
-        return {"unscored_rollouts": self.unscored.in_a_row}
+        drawn = {} if self.oversampler is None else {"fresh_prompts": self.oversampler.prompts.drawn}
+        return {"unscored_rollouts": self.unscored.in_a_row, **drawn}
 
     def _guard_counters(self) -> dict[str, Any]:
         return {} if self.guards is None else self.guards.counters()
 
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
         self.unscored.in_a_row = counters["unscored_rollouts"]
+        if self.oversampler is not None:
+            self.oversampler.prompts.drawn = counters.get("fresh_prompts", 0)
         if self.guards is not None and guards:
             self.guards.restore(guards)
 
@@ -136,14 +144,20 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.generation_kwargs["suppress_tokens"] = tokens
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output = super()._generate_and_score_completions(inputs)
-        if self.model.training:
-            self.rollout = scored_rows(self, inputs)
-            for name, value in call_metrics(self.reward_funcs).items():
-                self._metrics["train"][name].append(value)
-            self.unscored.take(self.rollout, self.reward_weights.tolist())
-            if self.token_credit is not None:
-                self._give_credit(self.token_credit, output)
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)
+        output = self._scored(inputs)
+        for name, value in call_metrics(self.reward_funcs).items():
+            self._metrics["train"][name].append(value)
+        self.unscored.take(self.rollout, self.reward_weights.tolist())
+        return output if self.oversampler is None else self.oversampler.filled(output, inputs)
+
+    def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """One generation for training: its tensors, and its rows in `rollout`."""
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        self.rollout = scored_rows(self, inputs)
+        if self.token_credit is not None:
+            self._give_credit(self.token_credit, output)
         return output
 
     def _token_credit(self, credits: Sequence[Credit | None] | None, estimator: str) -> TokenCredit | None:

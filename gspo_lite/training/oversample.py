@@ -1,0 +1,242 @@
+"""Dynamic sampling: groups of a rollout that teach nothing make room for groups of fresh prompts.
+
+DAPO (arXiv 2503.14476, section 3.2) samples on until a batch has only prompts whose completions are paid differently.
+Here a rollout has a bound of extra rounds, each of as many fresh prompts as there are groups without variance:
+
+    draw     prompts that were not asked in this rollout, from a seeded order of their own
+    sample   by the trainer's own generation, rewards and credit
+    swap     a new group with variance takes the rows of one without; new groups without are thrown away
+
+What is flat after the last round stays, adds 0, and counts in the means of the loss as it always did. Figures of
+rewards and completions are those of the rollout before any swap, or curves would look better than the model is; only
+`num_tokens` and the counts and seconds of each reward take in everything. What it cost, once per rollout:
+
+    gspo/oversample/extra_groups   groups sampled beyond the rollout
+    gspo/oversample/extra_tokens   their prompts' and completions' tokens
+    gspo/oversample/kept_share     share of the extra groups that took a place
+    gspo/oversample/flat_share     share of the rollout's groups that is still flat
+    gspo/oversample/seconds        time the extra rounds took
+
+Owns these names, the order of fresh prompts and the swap. Must not know losses.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from gspo_lite.errors import UsageError
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.training.rows import COMPLETION, PROMPT, Batch, rows_of
+from gspo_lite.training.scoring import call_metrics
+from gspo_lite.training.token_credit import EQUAL
+
+OLD = "old_per_token_logps"
+METRIC = "gspo/oversample/"
+
+
+def refuse_oversampling(args: Any, columns: Sequence[str] | None, *, unsloth: bool) -> None:
+    """Refuse to oversample where groups of two generations cannot be joined.
+
+    Args:
+        args: the trainer's `GSPOConfig`.
+        columns: of the training data; None where it has no rows to choose from.
+        unsloth: whether the trainer is Unsloth's.
+
+    Raises:
+        UsageError: with the reason; never where `oversample` is 0.
+    """
+    if not args.oversample:
+        return
+    columns = columns or ()
+    reasons = {
+        "Unsloth's trainer packs a rollout in one piece; set model.backend to `transformers`": unsloth,
+        "the processes of a run would need different numbers of rounds": args.world_size > 1,
+        "it draws rows of the data by number, with a column `prompt`": "prompt" not in columns,
+        "images do not lie in rows": "image" in columns or "images" in columns,
+        "advantages must come from one group alone: scale_rewards `group` or `none`, and rewards summed first": (
+            args.scale_rewards == "batch" or args.multi_objective_aggregation != "sum_then_normalize"
+        ),
+    }
+    found = next((reason for reason, holds in reasons.items() if holds), None)
+    if found is not None:
+        raise UsageError(f"generation.oversample is {args.oversample}, which cannot work here: {found}", "set it to 0")
+
+
+class FreshPrompts:
+    """Rows of the data in a seeded order of their own; all of them come before one comes again.
+
+    Attributes:
+        drawn: rows passed so far, which is all that a checkpoint must keep.
+    """
+
+    def __init__(self, rows: Any, seed: int):
+        self.rows, self.seed, self.drawn = rows, seed, 0
+
+    def draw(self, count: int, asked: Sequence[Any]) -> list[dict[str, Any]]:
+        """Up to `count` rows with prompts that are not among `asked`; fewer where a pass over the data has no more."""
+        asked, found = list(asked), list[dict[str, Any]]()
+        for _ in range(len(self.rows)):
+            if len(found) == count:
+                break
+            epoch, place = divmod(self.drawn, len(self.rows))
+            row = self.rows[int(order(len(self.rows), self.seed, epoch)[place])]
+            self.drawn += 1
+            if row["prompt"] not in asked:
+                asked.append(row["prompt"])
+                found.append(row)
+        return found
+
+
+@functools.lru_cache(maxsize=1)
+def order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `count` rows in one pass over them, another one in each."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+class Oversampler:
+    """Swaps groups without variance for fresh ones, in at most `rounds` rounds for each rollout of `trainer`."""
+
+    def __init__(self, trainer: Any, rounds: int):
+        self.trainer, self.rounds = trainer, rounds
+        self.prompts = FreshPrompts(trainer.train_dataset, trainer.args.seed)
+
+    def filled(self, output: Batch, inputs: Sequence[dict[str, Any]]) -> Batch:
+        """The rollout just scored with flat groups swapped; `trainer.rollout` holds the rows that are trained on.
+
+        Args:
+            output: the rollout's tensors (B, ...), whole groups one after the other.
+            inputs: the rows of the data that were asked, B.
+        """
+        trainer, group = self.trainer, self.trainer.num_generations
+        began, tokens = time.perf_counter(), trainer.state.num_input_tokens_seen
+        rollout, asked = list(trainer.rollout), [row["prompt"] for row in inputs[::group]]
+        flat, sampled, kept = self._flat(output, rollout), 0, 0
+        for _ in range(self.rounds):
+            fresh = self.prompts.draw(len(flat), asked)
+            if not fresh:
+                break
+            asked += [row["prompt"] for row in fresh]
+            extra = self._sampled([dict(row) for row in fresh for _ in range(group)])
+            teaching = sorted(set(range(len(fresh))) - set(self._flat(extra, trainer.rollout)))
+            into, rows = rows_in(flat[: len(teaching)], group), rows_in(teaching, group)
+            output = swapped(output, extra, into, rows, tokenizer_of(trainer.processing_class).pad_token_id)
+            for there, here in zip(into, rows, strict=True):
+                rollout[there] = trainer.rollout[here]
+            flat, sampled, kept = flat[len(teaching) :], sampled + len(fresh), kept + len(teaching)
+        trainer.rollout = rollout
+        if kept:
+            self._rescore(output, inputs)
+        self._log("extra_groups", sampled)
+        self._log("extra_tokens", trainer.state.num_input_tokens_seen - tokens)
+        self._log("flat_share", len(flat) * group / len(rollout))
+        self._log("seconds", time.perf_counter() - began)
+        if sampled:
+            self._log("kept_share", kept / sampled)
+        return output
+
+    def _flat(self, output: Batch, rollout: Sequence[dict[str, Any]]) -> list[int]:
+        sums = summed_rewards(rollout, self.trainer.reward_weights.tolist())
+        return flat_groups(output, sums, self.trainer.num_generations)
+
+    def _sampled(self, inputs: list[dict[str, Any]]) -> Batch:
+        """Completions of these rows, sampled and scored; of the metrics, calls of rewards and tokens count."""
+        metrics = self.trainer._metrics["train"]
+        before = {name: len(values) for name, values in metrics.items()}
+        extra: Batch = self.trainer._scored(inputs)
+        for name in list(metrics):
+            del metrics[name][before.get(name, 0) :]
+            if not metrics[name]:
+                del metrics[name]
+        for name, value in call_metrics(self.trainer.reward_funcs).items():
+            metrics[name][-1] += value
+        return extra
+
+    def _rescore(self, output: Batch, inputs: Sequence[dict[str, Any]]) -> None:
+        """Give rows of two generations old log-probs at their common widths, at which they are trained.
+
+        Those that TRL took at other widths are rounded otherwise, in bfloat16 by more than GSPO's clip. On the lean
+        path there are none yet.
+        """
+        if OLD not in output or self.trainer._scores_old_itself(inputs):
+            return
+        size = self.trainer.args.per_device_train_batch_size
+        starts = range(0, rows_of(output), size)
+        parts = [{name: output[name][at : at + size] for name in (*PROMPT, *COMPLETION[:2])} for at in starts]
+        output[OLD] = torch.cat([self.trainer._old_logps(part) for part in parts])
+
+    def _log(self, name: str, value: float) -> None:
+        self.trainer._metrics["train"][METRIC + name].append(float(value))
+
+
+def flat_groups(output: Batch, sums: torch.Tensor, num_generations: int) -> list[int]:
+    """Numbers of the groups without variance: rewards alike, or no advantage on any token that counts.
+
+    Args:
+        output: advantages (B,) or (B, T), completion_mask (B, T) and, with tools, tool_mask (B, T).
+        sums: each completion's R (B,), NaN where nothing could judge it. Alike means to 1e-6, as rounding alone gives
+            advantages that are not 0.
+    """
+    advantages, mask = output["advantages"], counted(output)
+    moves = ((advantages if advantages.dim() == 2 else advantages.unsqueeze(1)) != 0) & mask.bool()
+    groups = sums.view(-1, num_generations)
+    spread = groups.nan_to_num(nan=-torch.inf).amax(1) - groups.nan_to_num(nan=torch.inf).amin(1)
+    teaches = moves.any(1).view(-1, num_generations).any(1).cpu() & (spread > EQUAL)
+    return (~teaches).nonzero().flatten().tolist()
+
+
+def summed_rewards(rollout: Sequence[dict[str, Any]], weights: Sequence[float]) -> torch.Tensor:
+    """R (B,): the weighted sum of each row's rewards, NaN where none could judge it."""
+    values = [[torch.nan if one is None else one for one in row["rewards"].values()] for row in rollout]
+    rewards = torch.tensor(values, dtype=torch.float64)
+    sums = (rewards * torch.tensor(weights, dtype=torch.float64)).nansum(1)
+    return sums.masked_fill(rewards.isnan().all(1), torch.nan)
+
+
+def swapped(output: Batch, extra: Batch, into: Sequence[int], rows: Sequence[int], pad_token_id: int) -> Batch:
+    """The rollout with its rows `into` taken by `rows` of another, all columns as wide as the wider of both."""
+    if output["advantages"].dim() != extra["advantages"].dim():
+        output, extra = by_token(output), by_token(extra)
+    count, joined = rows_of(output), dict(output)
+    for name, value in output.items():
+        if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == count:
+            width = max(value.shape[1], extra[name].shape[1]) if value.dim() == 2 else 0
+            joined[name] = widened(name, value, width, pad_token_id).clone()
+            joined[name][into] = widened(name, extra[name], width, pad_token_id)[rows]
+    joined["num_items_in_batch"] = counted(joined).sum()
+    return joined
+
+
+def widened(name: str, value: torch.Tensor, width: int, pad_token_id: int) -> torch.Tensor:
+    """One entry (B, W) of a rollout padded to `width` columns, on the side where its kind is; (B,) as it is."""
+    if value.dim() != 2 or value.shape[1] == width:
+        return value
+    if name not in (*PROMPT, *COMPLETION):
+        raise TypeError(f"`{name}` of a rollout cannot be joined: no rule says on which side it is padded")
+    missing = width - value.shape[1]
+    sides = (missing, 0) if name in PROMPT else (0, missing)
+    return torch.nn.functional.pad(value, sides, value=pad_token_id if name.endswith("_ids") else 0)
+
+
+def by_token(output: Batch) -> Batch:
+    """The rollout with advantages (B, T), each completion's own on all of its tokens."""
+    advantages = output["advantages"]
+    if advantages.dim() == 2:
+        return output
+    return {**output, "advantages": advantages.unsqueeze(1).expand(output["completion_ids"].shape)}
+
+
+def counted(output: Batch) -> torch.Tensor:
+    """The mask (B, T) of the tokens in the loss: sampled, and not put there by a tool."""
+    mask: torch.Tensor = output["completion_mask"]
+    return mask * output["tool_mask"] if "tool_mask" in output else mask
+
+
+def rows_in(groups: Sequence[int], num_generations: int) -> list[int]:
+    """The rows of these groups."""
+    return [group * num_generations + one for group in groups for one in range(num_generations)]
