@@ -1,6 +1,7 @@
 """`gspo-lite run` with the moments of its steps written down; the contender that end_to_end.py and startup.py start.
 
-    python benchmarks/marked_run.py RECIPE --output FOLDER --marks FILE [--set K=V ...] [--profile] [--first-step]
+python benchmarks/marked_run.py RECIPE --output FOLDER --marks FILE [--set K=V ...] [--profile]
+        [--first-step] [--unmeasured]
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--marks", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--profile", action="store_true", help="time the parts of a step")
-    parser.add_argument("--first-step", action="store_true", help="measure nothing before, and end after one step")
+    parser.add_argument("--first-step", action="store_true", help="end after one step")
+    parser.add_argument("--unmeasured", action="store_true", help="leave the evaluations out; with --first-step only")
     chosen = parser.parse_args(words)
 
     from gspo_lite import run as story
@@ -28,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
     usual = story.train, story.measure
     story.train = marking(usual[0], chosen)
-    if chosen.first_step:
+    if chosen.unmeasured:
         story.measure = lambda *_: {}  # type: ignore[assignment]
     try:
         run(chosen.recipe, chosen.set, output=chosen.output)

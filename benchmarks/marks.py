@@ -1,7 +1,7 @@
 """Writes down when a trainer's steps begin and end, and how long its parts take; the same for every contender.
 
-    {"mark": "step begins", "step": 1, "time": 1763740800.1}
-    {"mark": "step", "step": 1, "time": 1763740802.4, "reward": 0.31, "num_tokens": 8704}
+{"mark": "step begins", "step": 1, "time": 1763740800.1, "cpu": 18.2}
+{"mark": "step", "step": 1, "time": 1763740802.4, "cpu": 20.4, "reward": 0.31, "num_tokens": 8704}
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REWARD = "rewards/math_correct/mean"
 def mark(path: Path, name: str, **figures: Any) -> None:
     """Append one moment."""
     with path.open("a") as file:
-        print(json.dumps({"mark": name, "time": time.time(), **figures}), file=file)
+        print(json.dumps({"mark": name, "time": time.time(), "cpu": time.process_time(), **figures}), file=file)
 
 
 def callback(path: Path, first_step_only: bool = False) -> Any:

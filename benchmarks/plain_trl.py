@@ -2,9 +2,9 @@
 
     python benchmarks/plain_trl.py SETTINGS.json --marks FILE [--profile] [--first-step]
 
-end_to_end.py writes the settings: the model's folder, the rows, the fields of GRPOConfig and LoraConfig. Both reward
-functions are those of gspo-lite, which any TRL trainer takes, so that both contenders are paid alike. After training the
-held-out problems are answered by `gspo_lite.evaluation`, and its figures are marked.
+contenders.py writes the settings: the model's folder, the rows, the fields of GRPOConfig and LoraConfig. The two reward
+functions are those of gspo-lite, which any TRL trainer takes, so that all are paid alike. After training the held-out
+problems are answered by `gspo_lite.evaluation`, and its figures are marked.
 """
 
 from __future__ import annotations
