@@ -140,10 +140,14 @@ def trainer_of(contender: str, case: Case, folder: Path) -> Any:
     )  # fmt: skip
     rows = Dataset.from_list([{"prompt": "w2"}] * case.completions)
     make = GSPOTrainer if contender == "ours" else trl.GRPOTrainer
+    model = model_of(case, folder)
+    values = {parameter: parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad}
     trainer = make(
-        model_of(case, folder), lambda completions, **_: rewards, args=args, train_dataset=rows,
+        model, lambda completions, **_: rewards, args=args, train_dataset=rows,
         processing_class=tokenizer_of_numbers(),
     )  # fmt: skip
+    for parameter, value in values.items():  # TRL casts an adapter on 4-bit weights to bfloat16: digits, not speed
+        parameter.data = value
     texts = ["w"] * case.completions
     trainer._generate = lambda *_: (prompts, completions, None, texts, None, {}, None, [])
     trainer.current_gradient_accumulation_steps = ACCUMULATION

@@ -76,12 +76,13 @@ def collector_at_rest() -> Iterator[None]:
 def hidden(libraries: Iterable[str]) -> Iterator[None]:
     """Let these libraries look as if they were not installed, unless they are imported already."""
     names = [name for name in libraries if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(names))  # None there is Python's own sign for "not to be had"
+    loaded: dict[str, Any] = sys.modules
+    loaded.update(dict.fromkeys(names))  # None there is Python's own sign for "not to be had"
     try:
         yield
     finally:
         for name in names:
-            del sys.modules[name]
+            del loaded[name]
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def compiler_at_rest() -> Iterator[None]:
     def as_it_is(function: Any = None, **_: Any) -> Any:
         return as_it_is if function is None else function
 
-    compiles, torch.compile = torch.compile, as_it_is  # type: ignore[assignment]
+    compiles, torch.compile = torch.compile, as_it_is
     try:
         yield
     finally:

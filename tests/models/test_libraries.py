@@ -4,6 +4,8 @@ import gc
 import subprocess
 import sys
 
+import pytest
+
 from gspo_lite.models.libraries import collector_at_rest, hidden, import_libraries, unused_libraries
 from gspo_lite.preflight import load_recipe
 
@@ -23,6 +25,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_a_run_imports_no_tracker_no_torchao_and_no_compiler_and_puts_everything_back():
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=120)
     assert done.stdout == "done\n", done.stderr
@@ -34,7 +37,6 @@ def test_a_library_is_unused_where_neither_recipe_nor_model_mentions_it(tmp_path
 
     assert of() == ["torchao", "wandb"]
     assert of("output.report_to=[wandb]") == ["torchao"]
-    assert of("training.extra={report_to: wandb}") == ["torchao"]
     assert of("model.name=some/model") == ["wandb"]  # whatever is in it
     (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "torchao"}}')
     assert unused_libraries(with_model(tmp_path)) == ["wandb"]
