@@ -43,6 +43,8 @@ class Case:
     completions: int = 64
     level: str = "sequence"
     weights: str = "lora"  # lora, nf4 (LoRA on 4-bit weights), full
+    group: int = GROUP
+    width: int = 256  # of the model; a head has 64
 
 
 BASE = Case("base")
@@ -65,7 +67,7 @@ CASES = {
 def rollout(case: Case) -> tuple[list[list[int]], list[list[int]], list[float]]:
     """Prompts, completions and rewards, the same for both contenders."""
     draw = random.Random(0)
-    groups = case.completions // GROUP
+    groups = case.completions // case.group
     prompts = [[draw.randrange(10, VOCABULARY) for _ in range(draw.randint(*PROMPT_LENGTHS))] for _ in range(groups)]
     spread = 0.8
     middle = math.log(case.mean) - spread**2 / 2
@@ -77,22 +79,23 @@ def rollout(case: Case) -> tuple[list[list[int]], list[list[int]], list[float]]:
         lengths[draw.randrange(case.completions)] = case.longest  # the limit is reached, as it is in most rollouts
     completions = [[draw.randrange(10, VOCABULARY) for _ in range(length - 1)] + [1] for length in lengths]
     flat = round(case.flat * groups)
-    rewards = [0.5 if row // GROUP < flat else float(draw.random() < 0.5) for row in range(case.completions)]
-    return [prompt for prompt in prompts for _ in range(GROUP)], completions, rewards
+    rewards = [0.5 if row // case.group < flat else float(draw.random() < 0.5) for row in range(case.completions)]
+    return [prompt for prompt in prompts for _ in range(case.group)], completions, rewards
 
 
 def model_of(case: Case, folder: Path) -> Any:
-    """6 layers of width 256."""
+    """6 layers."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
+    folder, heads = folder / f"width-{case.width}", case.width // 64
     if not (folder / "config.json").is_file():
         config = Qwen3Config(
-            vocab_size=VOCABULARY, hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4,
-            num_key_value_heads=4, head_dim=64, max_position_embeddings=2048, eos_token_id=1, pad_token_id=0,
-            bos_token_id=None,
+            vocab_size=VOCABULARY, hidden_size=case.width, intermediate_size=3 * case.width, num_hidden_layers=6,
+            num_attention_heads=heads, num_key_value_heads=heads, head_dim=64,
+            max_position_embeddings=2048, eos_token_id=1, pad_token_id=0, bos_token_id=None,
         )  # fmt: skip
         Qwen3ForCausalLM(config).save_pretrained(folder)
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4") if case.weights == "nf4" else None
@@ -132,15 +135,19 @@ def trainer_of(contender: str, case: Case, folder: Path) -> Any:
     args = GSPOConfig(
         output_dir=str(folder / "out"), importance_sampling_level=level, per_device_train_batch_size=BATCH,
         gradient_accumulation_steps=ACCUMULATION, steps_per_generation=case.completions // BATCH,
-        num_generations=GROUP, max_completion_length=case.longest, use_cpu=True, bf16=False, report_to="none",
+        num_generations=case.group, max_completion_length=case.longest, use_cpu=True, bf16=False, report_to="none",
         gradient_checkpointing=False, save_strategy="no", disable_tqdm=True, seed=0,
     )  # fmt: skip
     rows = Dataset.from_list([{"prompt": "w2"}] * case.completions)
     make = GSPOTrainer if contender == "ours" else trl.GRPOTrainer
+    model = model_of(case, folder)
+    values = {parameter: parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad}
     trainer = make(
-        model_of(case, folder), lambda completions, **_: rewards, args=args, train_dataset=rows,
+        model, lambda completions, **_: rewards, args=args, train_dataset=rows,
         processing_class=tokenizer_of_numbers(),
     )  # fmt: skip
+    for parameter, value in values.items():  # TRL casts an adapter on 4-bit weights to bfloat16: digits, not speed
+        parameter.data = value
     texts = ["w"] * case.completions
     trainer._generate = lambda *_: (prompts, completions, None, texts, None, {}, None, [])
     trainer.current_gradient_accumulation_steps = ACCUMULATION

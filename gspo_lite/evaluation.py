@@ -16,6 +16,7 @@ from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.inputs import model_inputs, prompt_text
 from gspo_lite.data.prompts import as_text, marker
 from gspo_lite.errors import UsageError
+from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.format import follows_style
@@ -105,7 +106,7 @@ def answer(
     order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i])), reverse=True)
     size = recipe.data.eval.batch_size
     answers: dict[int, tuple[str, list[int]]] = {}
-    with ready_to_generate(model), torch.no_grad(), torch.random.fork_rng():
+    with ready_to_generate(model), torch.no_grad(), torch.random.fork_rng(), dense_for_sampling(model):
         torch.manual_seed(SAMPLING_SEED)
         for start in range(0, len(order), size):
             batch = order[start : start + size]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,13 @@ from gspo_lite.environment import environment, peak_memory_gib
 from gspo_lite.evaluation import evaluate
 from gspo_lite.lock import held
 from gspo_lite.models.engines import Engine, choose_engine
+from gspo_lite.models.libraries import import_libraries, unused_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.preflight import refuse
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_model_card, write_report
+from gspo_lite.rewards.grader import start_ahead
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
 from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
@@ -58,13 +60,16 @@ class Parts:
     args: Any  # the trainer's GSPOConfig, whose module must not be imported before Unsloth
 
 
-def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: str | None = None) -> RunResult:
+def run(
+    recipe: Recipe, *, resume: bool = False, force: bool = False, command: str | None = None, own_process: bool = False
+) -> RunResult:
     """Train as the recipe says, measure before and after on held-out problems, and write the run folder.
 
     Args:
         resume: go on from the newest checkpoint in the run folder, as `output.if_exists: resume` does.
         force: resume even with a recipe that differs in what decides the steps to come.
         command: the command line, kept in environment.json.
+        own_process: this process does nothing else, so that libraries this run does not use need not be found.
 
     Raises:
         UsageError: the recipe, its data, rewards or model cannot be used, or another run has the folder.
@@ -80,7 +85,7 @@ def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: s
     with held(folder):
         checkpoint = resume_point(folder, recipe, force) if resume else None
         with clock("load"):
-            parts = load(recipe)
+            parts = load(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:
             refuse_other_code(checkpoint, custom_rewards(parts), force)
         begin(folder, parts, command, resume)
@@ -109,17 +114,21 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
     return found.checkpoint
 
 
-def load(recipe: Recipe) -> Parts:
+def load(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     """Load and check everything the run needs, cheap things first; writes nothing.
+
+    The grader's process starts meanwhile on another core: by the first evaluation it has its engine imported.
 
     The backend comes before all others because Unsloth has to be imported before trl, and a custom reward may be one
     of TRL's.
     """
+    start_ahead()
     backend = choose_backend(recipe.model)
     engine = choose_engine(recipe.generation.engine, recipe.model, backend)
     problems = load_problems(recipe.data)
     rewards = build_rewards(recipe.rewards)
     check_columns(rewards, problems.train.column_names)
+    import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(
         recipe.model,
         backend,

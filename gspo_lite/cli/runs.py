@@ -30,7 +30,8 @@ def run(
     quiet_libraries()
     from gspo_lite.run import run as train
 
-    result = train(checked.recipe, resume=resume, force=force, command=shlex.join(["gspo-lite", *sys.argv[1:]]))
+    command = shlex.join(["gspo-lite", *sys.argv[1:]])
+    result = train(checked.recipe, resume=resume, force=force, command=command, own_process=True)
     print(result)
 
 

@@ -2,7 +2,7 @@
 
 math-verify guards itself with signal.alarm, which works in the main thread only and takes the user's own alarm away.
 Here a worker process grades in a child that it can kill (`grader_worker.py`), and this side kills the worker where even
-that does not answer. The worker starts with the first answer that needs it and ends with this process.
+that does not answer. The worker starts with the first answer that needs it, or ahead of it, and ends with this process.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from gspo_lite.errors import MachineError
 
@@ -120,6 +121,16 @@ def worker() -> Worker:
         stop()
         CURRENT.append(Worker())
     return CURRENT[0]
+
+
+def start_ahead() -> None:
+    """Start the worker beside other work, on another core; what is wrong with it is said by the first answer."""
+
+    def start() -> None:
+        with LOCK, suppress(MachineError, OSError):
+            worker()
+
+    threading.Thread(target=start, daemon=True).start()
 
 
 @atexit.register

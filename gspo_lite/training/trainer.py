@@ -15,6 +15,7 @@ from datasets import Dataset
 from trl import GRPOTrainer
 
 from gspo_lite.errors import UsageError
+from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
@@ -142,6 +143,10 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         if not self.args.use_vllm and tokens:
             self.generation_config.suppress_tokens = tokens
             self.generation_kwargs["suppress_tokens"] = tokens
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        with dense_for_sampling(self.model):
+            return super()._generate(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:

@@ -1,0 +1,69 @@
+"""`gspo-lite run` with the moments of its steps written down; the contender that end_to_end.py and startup.py start.
+
+python benchmarks/marked_run.py RECIPE --output FOLDER --marks FILE [--set K=V ...] [--profile]
+        [--first-step] [--unmeasured]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from marks import callback, mark, watched
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--marks", type=Path, required=True)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--profile", action="store_true", help="time the parts of a step")
+    parser.add_argument("--first-step", action="store_true", help="end after one step")
+    parser.add_argument("--unmeasured", action="store_true", help="leave the evaluations out; with --first-step only")
+    chosen = parser.parse_args(words)
+
+    from gspo_lite import run as story
+    from gspo_lite.cli.runs import run
+
+    usual = story.train, story.measure
+    story.train = marking(usual[0], chosen)
+    if chosen.unmeasured:
+        story.measure = lambda *_: {}  # type: ignore[assignment]
+    try:
+        run(chosen.recipe, chosen.set, output=chosen.output)
+    finally:
+        story.train, story.measure = usual
+
+
+def marking(train: Any, chosen: argparse.Namespace) -> Any:
+    """run.train with a callback that marks steps."""
+
+    def marked(folder: Path, parts: Any, checkpoint: Any, resume: bool) -> Any:
+        from gspo_lite.training import build
+
+        usual = build.build_trainer
+        watches = []
+
+        def build_trainer(*args: Any) -> Any:
+            trainer = usual(*args)
+            trainer.add_callback(callback(chosen.marks, chosen.first_step))
+            if chosen.profile:
+                watches.append(watched(trainer))
+            return trainer
+
+        build.build_trainer = build_trainer
+        try:
+            trainer = train(folder, parts, checkpoint, resume)
+        finally:
+            build.build_trainer = usual
+        mark(chosen.marks, "trained", parts=dict(watches[0].seconds) if watches else {})
+        return trainer
+
+    return marked
+
+
+if __name__ == "__main__":
+    main()

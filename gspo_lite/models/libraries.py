@@ -1,0 +1,104 @@
+"""Imports what training stands on, without what this process will not use.
+
+    the collector      stands still meanwhile: it would walk thousands of modules, which stay to the end, over and over
+    torchao, wandb     transformers and TRL import them wherever they are installed
+    torch's compiler   is imported whole for four decorators of bitsandbytes' fallback functions, for which a CPU has
+                       kernels of its own
+
+Must not know training, and imports trl only by what it is handed.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.models.starter import NAME as STARTER
+from gspo_lite.recipe.schema import Recipe
+
+OPTIONAL = ("torchao", "wandb")
+
+
+def import_libraries(modules: Iterable[str], unused: Iterable[str] = ()) -> None:
+    """Import these modules; where another has imported transformers before, it is left as it is.
+
+    Args:
+        modules: in their order.
+        unused: libraries that are not to be found meanwhile. What transformers and TRL have not found they take for
+            missing as long as the process lives, so only a process that serves one run may leave something out.
+    """
+    if "transformers" in sys.modules:
+        return
+    with collector_at_rest(), hidden(unused):
+        with compiler_at_rest():
+            import_if_there("bitsandbytes")
+        for module in modules:
+            importlib.import_module(module)
+
+
+def unused_libraries(recipe: Recipe) -> list[str]:
+    """Those of `OPTIONAL` that neither the recipe nor its model mentions; a model of the hub may need any."""
+    name = recipe.model.name
+    config = Path(name).expanduser() / "config.json"
+    if name != STARTER and not config.is_file():
+        return [one for one in OPTIONAL if one != "torchao" and one not in recipe.model_dump_json()]
+    text = recipe.model_dump_json() + (config.read_text(encoding="utf-8") if name != STARTER else "")
+    return [one for one in OPTIONAL if one not in text]
+
+
+def import_if_there(module: str) -> None:
+    """Import a module that may be missing or broken; who needs it says so better."""
+    try:
+        importlib.import_module(module)
+    except Exception:  # a broken build raises OSError, RuntimeError or ImportError
+        sys.modules.pop(module, None)
+
+
+@contextmanager
+def collector_at_rest() -> Iterator[None]:
+    """No garbage collection meanwhile; what has come into being is taken to stay."""
+    working = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if working:
+            gc.enable()
+
+
+@contextmanager
+def hidden(libraries: Iterable[str]) -> Iterator[None]:
+    """Let these libraries look as if they were not installed, unless they are imported already."""
+    names = [name for name in libraries if name not in sys.modules]
+    loaded: dict[str, Any] = sys.modules
+    loaded.update(dict.fromkeys(names))  # None there is Python's own sign for "not to be had"
+    try:
+        yield
+    finally:
+        for name in names:
+            del loaded[name]
+
+
+@contextmanager
+def compiler_at_rest() -> Iterator[None]:
+    """Let `torch.compile` hand functions back as they are, where there is no GPU to compile for."""
+    import torch
+
+    if torch.cuda.is_available():
+        yield
+        return
+
+    def as_it_is(function: Any = None, **_: Any) -> Any:
+        return as_it_is if function is None else function
+
+    compiles, torch.compile = torch.compile, as_it_is
+    try:
+        yield
+    finally:
+        torch.compile = compiles
