@@ -7,6 +7,7 @@ rollout it has just scored. Must not know recipes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.generation_kwargs["suppress_tokens"] = tokens
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
-        with dense_for_sampling(self.model):
+        with nullcontext() if self.use_vllm else dense_for_sampling(self.model):
             return super()._generate(*args, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
