@@ -98,13 +98,13 @@ def matrix(machine: Machine) -> Iterator[Check]:
 
 
 def engines(machine: Machine) -> Iterator[Check]:
-    found, allowed = machine.versions.get("vllm"), allowed_ranges()["vllm"]
+    found, allowed = machine.vllm, allowed_ranges()["vllm"]
     if found is None:
         advice = "`pip install 'gspo-lite[vllm]'` makes generation faster" if machine.usable_gpu else ""
         yield Check("vllm", "ok", "not installed; completions come from transformers", advice)
     elif not inside(found, allowed):
         yield Check("vllm", "fail", f"{found}, outside {allowed}", "`pip install 'gspo-lite[vllm]'`")
-    elif machine.gpu is None:
+    elif not machine.usable_gpu and not machine.place.cpu_build:
         yield Check("vllm", "ok", f"{found}, not used without a GPU")
     else:
-        yield Check("vllm", "ok", found)
+        yield Check("vllm", "ok", found + (", its build for CPUs" if machine.place.cpu_build else ""))

@@ -60,6 +60,19 @@ def test_the_comparison_notices_weights_that_were_not_handed_over(starter):
     assert result["gaps"][-1] > 0.1
 
 
+def test_padding_is_never_sampled_however_likely_it_is(starter):
+    """Padding, token 0 of the starter, is pushed to the top; nothing but our own bias can keep it out."""
+    result = run("gspo", "training.max_steps=2", 'training.extra={generation_kwargs: {logit_bias: {"0": 50.0}}}')
+    assert result["pads"] == 0
+    assert result["ended"] > 0
+
+
+def test_an_end_token_that_is_also_padding_still_ends_completions(starter):
+    result = run("gspo", "pad=eos", "training.max_steps=2")
+    assert result["ended"] > 0
+    assert result["pads"] == 0
+
+
 def test_a_product_over_long_completions_vanishes_or_explodes_where_the_other_corrections_do_not(starter):
     """vLLM's own choice of bfloat16 beside a float32 trainer; completions of 288 tokens."""
     rows = run("gspo", "bfloat16", *LONG)["log_ratios"]
