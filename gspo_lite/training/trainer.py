@@ -135,7 +135,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             return
         if self.args.use_vllm:  # it names no tokens to leave out; a bias of -100, its lowest, comes to the same
             options = self.vllm_generation.generation_kwargs
-            biases = {**(options.get("logit_bias") or {}), **dict.fromkeys(tokens, -100.0)}
+            asked = {int(token): bias for token, bias in (options.get("logit_bias") or {}).items()}  # words in a recipe
+            biases = asked | dict.fromkeys(tokens, -100.0)
             self.vllm_generation.generation_kwargs = {**options, "logit_bias": biases}
         else:
             self.generation_config.suppress_tokens = tokens

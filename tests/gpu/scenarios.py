@@ -75,7 +75,7 @@ def train(recipe: str, overrides: list[str], folder: Path, resume: bool = False)
 
 
 def peak_gib() -> float:
-    """Most memory this process held: of the GPU, what torch reserved and what lies outside of it; else of the machine."""
+    """Most memory this process held: what torch reserved and what lies outside of it; without a GPU, of the machine."""
     import torch
 
     from gspo_lite.environment import peak_memory_gib

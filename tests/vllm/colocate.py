@@ -85,6 +85,8 @@ def watch(trainer, seen, stale):
             mask = output["completion_mask"].bool()
             ratio = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).nan_to_num()
             seen["log_ratios"] += [row[keep].tolist() for row, keep in zip(ratio, mask, strict=True)]
+            weights = output["importance_sampling_ratio"].expand_as(mask)
+            seen["weights"] += [row[keep].mean().item() for row, keep in zip(weights, mask, strict=True)]
         mask = output["completion_mask"].bool()
         rows = [ids[keep].tolist() for ids, keep in zip(output["completion_ids"], mask, strict=True)]
         pad, end = trainer.processing_class.pad_token_id, trainer.processing_class.eos_token_id
@@ -113,7 +115,7 @@ def run(algorithm, overrides):
     from gspo_lite.run import run as train
     from gspo_lite.training import build
 
-    seen = {"gaps": [], "trainer": [], "log_ratios": [], "pads": 0, "ended": 0}
+    seen = {"gaps": [], "trainer": [], "log_ratios": [], "weights": [], "pads": 0, "ended": 0}
     stale = "stale" in overrides
     settings = [one for one in overrides if "=" in one and one != "pad=eos"]
     if "pad=eos" in overrides:
@@ -139,7 +141,7 @@ def run(algorithm, overrides):
     engine = json.loads((folder / "environment.json").read_text())["engine"]
     return {
         "gaps": seen["gaps"], "drift": drift, "steps": len(steps), "engine": engine, "correction": seen["correction"],
-        "log_ratios": seen["log_ratios"], "pads": seen["pads"], "ended": seen["ended"],
+        "log_ratios": seen["log_ratios"], "weights": seen["weights"], "pads": seen["pads"], "ended": seen["ended"],
     }  # fmt: skip
 
 
