@@ -7,7 +7,7 @@ before it, and every new figure comes from the same formulas as the first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -83,6 +83,17 @@ def room_for(recipe: Recipe, vram: float) -> Room:
     images = has_images(recipe)
     engine = choose_engine(wanted, model, backend, images=images, place=there)
     return Room(int(vram * GIB), int(vram * USABLE * GIB), backend, engine.name, images=images)
+
+
+def through_vllm(one: Plan) -> list[Phase] | None:
+    """The phases with vLLM for a recipe that leaves the engine open, where it could run and every phase then fits."""
+    recipe, room = one.recipe, one.room
+    if recipe.generation.engine != "auto" or room.engine == "vllm" or not room.gpu:
+        return None
+    there = Place(gpu=True, capability=NEW_CARD, vllm=True)
+    chosen = choose_engine("auto", recipe.model, room.backend, images=room.images, place=there)
+    phases = predict(recipe, one.shape, replace(room, engine=chosen.name))
+    return phases if chosen.name == "vllm" and fit(phases) else None
 
 
 def has_images(recipe: Recipe) -> bool:
@@ -203,7 +214,11 @@ def lines_of(one: Plan) -> Iterator[str]:
         yield from (f"    {part:36} {gib(count):>6}" for part, count in phase.parts.items())
     if one.fits:
         return
-    yield "\nwhat to change, least harm first, each on top of those before:"
+    faster = through_vllm(one)
+    if faster:
+        yield (f"\nwith vLLM (`pip install 'gspo-lite[vllm]'`) it fits as it stands: the peak is "
+               f"{gib(peak_of(faster))} GiB, as vLLM keeps its cache in a share of its own")  # fmt: skip
+    yield ("\nwithout vLLM: " if faster else "\n") + "what to change, least harm first, each on top of those before:"
     for suggestion in one.suggestions:
         settings = " ".join(f"--set {setting}" for setting in settings_of(suggestion.change))
         yield f"    {settings}\n        then the peak is {gib(suggestion.peak)} GiB; {suggestion.price}"

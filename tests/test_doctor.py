@@ -113,6 +113,7 @@ def test_the_engine_named_is_the_one_that_a_run_would_take(card, packages, overr
     machine = replace(card, versions=VERSIONS | packages)
     (found,) = [check for check in examine(machine, recipe(*overrides)) if check.name == "generation.engine"]
     assert f"{found.status}: {found.found}".startswith(says)
+    assert "pip install" not in found.advice  # which would not help
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,14 @@ def test_the_advice_makes_the_gsm8k_recipe_fit(vram, backend, engine):
         assert [phase.total for phase in again.phases] == [phase.total for phase in found.suggestions[-1].phases]
 
 
+def test_a_recipe_that_fits_through_vllm_says_so():
+    said = "with vLLM (`pip install 'gspo-lite[vllm]'`) it fits as it stands"
+    assert said in "\n".join(lines_of(planned(12)))
+    assert said not in "\n".join(lines_of(planned(12, *LARGE)))
+    assert said not in "\n".join(lines_of(planned(12, "generation.engine=transformers")))
+    assert said not in "\n".join(lines_of(planned(12, backend="transformers")))  # 4-bit weights go to no vLLM there
+
+
 def test_the_least_harmful_change_comes_first():
     found = planned(16, *LARGE, "training.gradient_checkpointing=false", backend="transformers")
     places = [next(iter(suggestion.change)) for suggestion in found.suggestions]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 from gspo_lite.doctor.check import Check, Status
 from gspo_lite.doctor.machine import Machine
@@ -36,7 +38,10 @@ def engine(recipe: Recipe, machine: Machine) -> Iterator[Check]:
         chosen = engine_of(recipe, machine)
     except MachineError as error:
         lacking = error.message.partition("cannot run here: ")[2]
-        advice = "set generation.engine=auto" + (", or `pip install 'gspo-lite[vllm]'`" if machine.usable_gpu else "")
+        advice = "set generation.engine=auto"
+        with suppress(MachineError):
+            engine_of(recipe, replace(machine, versions=machine.versions | {"vllm": ""}))
+            advice += ", or `pip install 'gspo-lite[vllm]'`"
         yield Check(name, "fail", f"`{recipe.generation.engine}` cannot run here: {lacking}", advice)
         return
     yield Check(name, "ok", f"completions by {chosen.title}")
@@ -101,7 +106,7 @@ def fits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
         yield Check("fits", "warn", f"not predicted: {error.message}", error.hint or "")
         return
     where = "GPU memory" if room.gpu else "memory"
-    figures = f"the peak is {gib(peak_of(found.phases))} GiB of {gib(room.usable)} GiB usable {where}"
+    figures = f"the peak is {gib(peak_of(found.phases))} GiB, and {gib(room.usable)} GiB of {where} can be used"
     if found.fits:
         yield Check("fits", "ok", figures)
         return

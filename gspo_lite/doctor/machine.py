@@ -81,7 +81,7 @@ class Machine:
     @property
     def vllm(self) -> str | None:
         """Version of vLLM in whichever build is installed."""
-        return self.versions.get("vllm") or self.versions.get(CPU_BUILD)
+        return self.versions.get("vllm", self.versions.get(CPU_BUILD))
 
     @property
     def place(self) -> Place:
