@@ -79,7 +79,8 @@ def loaded(backend: str, folder: Path, dry: bool) -> tuple[Any, Any]:
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model = get_peft_model(base, LoraConfig(r=RANK, target_modules=TARGETS, task_type="CAUSAL_LM"))
     if backend == "unsloth":
-        model.for_training, model.for_inference = model.train, model.eval
+        model.for_training = lambda *_, **__: model.train()
+        model.for_inference = lambda *_, **__: model.eval()
         model._unsloth_user_float32 = True
     return model, AutoTokenizer.from_pretrained(folder)
 
@@ -209,13 +210,11 @@ def measure(shape: str, contenders: list[str], rounds: int, dry: bool) -> list[d
     from tests.gpu.random_models import write_random_model
 
     folder = write_random_model(shape, Path(tempfile.mkdtemp(prefix="gspo-gpu-")) / shape)
-    processes: dict[str, Any] = {}
+    processes = {name: start(name, folder, dry) for name in contenders}
     told: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
-        for name in contenders:
-            if name not in processes:
-                processes[name] = start(name, folder, dry)
-            result = go(name, processes[name], folder)
+        for name, process in processes.items():
+            result = go(name, process, folder)
             if turn:  # the first warms up
                 told[name].append(result)
     for process in processes.values():

@@ -134,14 +134,17 @@ def shape(name: str, dry: bool, folder: Path) -> dict[str, Any]:
 
 
 def quickstart(name: str, dry: bool, folder: Path) -> dict[str, Any]:
-    """The quickstart recipe as it is shipped, but through Unsloth."""
+    """The quickstart recipe as it is shipped, but through Unsloth and in the number type of a GPU."""
     quick = ["training.max_steps=2", "data.eval.limit=4", "data.limit=64", "training.per_device_train_batch_size=8"]
-    return train("quickstart", quick if dry else [], folder / name)
+    return train("quickstart", ["model.dtype=auto", *(quick if dry else [])], folder / name)
 
 
 def resume(name: str, dry: bool, folder: Path) -> dict[str, Any]:
     """8 steps at once, and 4 with 4 more after a resume: the losses and rewards of the last 4."""
-    quick = ["data.eval.limit=4", "data.limit=64", "training.per_device_train_batch_size=8", "training.save_steps=4"]
+    quick = [
+        "model.dtype=auto", "data.eval.limit=4", "data.limit=64", "training.per_device_train_batch_size=8",
+        "training.save_steps=4",
+    ]  # fmt: skip
     whole = train("quickstart", [*quick, "training.max_steps=8"], folder / "whole")
     train("quickstart", [*quick, "training.max_steps=4"], folder / "parts")
     parts = train("quickstart", [*quick, "training.max_steps=8"], folder / "parts", resume=True)

@@ -3,13 +3,15 @@
 One of them here; all: python -m tests.gpu.scenarios --dry-run
 """
 
+from importlib.util import find_spec
+
 import pytest
 
 from tests.gpu import scenarios
 from tests.gpu.random_models import tokenizer_of_size
 from tests.gpu.test_gpu import judge, lines_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.unsloth]
+pytestmark = [pytest.mark.slow, pytest.mark.unsloth, pytest.mark.skipif(find_spec("unsloth") is None, reason="Unsloth")]
 SHAPE = "0.6B gspo_token"
 
 
