@@ -7,16 +7,20 @@ before it, and every new figure comes from the same formulas as the first.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
+from gspo_lite.errors import GspoLiteError
+from gspo_lite.models.engines import Place, choose_engine
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.knobs import KNOBS, Change, Knob, changed
 from gspo_lite.sizing.memory import GIB, OPTIMIZER_BYTES, Phase, Room, predict
 from gspo_lite.sizing.shapes import Shape, find_shape
 
 USABLE = 0.92  # a T4 sold as 16 GB has 14.7 GiB; on other cards the rest is for the display and for fragmentation
+
+NEW_CARD = 8.0  # compute capability of a card whose memory is all that is known
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,43 @@ def plan(recipe: Recipe, room: Room) -> Plan:
 
 
 def room_for(recipe: Recipe, vram: float) -> Room:
-    """A card sold with `vram` GB, with backend and engine as the recipe says; `auto` is what is installed here."""
-    model, engine = recipe.model, recipe.generation.engine
+    """A card sold with `vram` GB, with the backend and engine that a run would take there.
+
+    `auto` is what is installed here; what the recipe asks for by name is taken to be installed there.
+
+    Raises:
+        MachineError: the engine that the recipe asks for could not run on any card.
+    """
+    model, wanted = recipe.model, recipe.generation.engine
     backend = model.backend if model.backend != "auto" else "unsloth" if find_spec("unsloth") else "transformers"
-    engine = engine if engine != "auto" else "vllm" if find_spec("vllm") else "transformers"
-    return Room(int(vram * GIB), int(vram * USABLE * GIB), backend, engine)
+    there = Place(gpu=True, capability=NEW_CARD, vllm=wanted == "vllm" or find_spec("vllm") is not None)
+    images = has_images(recipe)
+    engine = choose_engine(wanted, model, backend, images=images, place=there)
+    return Room(int(vram * GIB), int(vram * USABLE * GIB), backend, engine.name, images=images)
+
+
+def through_vllm(one: Plan) -> list[Phase] | None:
+    """The phases with vLLM for a recipe that leaves the engine open, where it could run and every phase then fits."""
+    recipe, room = one.recipe, one.room
+    if recipe.generation.engine != "auto" or room.engine == "vllm" or not room.gpu:
+        return None
+    there = Place(gpu=True, capability=NEW_CARD, vllm=True)
+    chosen = choose_engine("auto", recipe.model, room.backend, images=room.images, place=there)
+    phases = predict(recipe, one.shape, replace(room, engine=chosen.name))
+    return phases if chosen.name == "vllm" and fit(phases) else None
+
+
+def has_images(recipe: Recipe) -> bool:
+    """Whether the recipe names a column of images for a model that is known to see.
+
+    A column that is only there in the data is found by a run.
+    """
+    if "images" not in recipe.data.columns.model_fields_set:
+        return False
+    try:
+        return find_shape(recipe.model.name).tower is not None
+    except GspoLiteError:
+        return False
 
 
 def suggest(recipe: Recipe, shape: Shape, room: Room) -> Iterator[Suggestion]:
@@ -149,8 +185,8 @@ def notes_of(one: Plan) -> list[str]:
         f"tokens     {training.per_device_train_batch_size} x ({generation.max_prompt_length} + "
         f"{generation.max_completion_length}) a training pass, {training.rollout_size} completions a rollout",
     ]
-    if shape.note:
-        notes.append(f"note       {shape.note}")
+    if room.images:
+        notes.append("images     every prompt is counted as one image all over; smaller images take less")
     if shape.experts and recipe.model.load_in_4bit:
         notes.append(f"note       {shape.experts / 1e6:,.0f}M parameters of experts stay in 16 bits: bitsandbytes "
                      "quantizes linear layers only")  # fmt: skip
@@ -174,11 +210,15 @@ def lines_of(one: Plan) -> Iterator[str]:
     yield from notes_of(one)
     for phase in one.phases:
         yield ""
-        yield f"{phase.name:36} {gib(phase.total):>6} GiB" + (f"   {gib(phase.over)} too much" if phase.over else "")
-        yield from (f"    {part:32} {gib(count):>6}" for part, count in phase.parts.items())
+        yield f"{phase.name:40} {gib(phase.total):>6} GiB" + (f"   {gib(phase.over)} too much" if phase.over else "")
+        yield from (f"    {part:36} {gib(count):>6}" for part, count in phase.parts.items())
     if one.fits:
         return
-    yield "\nwhat to change, least harm first, each on top of those before:"
+    faster = through_vllm(one)
+    if faster:
+        yield (f"\nwith vLLM (`pip install 'gspo-lite[vllm]'`) it fits as it stands: the peak is "
+               f"{gib(peak_of(faster))} GiB, as vLLM keeps its cache in a share of its own")  # fmt: skip
+    yield ("\nwithout vLLM: " if faster else "\n") + "what to change, least harm first, each on top of those before:"
     for suggestion in one.suggestions:
         settings = " ".join(f"--set {setting}" for setting in settings_of(suggestion.change))
         yield f"    {settings}\n        then the peak is {gib(suggestion.peak)} GiB; {suggestion.price}"

@@ -124,8 +124,9 @@ def load(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     """
     start_ahead()
     backend = choose_backend(recipe.model)
-    engine = choose_engine(recipe.generation.engine, recipe.model, backend)
     problems = load_problems(recipe.data)
+    images = IMAGES in problems.train.column_names
+    engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
     rewards = build_rewards(recipe.rewards)
     check_columns(rewards, problems.train.column_names)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
@@ -135,7 +136,7 @@ def load(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
         seed=recipe.training.seed,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
         vllm=engine.fast_inference,
-        images=IMAGES in problems.train.column_names,
+        images=images,
     )
     problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
     from gspo_lite.training.config import config_from_recipe

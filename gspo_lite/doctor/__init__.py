@@ -65,7 +65,11 @@ def lines_of(checks: list[Check], machine: Machine) -> Iterator[str]:
             yield f"{'':25} -> {check.advice}"
     failed = sum(check.status == "fail" for check in checks)
     yield ""
-    yield "a run can work here" if not failed else f"a run could not work here: {failed} checks failed"
+    yield (
+        "a run can work here"
+        if not failed
+        else f"a run could not work here: {failed} check{'s' if failed > 1 else ''} failed"
+    )
     yield f"the tested set: {install_line(machine)}"
 
 

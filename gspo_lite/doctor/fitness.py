@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 
 from gspo_lite.doctor.check import Check, Status
 from gspo_lite.doctor.machine import Machine
-from gspo_lite.errors import GspoLiteError
-from gspo_lite.plan import gib, peak_of, plan, settings_of
+from gspo_lite.errors import GspoLiteError, MachineError
+from gspo_lite.models.engines import Engine, choose_engine
+from gspo_lite.plan import gib, has_images, peak_of, plan, settings_of
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.memory import GIB, Room
 
@@ -29,14 +32,35 @@ def dtype(recipe: Recipe, machine: Machine) -> Iterator[Check]:
 
 
 def engine(recipe: Recipe, machine: Machine) -> Iterator[Check]:
-    if recipe.generation.engine != "vllm":
+    """What will sample completions, by the table that a run asks."""
+    name = "generation.engine"
+    try:
+        chosen = engine_of(recipe, machine)
+    except MachineError as error:
+        lacking = error.message.partition("cannot run here: ")[2]
+        advice = "set generation.engine=auto"
+        with suppress(MachineError):
+            engine_of(recipe, replace(machine, versions=machine.versions | {"vllm": ""}))
+            advice += ", or `pip install 'gspo-lite[vllm]'`"
+        yield Check(name, "fail", f"`{recipe.generation.engine}` cannot run here: {lacking}", advice)
         return
-    lacking = "a GPU that torch can use" if not machine.usable_gpu else None
-    if "vllm" not in machine.versions:
-        lacking = f"{lacking} and the package vllm" if lacking else "the package vllm"
-    if lacking:
-        advice = "set generation.engine=auto" + (", or `pip install 'gspo-lite[vllm]'`" if machine.usable_gpu else "")
-        yield Check("generation.engine", "fail", f"`vllm`; this machine lacks {lacking}", advice)
+    yield Check(name, "ok", f"completions by {chosen.title}")
+
+
+def engine_of(recipe: Recipe, machine: Machine) -> Engine:
+    """The engine that a run of this recipe takes on this machine.
+
+    Raises:
+        MachineError: none that the recipe allows can run.
+    """
+    wanted, images = recipe.generation.engine, has_images(recipe)
+    return choose_engine(wanted, recipe.model, backend_of(recipe, machine), images=images, place=machine.place)
+
+
+def backend_of(recipe: Recipe, machine: Machine) -> str:
+    """The backend that a run of this recipe takes on this machine."""
+    unsloth = recipe.model.backend != "transformers" and "unsloth" in machine.versions
+    return "unsloth" if unsloth else "transformers"
 
 
 def backend(recipe: Recipe, machine: Machine) -> Iterator[Check]:
@@ -82,7 +106,7 @@ def fits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
         yield Check("fits", "warn", f"not predicted: {error.message}", error.hint or "")
         return
     where = "GPU memory" if room.gpu else "memory"
-    figures = f"the peak is {gib(peak_of(found.phases))} GiB of {gib(room.usable)} GiB usable {where}"
+    figures = f"the peak is {gib(peak_of(found.phases))} GiB, and {gib(room.usable)} GiB of {where} can be used"
     if found.fits:
         yield Check("fits", "ok", figures)
         return
@@ -92,14 +116,15 @@ def fits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
 
 
 def room_of(recipe: Recipe, machine: Machine) -> Room:
-    """The machine as a room for this recipe, `auto` resolved as a run would."""
+    """The machine as a room for this recipe; where no engine can run, as if transformers were asked for."""
     total = (machine.vram_gib if machine.usable_gpu else machine.ram_gib) * GIB
-    model, engine = recipe.model, recipe.generation.engine
-    unsloth = model.backend != "transformers" and "unsloth" in machine.versions
-    vllm = engine != "transformers" and machine.usable_gpu and "vllm" in machine.versions
+    try:
+        chosen = engine_of(recipe, machine).name
+    except MachineError:
+        chosen = "transformers"
     return Room(
-        int(total), int(total * MARGIN), "unsloth" if unsloth else "transformers",
-        "vllm" if vllm else "transformers", gpu=machine.usable_gpu,
+        int(total), int(total * MARGIN), backend_of(recipe, machine), chosen, gpu=machine.usable_gpu,
+        images=has_images(recipe),
     )  # fmt: skip
 
 

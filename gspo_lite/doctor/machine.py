@@ -17,8 +17,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gspo_lite.environment import installed
+from gspo_lite.models.engines import CPU_BUILD, Place
 
-PACKAGES = ("torch", "trl", "transformers", "peft", "accelerate", "datasets", "bitsandbytes", "unsloth", "vllm")
+PACKAGES = (
+    "torch",
+    "trl",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "bitsandbytes",
+    "unsloth",
+    "vllm",
+    CPU_BUILD,
+)
 TRACKERS = ("wandb", "trackio", "tensorboard")
 BF16_CAPABILITY = 8.0  # Ampere; earlier cards have no bfloat16 arithmetic
 GIB = 2**30
@@ -65,6 +77,16 @@ class Machine:
     def usable_gpu(self) -> bool:
         """Whether there is a GPU that the installed torch was built for."""
         return self.gpu is not None and self.torch_cuda is not None
+
+    @property
+    def vllm(self) -> str | None:
+        """Version of vLLM in whichever build is installed."""
+        return self.versions.get("vllm", self.versions.get(CPU_BUILD))
+
+    @property
+    def place(self) -> Place:
+        """What decides which engines can generate here."""
+        return Place(self.usable_gpu, self.capability, self.vllm is not None, CPU_BUILD in self.versions)
 
 
 def this_machine() -> Machine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.metadata import metadata, requires
+from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -14,6 +14,7 @@ from packaging.version import InvalidVersion, Version
 import gspo_lite
 from gspo_lite.doctor.check import Check
 from gspo_lite.doctor.machine import Machine
+from gspo_lite.errors import MachineError
 
 PACKAGE = Path(gspo_lite.__file__).parent
 TESTED = PACKAGE / "tested_versions.json"
@@ -30,8 +31,28 @@ def tested_sets() -> dict[str, dict[str, str]]:
 
 def allowed_ranges() -> dict[str, SpecifierSet]:
     """The ranges that this package's own metadata allows."""
-    found = [Requirement(text) for text in requires("gspo-lite") or []]
+    found = [Requirement(text) for text in declared()[1]]
     return {requirement.name: requirement.specifier for requirement in found}
+
+
+def declared() -> tuple[str, list[str]]:
+    """The range of Python and the requirements of this package; of its pyproject.toml in a clone not installed.
+
+    Raises:
+        MachineError: there is neither, or no reader for it (before Python 3.11).
+    """
+    try:
+        return metadata("gspo-lite")["Requires-Python"], requires("gspo-lite") or []
+    except PackageNotFoundError:
+        pass
+    try:
+        import tomllib
+
+        project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    except (ImportError, OSError) as error:
+        raise MachineError("gspo-lite is not installed, so what it needs is not known", "`pip install .`") from error
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]
+    return project["requires-python"], project["dependencies"] + extras
 
 
 def inside(version: str, allowed: SpecifierSet) -> bool:
@@ -70,7 +91,7 @@ def cuda_obstacle(machine: Machine, cuda: str) -> str | None:
 
 
 def python(machine: Machine) -> Iterator[Check]:
-    allowed = metadata("gspo-lite")["Requires-Python"]
+    allowed, _ = declared()
     tested = sorted({versions["python"] for versions in tested_sets().values()})
     if machine.python not in SpecifierSet(allowed):
         yield Check("python", "fail", machine.python, f"install a Python {allowed}")
@@ -98,13 +119,13 @@ def matrix(machine: Machine) -> Iterator[Check]:
 
 
 def engines(machine: Machine) -> Iterator[Check]:
-    found, allowed = machine.versions.get("vllm"), allowed_ranges()["vllm"]
+    found, allowed = machine.vllm, allowed_ranges()["vllm"]
     if found is None:
         advice = "`pip install 'gspo-lite[vllm]'` makes generation faster" if machine.usable_gpu else ""
         yield Check("vllm", "ok", "not installed; completions come from transformers", advice)
     elif not inside(found, allowed):
         yield Check("vllm", "fail", f"{found}, outside {allowed}", "`pip install 'gspo-lite[vllm]'`")
-    elif machine.gpu is None:
+    elif not machine.usable_gpu and not machine.place.cpu_build:
         yield Check("vllm", "ok", f"{found}, not used without a GPU")
     else:
-        yield Check("vllm", "ok", found)
+        yield Check("vllm", "ok", found + (", its build for CPUs" if machine.place.cpu_build else ""))

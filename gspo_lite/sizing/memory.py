@@ -41,6 +41,7 @@ class Room:
         backend: `unsloth` or `transformers`.
         engine: `vllm` or `transformers`.
         gpu: False for a CPU, where all numbers are float32 unless the recipe says otherwise.
+        images: prompts have images.
     """
 
     total: int
@@ -48,6 +49,7 @@ class Room:
     backend: str = "unsloth"
     engine: str = "transformers"
     gpu: bool = True
+    images: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,27 @@ class Sizes:
             "one layer over all prompts": sequences * tokens * working,
         }
 
+    def images(self, sequences: int, tower_works: bool = False) -> dict[str, int]:
+        """The images of so many prompts, all of whose tokens are an image's; with one layer of the tower at work."""
+        tower = self.shape.tower if self.room.images else None
+        if tower is None:
+            return {}
+        patches = sequences * self.recipe.generation.max_prompt_length * tower.patches
+        working = 8 * tower.hidden + self.number * (6 * tower.hidden + tower.mlp_width)
+        parts = {"images": patches * tower.pixels * 4}
+        return parts | ({"one layer of the vision tower": patches * working} if tower_works else {})
+
+    def looking(self) -> dict[str, int]:
+        """Images in training, and what the backward pass needs of the tower; its layers work when no other does."""
+        tower, rows = self.shape.tower, self.rows()
+        if tower is None or not self.room.images:
+            return {}
+        kept = self.number * tower.hidden
+        if not self.recipe.training.gradient_checkpointing:
+            kept += 8 * tower.hidden + self.number * (9 * tower.hidden + 2 * tower.mlp_width)
+        patches = rows * self.recipe.generation.max_prompt_length * tower.patches
+        return self.images(rows) | {"vision tower, kept of all layers": patches * kept * tower.depth}
+
     def resident(self) -> dict[str, int]:
         """What lies there in every phase after the first step."""
         parts = {"vLLM's share": self.vllm, "vLLM's CUDA graphs": CUDA_GRAPHS} if self.vllm else {}
@@ -214,7 +237,8 @@ def predict(recipe: Recipe, shape: Shape, room: Room) -> list[Phase]:
     sizes = Sizes(recipe, shape, room)
     training = (
         sizes.resident() | {"gradients of what is trained": sizes.trained()} | sizes.activations() | sizes.logits()
-    )
+        | sizes.looking()
+    )  # fmt: skip
     phases = [generation(sizes, "generation", recipe.training.rollout_size), Phase("training", training, room.usable)]
     if room.engine == "vllm":  # the trained model itself answers the held-out problems, whatever samples rollouts
         phases.insert(1, vllm_share(sizes))
@@ -227,7 +251,9 @@ def generation(sizes: Sizes, name: str, sequences: int, *, own: bool = False) ->
     """Sampling so many completions at a time, by vLLM or (`own`) by the model in training."""
     if sizes.vllm and not own:
         return Phase(name, sizes.resident(), sizes.room.usable)
-    work = max(sizes.decoding(sequences), sizes.prefill(sequences), key=lambda parts: sum(parts.values()))
+    images = sizes.images(sequences)
+    stages = (sizes.images(sequences, True), sizes.prefill(sequences) | images, sizes.decoding(sequences) | images)
+    work = max(stages, key=lambda parts: sum(parts.values()))
     return Phase(name, sizes.resident() | work, sizes.room.usable)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from gspo_lite.errors import UsageError
 from gspo_lite.sizing.configs import find_config
+from gspo_lite.sizing.vision import SEEING, Linear, Tower, biases
 
 
 @dataclass(frozen=True)
@@ -67,22 +68,6 @@ FAMILIES = {
 
 
 @dataclass(frozen=True)
-class Linear:
-    """One kind of linear layer: its last name, sizes, number of bias values and how many layers have it."""
-
-    name: str
-    inputs: int
-    outputs: int
-    bias: int
-    layers: int
-
-    @property
-    def weights(self) -> int:
-        """Elements of all its weight matrices, which 4-bit loading quantizes."""
-        return self.inputs * self.outputs * self.layers
-
-
-@dataclass(frozen=True)
 class Shape:
     """The sizes of a model.
 
@@ -90,13 +75,13 @@ class Shape:
         source: where the configuration was found, in words.
         mlp_width: width of the MLP as one token sees it; of all the experts that work on it.
         tied: the output head is the embedding.
-        linears: the linear layers of the decoder.
+        linears: the linear layers, the vision tower's among them.
         norms: wide norms per layer.
-        loose: decoder parameters outside linear weights: norms, biases, routers, experts. Never quantized.
+        loose: parameters outside linear weights: norms, biases, routers, experts, patches. Never quantized.
         experts: how many of them are experts.
         expert_adapter: parameters for each rank of an adapter on experts and routers.
         windows: for each layer how many tokens its KV cache keeps at most; None for all.
-        note: what the count leaves out, for the user.
+        tower: the vision tower of a model that sees.
     """
 
     source: str
@@ -115,7 +100,7 @@ class Shape:
     experts: int
     expert_adapter: int
     windows: tuple[int | None, ...]
-    note: str | None = None
+    tower: Tower | None = None
 
     @property
     def query_width(self) -> int:
@@ -162,24 +147,26 @@ def find_shape(name: str) -> Shape:
 
 def shape_of(config: dict[str, Any], source: str) -> Shape:
     """The sizes behind a configuration."""
-    vision = isinstance(config.get("vision_config"), dict) or config.get("model_type") == "gemma3"
-    kind = config.get("model_type")
-    if kind == "gemma3":
-        config, kind = config.get("text_config") or {}, "gemma3_text"
+    kind, count_tower, whole = config.get("model_type"), None, config
+    if kind in SEEING:
+        kind, count_tower = SEEING[kind]
+        config = config | (config.get("text_config") or {})  # older files have both at one level
     if "num_local_experts" in config and kind == "qwen3_moe":  # transformers 5 saves it under this name
         config = {**config, "num_experts": config["num_local_experts"]}
     if kind not in FAMILIES:
-        raise UsageError(f"model_type `{kind}` is not one that `plan` can count", f"it knows {', '.join(FAMILIES)}")
+        raise UsageError(
+            f"model_type `{kind}` is not one that `plan` can count", f"it knows {', '.join((*FAMILIES, *SEEING))}"
+        )
     family = FAMILIES[kind]
     values = family.defaults | {key: value for key, value in config.items() if value is not None}
     missing = [key for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size",
                                "num_attention_heads") if not isinstance(values.get(key), int)]  # fmt: skip
     if missing:
         raise UsageError(f"the configuration ({source}) lacks {', '.join(f'`{key}`' for key in missing)}")
-    return assemble(values, family, source, "its vision tower is not counted" if vision else None)
+    return assemble({**values, "model_type": kind}, family, source, count_tower and count_tower(whole, values))
 
 
-def assemble(values: dict[str, Any], family: Family, source: str, note: str | None) -> Shape:
+def assemble(values: dict[str, Any], family: Family, source: str, tower: Tower | None) -> Shape:
     """Count a model from complete values."""
     hidden, layers, heads = values["hidden_size"], values["num_hidden_layers"], values["num_attention_heads"]
     kv_heads = values.get("num_key_value_heads", heads)
@@ -194,10 +181,10 @@ def assemble(values: dict[str, Any], family: Family, source: str, note: str | No
     return Shape(
         source=source, hidden=hidden, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=head_dim,
         mlp_width=width, vocab=values["vocab_size"], tied=bool(values.get("tie_word_embeddings", False)),
-        qk_norm=family.qk_norm, norms=family.norms, linears=linears,
+        qk_norm=family.qk_norm, norms=family.norms, linears=(*linears, *(tower.linears if tower else ())),
         experts=experts, expert_adapter=expert_adapter_of(values, family),
-        loose=norms + sinks + experts + routers + sum(linear.bias * linear.layers for linear in linears),
-        windows=tuple(windows_of(values, family)), note=note,
+        loose=norms + sinks + experts + routers + biases(linears) + (tower.loose if tower else 0),
+        windows=tuple(windows_of(values, family)), tower=tower,
     )  # fmt: skip
 
 

@@ -141,7 +141,14 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     def _suppress_placeholders(self) -> None:
         """Never sample a token that stands for padding or for an image."""
         tokens = never_sampled(self.model, self.processing_class)
-        if not self.args.use_vllm and tokens:
+        if not tokens:
+            return
+        if self.args.use_vllm:  # it names no tokens to leave out; a bias of -100, its lowest, comes to the same
+            options = self.vllm_generation.generation_kwargs
+            asked = {int(token): bias for token, bias in (options.get("logit_bias") or {}).items()}  # words in a recipe
+            biases = asked | dict.fromkeys(tokens, -100.0)
+            self.vllm_generation.generation_kwargs = {**options, "logit_bias": biases}
+        else:
             self.generation_config.suppress_tokens = tokens
             self.generation_kwargs["suppress_tokens"] = tokens
 

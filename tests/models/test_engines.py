@@ -3,7 +3,7 @@ import torch
 
 from gspo_lite.errors import MachineError
 from gspo_lite.models import engines
-from gspo_lite.models.engines import choose_engine
+from gspo_lite.models.engines import Place, choose_engine
 from gspo_lite.recipe.schema import ModelSettings
 
 FOUR_BIT, WIDE = ModelSettings(name="m"), ModelSettings(name="m", load_in_4bit=False)
@@ -59,6 +59,21 @@ def test_vllm_that_cannot_run_is_refused_with_what_is_missing(machine, settings,
     machine(**here)
     with pytest.raises(MachineError, match=says):
         choose_engine("vllm", settings, backend)
+
+
+@pytest.mark.parametrize("backend", ["unsloth", "transformers"])
+def test_prompts_with_images_are_answered_by_transformers(machine, backend):
+    machine()
+    assert choose_engine("auto", WIDE, backend, images=True).title == "transformers"
+    with pytest.raises(MachineError, match="prompts without images"):
+        choose_engine("vllm", WIDE, backend, images=True)
+
+
+def test_a_place_can_be_described(machine):
+    machine(gpu=False)
+    there = Place(gpu=True, capability=7.5, vllm=True)
+    assert choose_engine("auto", FOUR_BIT, "unsloth", place=there).title == "vLLM inside Unsloth"
+    assert choose_engine("auto", FOUR_BIT, "unsloth").title == "transformers"
 
 
 def test_only_vllm_inside_unsloth_is_loaded_with_the_model():

@@ -12,7 +12,9 @@ STOCK = Room(24 * GIB, 22 * GIB, backend="transformers")
 
 
 def sizes(*overrides, room=CARD, name="Qwen3-0.6B"):
-    recipe = load_recipe("gsm8k_gspo", [f"model.name={name}", *overrides]).recipe
+    lengths = ["generation.max_prompt_length=512", "generation.max_completion_length=1024"]
+    base = [f"model.name={name}", *lengths, "model.gpu_memory_utilization=0.6"]
+    recipe = load_recipe("gsm8k_gspo", [*base, *overrides]).recipe
     return Sizes(recipe, find_shape(name), room)
 
 
@@ -91,6 +93,18 @@ def test_vllm_holds_the_weights_for_unsloth_and_a_copy_for_trl():
     assert shared["training"].parts["vLLM's share"] == int(16 * GIB * 0.6)
     assert separate["inside vLLM's share"].parts["weights, a copy in 16 bits"] == 2 * 596_049_920
     assert shared["inside vLLM's share"].limit == int(16 * GIB * 0.6)
+
+
+def test_images_are_counted_where_prompts_have_them():
+    recipe, shape = load_recipe("geometry_vlm").recipe, find_shape("Qwen2.5-VL-3B")
+    text, images = (Sizes(recipe, shape, Room(24 * GIB, 22 * GIB, images=seen)) for seen in (False, True))
+    assert text.looking() == text.images(8, True) == {}
+    patches = 8 * 1024 * 4  # 8 rows, 1024 tokens of a prompt, 2 x 2 patches behind each
+    assert images.images(8) == {"images": patches * 3 * 2 * 14 * 14 * 4}
+    kept = images.looking()["vision tower, kept of all layers"]
+    assert kept == patches * 32 * 1280 * 2  # the input of each of 32 layers
+    without = Sizes(changed(recipe, {"training.gradient_checkpointing": False}), shape, images.room).looking()
+    assert without["vision tower, kept of all layers"] > 10 * kept
 
 
 def test_checkpointing_keeps_layer_inputs_only():

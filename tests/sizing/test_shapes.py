@@ -24,7 +24,9 @@ PUBLISHED = {  # as the model's authors or the hub's safetensors index give them
     "Llama-3.1-8B": 8_030_261_248,
     "gemma-3-270m": 268_098_176,
     "gemma-3-1b": 999_885_952,
-    "gemma-3-4b": 3_880_263_168,  # of 4,300,079,472; the rest is the vision tower and its projector
+    "gemma-3-4b": 4_300_079_472,
+    "Qwen2.5-VL-3B": 3_754_622_976,
+    "Qwen2.5-VL-7B": 8_292_166_656,
     "gpt-oss-20b": 20_914_757_184,
 }
 
@@ -84,6 +86,37 @@ def test_counts_equal_those_of_the_model_that_transformers_builds(kind, fields):
     assert shape.quantizable == sum(module.weight.numel() for module in linear)
     if "decoder_sparse_step" in fields or "mlp_only_layers" in fields:
         return  # PEFT mixes up the names of dense and sparse layers in one model
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    assert shape.lora_parameters(4, "all-linear") == adapted.num_parameters(only_trainable=True)
+
+
+EYES = {
+    "qwen2_5_vl": {"depth": 2, "hidden_size": 32, "intermediate_size": 40, "num_heads": 2, "out_hidden_size": 32},
+    "gemma3": {"num_hidden_layers": 2, "hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 2,
+               "image_size": 56, "patch_size": 14, "vision_use_head": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EYES)
+@pytest.mark.parametrize("flat", [False, True], ids=["nested", "text fields at the top"])
+def test_a_vision_tower_is_counted_as_transformers_builds_it(kind, flat):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    text = {key: value for key, value in SMALL.items() if key != "num_experts_per_tok"}
+    text |= {"head_dim": 8} if kind == "qwen2_5_vl" else {}  # 32 wide with 4 heads
+    options = {"mm_tokens_per_image": 4} if kind == "gemma3" else {}
+    config = AutoConfig.for_model(kind, text_config=text, vision_config=EYES[kind], **options)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    told = json.loads(config.to_json_string(use_diff=False))
+    if flat:  # as the hub's files of Qwen2.5-VL are
+        told = {**told, **told.pop("text_config"), "model_type": kind}
+    shape = shape_of(told, "a test")
+    linear = [m for name, m in model.named_modules() if type(m) is torch.nn.Linear and name != "lm_head"]
+    assert shape.parameters == model.num_parameters()
+    assert shape.quantizable == sum(module.weight.numel() for module in linear)
     adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
     assert shape.lora_parameters(4, "all-linear") == adapted.num_parameters(only_trainable=True)
 

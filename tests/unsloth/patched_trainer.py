@@ -1,10 +1,12 @@
-"""Runs Unsloth's real patched trainer on a CPU, in a process of its own, beside a float64 twin at every micro-step.
+"""Runs Unsloth's real patched trainer, in a process of its own, beside a float64 twin at every micro-step.
 
 Importing Unsloth this way makes the process believe in CUDA, so nothing else may be tested in it. The twin shares
 nothing with Unsloth's path but the sampled tokens: it is a float64 copy of the model that is fed unpacked rows, with
 old log-probs from a copy taken when the rollout was sampled and the loss of `gspo_lite.objective`.
 
-    python patched_trainer.py SCENARIO [SCENARIO ...]      one JSON line a scenario
+    python patched_trainer.py [--cuda] SCENARIO [SCENARIO ...]      one JSON line a scenario
+
+On a CPU unless `--cuda` is given.
 """
 
 import copy
@@ -79,11 +81,18 @@ BASE = {
 PROMPTS = {"mixed": ["a", "b c d e f", "g h", "i j k l m n o p"], "equal": ["a b", "c d", "e f", "g h"]}
 
 
-def import_unsloth():
-    """Import Unsloth as on a GPU machine and put its trainer in place of TRL's."""
-    os.environ.update(SETTINGS)
+def import_unsloth(cuda=False):
+    """Import Unsloth, on a CPU as on a GPU machine, and put its trainer in place of TRL's."""
+    pretended = ("UNSLOTH_ALLOW_CPU", "CUDA_VISIBLE_DEVICES")
+    os.environ.update({name: value for name, value in SETTINGS.items() if not (cuda and name in pretended)})
     import unsloth  # noqa: F401
 
+    if cuda:
+        import torch
+
+        torch.set_float32_matmul_precision("highest")  # no TF32 beside a float64 twin
+        BASE["use_cpu"] = False
+        return
     os.environ["UNSLOTH_ALLOW_CPU"] = "0"
     from unsloth.models.rl import _patch_trl_rl_trainers_impl
 
@@ -120,7 +129,7 @@ def tiny_model(tokenizer):
     model.for_training = lambda *a, **k: model.train()
     model.for_inference = lambda *a, **k: model.eval()
     model._unsloth_user_float32 = True
-    return model
+    return model if BASE["use_cpu"] else model.cuda()
 
 
 def twin_logps(model, inputs):
@@ -162,8 +171,8 @@ def checked_trainer(trainer_class):
             if self.credit:
                 draw = torch.Generator().manual_seed(self.state.global_step)
                 idle = output["advantages"].unsqueeze(1) == 0 if self.row_rules is not None else False
-                spread = torch.randn(output["completion_ids"].shape, generator=draw)
-                output["advantages"] = torch.where(torch.as_tensor(idle), 0.0, spread)
+                spread = torch.randn(output["completion_ids"].shape, generator=draw).to(self.model.device)
+                output["advantages"] = torch.where(torch.as_tensor(idle, device=spread.device), 0.0, spread)
             with torch.no_grad():
                 output["twin_old"] = twin_logps(self.twin(), output)
                 if self.beta:
@@ -280,11 +289,11 @@ def break_it(control, hook, module):
 
 
 if __name__ == "__main__":
-    import_unsloth()
+    import_unsloth(cuda="--cuda" in sys.argv)
     from gspo_lite.training.trainer import UNSLOTH
 
     assert UNSLOTH is not None, "the live trainer is not Unsloth's"
-    for scenario in sys.argv[1:] or SCENARIOS:
+    for scenario in [word for word in sys.argv[1:] if word != "--cuda"] or SCENARIOS:
         try:
             result = {"scenario": scenario, "gaps": run(scenario)}
         except Exception as error:

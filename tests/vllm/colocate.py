@@ -5,11 +5,12 @@ A process of its own, in the environment that setup.sh makes.
     python colocate.py ALGORITHM [OVERRIDE ...]      one JSON line
 
 `stale` in place of an override skips every sync but the first; `bfloat16` lets vLLM choose its type, which it does
-without a word, and the gap shows it.
+without a word, and the gap shows it; `pad=eos` takes a starter whose padding token is its end token.
 """
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -84,11 +85,29 @@ def watch(trainer, seen, stale):
             mask = output["completion_mask"].bool()
             ratio = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).nan_to_num()
             seen["log_ratios"] += [row[keep].tolist() for row, keep in zip(ratio, mask, strict=True)]
-            seen["weights"].append(output["importance_sampling_ratio"].shape[1])
+            weights = output["importance_sampling_ratio"].expand_as(mask)
+            seen["weights"] += [row[keep].mean().item() for row, keep in zip(weights, mask, strict=True)]
+        mask = output["completion_mask"].bool()
+        rows = [ids[keep].tolist() for ids, keep in zip(output["completion_ids"], mask, strict=True)]
+        pad, end = trainer.processing_class.pad_token_id, trainer.processing_class.eos_token_id
+        seen["pads"] += sum(pad in row[:-1] for row in rows)
+        seen["ended"] += sum(row[-1] == end for row in rows)
         return output
 
     trainer.vllm_generation.sync_weights = synced
     trainer._generate_and_score_completions = generated
+
+
+def starter_padded_with_its_end():
+    """A copy of the starter that has one token for both, as many models do."""
+    from gspo_lite.models.starter import starter_folder
+
+    folder = Path(tempfile.mkdtemp()) / "starter"
+    shutil.copytree(starter_folder(), folder)
+    settings = folder / "tokenizer_config.json"
+    told = json.loads(settings.read_text())
+    settings.write_text(json.dumps({**told, "pad_token": told["eos_token"]}))
+    return folder
 
 
 def run(algorithm, overrides):
@@ -96,9 +115,11 @@ def run(algorithm, overrides):
     from gspo_lite.run import run as train
     from gspo_lite.training import build
 
-    seen = {"gaps": [], "trainer": [], "log_ratios": [], "weights": []}
+    seen = {"gaps": [], "trainer": [], "log_ratios": [], "weights": [], "pads": 0, "ended": 0}
     stale = "stale" in overrides
-    settings = [one for one in overrides if "=" in one]
+    settings = [one for one in overrides if "=" in one and one != "pad=eos"]
+    if "pad=eos" in overrides:
+        settings.append(f"model.name={starter_padded_with_its_end()}")
     right = build.build_trainer
 
     def built(*args, **kwargs):
@@ -120,7 +141,7 @@ def run(algorithm, overrides):
     engine = json.loads((folder / "environment.json").read_text())["engine"]
     return {
         "gaps": seen["gaps"], "drift": drift, "steps": len(steps), "engine": engine, "correction": seen["correction"],
-        "log_ratios": seen["log_ratios"], "widths": seen["weights"],
+        "log_ratios": seen["log_ratios"], "weights": seen["weights"], "pads": seen["pads"], "ended": seen["ended"],
     }  # fmt: skip
 
 

