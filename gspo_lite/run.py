@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite import folder as run_folder
+from gspo_lite import processes
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.sources import Problems, load_problems
@@ -31,7 +32,13 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_model_card, write_report
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
-from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
+from gspo_lite.training.manifest import (
+    Checkpoint,
+    newest_complete,
+    refuse_changes,
+    refuse_other_code,
+    refuse_other_processes,
+)
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,10 @@ def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: s
         RunError: training had begun and could not go on; the run folder holds what there is.
     """
     refuse(recipe)
+    processes.refuse_sharded()
     folder, resume = Path(recipe.output.dir), resume or recipe.output.if_exists == "resume"
-    run_folder.refuse_existing(folder, "resume" if resume else recipe.output.if_exists)
+    if processes.is_main():
+        run_folder.refuse_existing(folder, "resume" if resume else recipe.output.if_exists)
     offline_if_local(recipe)
     clock = Clock()
 
@@ -83,7 +92,8 @@ def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: s
             parts = load(recipe)
         if checkpoint is not None:
             refuse_other_code(checkpoint, custom_rewards(parts), force)
-        begin(folder, parts, command, resume)
+        if processes.is_main():
+            begin(folder, parts, command, resume)
         with clock("evaluate before"):
             before = measure(folder, "before", parts, resume)
         with clock("train"):
@@ -91,7 +101,9 @@ def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: s
         with clock("evaluate after"):
             after = measure(folder, "after", parts)
         trainer.save_model(str(folder / run_folder.ADAPTER))
-        finish(folder, clock)
+        if processes.is_main():
+            finish(folder, clock)
+        processes.wait()
         return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
 
 
@@ -103,6 +115,7 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
     if found.checkpoint is None:
         say("resume   no complete checkpoint; training begins at step 1")
         return None
+    refuse_other_processes(found.checkpoint)
     for line in refuse_changes(found.checkpoint, recipe.model_dump(mode="json"), force):
         say(f"resume   {line}")
     say(f"resume   from step {found.checkpoint.step}")
@@ -155,6 +168,9 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     for note in problems.notes:
         say(f"         {note}")
     say(f"machine  {facts['hardware']}; completions by {parts.engine.title}{parts.args.correction}")
+    if processes.count() > 1:
+        together = recipe.training.rollout_size * processes.count()
+        say(f"         {processes.count()} processes (DDP): {together} completions a rollout together")
 
 
 def custom_rewards(parts: Parts) -> dict[str, str]:
@@ -163,10 +179,19 @@ def custom_rewards(parts: Parts) -> dict[str, str]:
 
 
 def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:
+    """Figures of this phase; the first process evaluates, the others wait for it."""
+    if processes.is_main():
+        evaluate_phase(folder, phase, parts, resume)
+    processes.wait()
+    figures: dict[str, Any] = run_folder.read_json(folder / run_folder.EVAL)[phase]
+    return figures
+
+
+def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None:
     """Evaluate on the held-out problems and keep figures and completions; a resumed run keeps its `before`."""
     figures = run_folder.read_json(folder / run_folder.EVAL) if (folder / run_folder.EVAL).is_file() else {}
     if resume and phase in figures:
-        return figures[phase]
+        return
     loaded, recipe = parts.loaded, parts.recipe
     held_out = parts.problems.held_out
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
@@ -175,7 +200,6 @@ def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dic
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
     run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
-    return result.figures
 
 
 def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: bool) -> Any:
@@ -242,6 +266,8 @@ def every_ten_seconds() -> Callable[[int, int], None]:
 
 
 def say(text: str) -> None:
-    """One line to the user; stdout is kept for results."""
+    """One line to the user, of one process; stdout is kept for results."""
+    if not processes.is_main():
+        return
     with suppress(OSError):  # a closed terminal must not end what was to outlive it
         print(text, file=sys.stderr, flush=True)
