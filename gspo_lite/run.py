@@ -2,6 +2,8 @@
 
     backend -> data -> rewards -> model -> evaluate before -> train -> evaluate after -> adapter, report, model card
 
+A recipe with a `warmup` has it between `before` and training, and is measured once more after it.
+
 Read this first: each step of `run` is one call into the floor below. No branch on backend or algorithm here.
 """
 
@@ -20,7 +22,7 @@ from gspo_lite import folder as run_folder
 from gspo_lite import processes
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.lengths import drop_long_prompts
-from gspo_lite.data.sources import Problems, load_problems
+from gspo_lite.data.sources import EMBEDDED, Problems, load_problems
 from gspo_lite.environment import environment, peak_memory_gib
 from gspo_lite.evaluation import evaluate
 from gspo_lite.lock import held
@@ -96,6 +98,11 @@ def run(recipe: Recipe, *, resume: bool = False, force: bool = False, command: s
             begin(folder, parts, command, resume)
         with clock("evaluate before"):
             before = measure(folder, "before", parts, resume)
+        if recipe.warmup is not None:
+            with clock("warm up"):
+                warm_up(folder, parts)
+            with clock("evaluate warmed"):
+                measure(folder, "warmed", parts, resume)
         with clock("train"):
             trainer = train(folder, parts, checkpoint, resume)
         with clock("evaluate after"):
@@ -202,6 +209,14 @@ def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None
     run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
 
 
+def warm_up(folder: Path, parts: Parts) -> None:
+    """Supervised steps on worked examples before RL; a resumed run takes what they left."""
+    from gspo_lite.training import warmup  # imports trl, which must not come before unsloth
+
+    model, processing = parts.loaded.model, parts.loaded.processing_class
+    warmup.warm_up(parts.recipe, folder, model, processing, parts.problems, parts.args, say)
+
+
 def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: bool) -> Any:
     """All optimizer steps; the trainer afterwards."""
     from gspo_lite.training import build  # imports trl, which must not come before unsloth
@@ -247,8 +262,9 @@ def offline_if_local(recipe: Recipe) -> None:
     """Keep the Hugging Face libraries off the network when model, data and judge are on this machine."""
     data = recipe.data
     named = [recipe.model.name, data.source, data.eval.source or data.source]
+    named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
-    if all(name in ("starter", "arithmetic") or Path(name).exists() for name in named):
+    if all(name == "starter" or name in EMBEDDED or Path(name).exists() for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

@@ -256,6 +256,7 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
     named: list[tuple[Place, str | None]] = [(("output", "dir"), recipe.output.dir)]
     named += [(("data", "source"), data.source), (("data", "eval", "source"), data.eval.source)]
     named += [(("model", "name"), recipe.model.name)]
+    named += [(("warmup", "source"), recipe.warmup.source)] if recipe.warmup else []
     for index, reward in enumerate(recipe.rewards):
         if ".py:" in reward.name:
             named.append((("rewards", index, "name"), reward.name.rpartition(":")[0]))

@@ -103,8 +103,8 @@ class Guards(TrainerCallback):
         """Look for collapse."""
         if not logs or "train_runtime" in logs:
             return
-        # What the first process sees of its completions decides for all of them.
-        for sign, seen in zip(SIGNS, gathered([sign.seen(logs, self.trainer.rollout) for sign in SIGNS])[0], strict=True):
+        found = [sign.seen(logs, self.trainer.rollout) for sign in SIGNS]
+        for sign, seen in zip(SIGNS, gathered(found)[0], strict=True):  # the first process decides for all
             if seen is None:
                 continue
             self.streaks[sign.name] = self.streaks[sign.name] + 1 if seen else 0

@@ -71,8 +71,9 @@ def weights(folder):
 
 def gap(one, other, kind=""):
     """Distance of two sets of weights relative to their size, all together or those of one kind."""
-    flat = [torch.cat([those[name].flatten().double() for name in sorted(those) if kind in name]) for those in (one, other)]
-    return float((flat[0] - flat[1]).norm() / flat[0].norm())
+    names = [name for name in sorted(one) if kind in name]
+    first, second = (torch.cat([those[name].flatten().double() for name in names]) for those in (one, other))
+    return float((first - second).norm() / first.norm())
 
 
 @pytest.mark.slow
