@@ -95,7 +95,9 @@ class GuardedReward:
 
     def extracted(self, text: str) -> str | None:
         """The answer it finds in a completion; None where it finds none or looks for none."""
-        return find_answer(text, self.marker) if self.marker is not None else None
+        if self.marker is None:
+            return None
+        return find_answer(text, self.marker) if self.marker in MARKERS else after_thinking(text)
 
     def judged(self, inputs: dict[str, Any], count: int) -> list[float | None]:
         """The values of one call, whatever comes of it."""

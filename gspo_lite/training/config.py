@@ -20,6 +20,7 @@ from gspo_lite import processes
 from gspo_lite.errors import RecipeError
 from gspo_lite.folder import CHECKPOINTS
 from gspo_lite.models.weights import has_bfloat16
+from gspo_lite.recipe.check import has_server
 from gspo_lite.recipe.schema import Recipe, TrainingSettings
 
 PATIENCE = 4 * 3600  # seconds that processes wait for each other, as while the first one evaluates
@@ -122,7 +123,7 @@ def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
     """How completions are sampled, in TRL's names."""
     fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length"})
     if use_vllm:
-        fields |= {"use_vllm": True, "vllm_mode": "colocate"}
+        fields |= {"use_vllm": True, "vllm_mode": "server" if has_server(recipe) else "colocate"}
         fields["vllm_gpu_memory_utilization"] = recipe.model.gpu_memory_utilization
         fields["vllm_importance_sampling_correction"] = True
         fields["vllm_importance_sampling_mode"] = correction_mode(recipe)
