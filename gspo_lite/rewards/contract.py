@@ -19,7 +19,7 @@ from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.calling import call_each, rows_of
 from gspo_lite.rewards.marks import Score, Steps
-from gspo_lite.rewards.text import completion_text, find_answer
+from gspo_lite.rewards.text import MARKERS, after_thinking, completion_text, find_answer
 
 LARGEST = 1e9  # its square still fits float32, in which a group's variance is taken
 SHOWN = 80
