@@ -53,8 +53,9 @@ def evaluate(
 
     Returns:
         figures: `accuracy` (greedy, the answer where the prompt style asks for it; by the reward of `JUDGES` where the
-        recipe has one), `lenient_accuracy` (greedy, the last number anywhere), `format_rate` (greedy), `sampled_accuracy`, each a share of `n`; `ci95` and
-        `sampled_ci95` are Wilson score intervals; `mean_tokens` counts greedy completions.
+        recipe has one), `lenient_accuracy` (greedy, the last number anywhere), `format_rate` (greedy),
+        `sampled_accuracy`, each a share of `n`; `ci95` and `sampled_ci95` are Wilson score intervals; `mean_tokens`
+        counts greedy completions.
     """
     rows = list(problems)
     total = 2 * len(rows)
@@ -88,13 +89,12 @@ def judge_of(recipe: Recipe) -> RewardSettings | None:
     return next((one for one in recipe.rewards if one.name in JUDGES), None)
 
 
-def verdicts(
-    rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], recipe: Recipe
-) -> Sequence[bool | None]:
+def verdicts(rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], recipe: Recipe) -> list[bool | None]:
     """Whether each completion is right; None where that cannot be judged."""
     judge = judge_of(recipe)
     if judge is None:
-        return grade_all([text for text, _ in answers], [row["answer"] for row in rows], marker(recipe.data.prompt))
+        texts, golds = [text for text, _ in answers], [row["answer"] for row in rows]
+        return list(grade_all(texts, golds, marker(recipe.data.prompt)))
     [reward] = build_rewards([judge])
     return [None if value is None else value == 1.0 for value in values_of(reward, rows, answers)]
 

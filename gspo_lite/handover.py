@@ -41,7 +41,7 @@ def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
     per_update = training.per_device_train_batch_size * training.gradient_accumulation_steps
     if per_update % generation.num_generations:
         raise UsageError(
-            f"an optimizer step has {per_update} completions, which are no whole groups of {generation.num_generations}",
+            f"an optimizer step has {per_update} completions, no whole groups of {generation.num_generations}",
             "verl counts in prompts: make per_device_train_batch_size x gradient_accumulation_steps a multiple of it",
         )
     updates = training.steps_per_generation // training.gradient_accumulation_steps * training.num_iterations
@@ -128,8 +128,8 @@ def left_behind(recipe: Recipe) -> list[str]:
     found = {
         f"rewards ({names}): write compute_score(data_source, solution_str, ground_truth, extra_info) into reward.py; "
         "gspo_lite.rewards.math.grade(text, gold, marker) grades one text": True,
-        f"data (`{recipe.data.source}`, style {recipe.data.prompt}): write train.parquet and test.parquet with prompt (a "
-        "list of messages), data_source, reward_model.ground_truth and extra_info": True,
+        f"data (`{recipe.data.source}`, style {recipe.data.prompt}): write train.parquet and test.parquet with prompt "
+        "(a list of messages), data_source, reward_model.ground_truth and extra_info": True,
         "model.name `starter`: name a model": model.name == "starter",
         "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": model.load_in_4bit or model.load_in_8bit,
         "credit and advantages per token: verl's grpo estimator gives every token of a completion the same": (

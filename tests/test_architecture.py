@@ -65,8 +65,17 @@ def files_of(part):
     [
         ("unsloth", {"models/load", "training/unsloth"}),
         ("unsloth_zoo", {"training/unsloth"}),
-        ("trl", {"training/config", "training/trainer", "training/build", "training/stock", "training/unsloth",
-          "training/warmup"}),
+        (
+            "trl",
+            {
+                "training/config",
+                "training/trainer",
+                "training/build",
+                "training/stock",
+                "training/unsloth",
+                "training/warmup",
+            },
+        ),
     ],
 )
 def test_import_walls(library, allowed):

@@ -17,7 +17,8 @@ KNOWN = {
     "clip_ratio_high loss_agg_mode entropy_coeff use_kl_loss kl_loss_coef kl_loss_type grad_clip",
     "actor_rollout_ref.actor.policy_loss": "loss_mode",
     "actor_rollout_ref.actor.optim": "lr weight_decay lr_warmup_steps lr_scheduler_type",
-    "actor_rollout_ref.model": "path trust_remote_code enable_gradient_checkpointing lora_rank lora_alpha target_modules",
+    "actor_rollout_ref.model": "path trust_remote_code enable_gradient_checkpointing lora_rank lora_alpha "
+    "target_modules",
     "actor_rollout_ref.rollout": "name n temperature top_p top_k tensor_model_parallel_size gpu_memory_utilization "
     "log_prob_micro_batch_size_per_gpu load_format",
     "reward.custom_reward_function": "path name",
@@ -52,7 +53,7 @@ def test_counts_are_prompts_and_steps_are_rollouts():
     assert settings[f"{ACTOR}.ppo_mini_batch_size"] == 8 * 4 // 8
     assert settings["trainer.total_training_steps"] == 500 // 4
     assert settings["trainer.save_freq"] == 100 // 4
-    with pytest.raises(UsageError, match="4 completions, which are no whole groups of 8"):
+    with pytest.raises(UsageError, match="4 completions, no whole groups of 8"):
         handed("gsm8k_gspo", "training.per_device_train_batch_size=4", "training.gradient_accumulation_steps=1")
 
 

@@ -50,8 +50,8 @@ def countdown(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     numbers = [int(n) for n in column(row, "nums" if "nums" in row else "numbers")]
     target = int(column(row, "target"))
     prompt = (
-        f"Make {target} out of the numbers {', '.join(map(str, numbers))} with + - * / and parentheses. Use each number "
-        "exactly once. The answer is the expression alone."
+        f"Make {target} out of the numbers {', '.join(map(str, numbers))} with + - * / and parentheses. "
+        "Use each number exactly once. The answer is the expression alone."
     )
     return {"prompt": prompt, "answer": str(row.get("answer") or target), "numbers": numbers, "target": target}
 

@@ -78,7 +78,9 @@ def read_problems(data: DataSettings, source: str, split: str, notes: list[str])
     repeated = 0
     for row in read_rows(data, source, split):
         try:
-            problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt) if not row.problem else None
+            problem = None
+            if not row.problem:
+                problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
         except ValueError as error:
             problem, row = None, Row(row.number, {}, str(error))
         if problem is None:
@@ -106,7 +108,7 @@ def read_rows(data: DataSettings, source: str, split: str) -> Iterable[Row]:
 
 def embedded(data: DataSettings, source: str, split: str) -> list[dict[str, Any]]:
     """Rows of an embedded task; additions also have their worked `steps`."""
-    rows: list[dict[str, Any]] = EMBEDDED[source](split, data.subset)  # type: ignore[operator]
+    rows: list[dict[str, Any]] = EMBEDDED[source](split, data.subset)
     if source != "arithmetic":
         return rows
     return [{data.columns.prompt: row["question"], **row, "steps": worked(row["question"])} for row in rows]

@@ -203,7 +203,7 @@ def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
         elif name in FIXED:
             yield Problem(place, "is set by gspo-lite itself and cannot be changed")
         elif name.startswith(SERVER) and (recipe.model.backend, recipe.generation.engine) != ("transformers", "vllm"):
-            message = "a vLLM server works for TRL's own trainer: set model.backend `transformers` and generation.engine"
+            message = "a vLLM server works for TRL's own trainer: it needs backend `transformers`, engine"
             yield Problem(place, f"{message} `vllm`")
         elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token":
             yield Problem(place, "Liger computes its own loss, which has no GSPO-token. Leave it out, or use `gspo`")

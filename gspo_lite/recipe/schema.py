@@ -85,7 +85,9 @@ class EvalData(Settings):
 class DataSettings(Settings):
     """Where problems come from and how a prompt is made of each."""
 
-    source: Text = Field(description="Hub id, local .jsonl / .csv / .parquet file, or `arithmetic` or `countdown` (embedded).")
+    source: Text = Field(
+        description="Hub id, local .jsonl / .csv / .parquet file, or an embedded task: `arithmetic`, `countdown`."
+    )
     subset: Text | None = Field(
         None,
         description="Configuration of a hub dataset (gsm8k: `main`), or the difficulty of `arithmetic`: easy, hard.",
@@ -93,8 +95,8 @@ class DataSettings(Settings):
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
     adapter: Literal["columns", "gsm8k", "math", "countdown", "choices"] = Field(
         "columns",
-        description="`columns` maps two columns; `gsm8k` takes question and the number after `####`, `math` problem and "
-        "the box in the solution, `countdown` numbers and target, `choices` a question with its choices.",
+        description="`columns` maps two columns; `gsm8k` takes question and the number after `####`, `math` problem "
+        "and the box in the solution, `countdown` numbers and target, `choices` a question with its choices.",
     )
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(

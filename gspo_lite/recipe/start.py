@@ -33,7 +33,8 @@ def copy_recipe(name: str, target: Path | None) -> Path:
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"`{path}` does not end in .yaml, as a recipe does")
     text = shipped[name].read_text(encoding="utf-8")
-    text = COMMAND.sub(lambda match: f"{match[1]}{path}", text).replace(f"dir: runs/{name}\n", f"dir: runs/{path.stem}\n")
+    text = COMMAND.sub(lambda match: f"{match[1]}{path}", text)
+    text = text.replace(f"dir: runs/{name}\n", f"dir: runs/{path.stem}\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The supervised warm-up: what it learns from, that it is measured apart, and that resuming neither redoes nor skips it."""
+"""The supervised warm-up: what it learns from, that it is measured apart, and resuming from it."""
 
 import json
 import shutil
