@@ -18,11 +18,13 @@ from gspo_lite.data.prompts import as_text, marker
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
-from gspo_lite.recipe.schema import Recipe
+from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.format import follows_style
 from gspo_lite.rewards.math import grade_all, lenient_match
+from gspo_lite.rewards.registry import build_rewards
 
 SAMPLING_SEED = 0  # of the completions at the training temperature, the same before and after
+JUDGES = ("countdown", "multiple_choice", "json_schema", "code_execution")  # rewards that are 1.0 for right alone
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 percent interval
 
 
@@ -51,9 +53,10 @@ def evaluate(
         progress: called with (problems answered, answers wanted).
 
     Returns:
-        figures: `accuracy` (greedy, the answer where the prompt style asks for it), `lenient_accuracy` (greedy, the
-        last number anywhere), `format_rate` (greedy), `sampled_accuracy`, each a share of `n`; `ci95` and
-        `sampled_ci95` are Wilson score intervals; `mean_tokens` counts greedy completions.
+        figures: `accuracy` (greedy, the answer where the prompt style asks for it; by the reward of `JUDGES` where the
+        recipe has one), `lenient_accuracy` (greedy, the last number anywhere), `format_rate` (greedy),
+        `sampled_accuracy`, each a share of `n`; `ci95` and `sampled_ci95` are Wilson score intervals; `mean_tokens`
+        counts greedy completions.
     """
     rows = list(problems)
     total = 2 * len(rows)
@@ -64,9 +67,10 @@ def evaluate(
     )  # fmt: skip
     style = recipe.data.prompt
     golds = [row["answer"] for row in rows]
-    strict = grade_all([text for text, _ in greedy], golds, marker(style))
-    drawn = grade_all([text for text, _ in sampled], golds, marker(style))
+    strict, drawn = (verdicts(rows, answers, recipe) for answers in (greedy, sampled))
     lenient = [lenient_match(text, gold) for (text, _), gold in zip(greedy, golds, strict=True)]
+    if judge_of(recipe) is not None:
+        lenient = strict  # the last number says nothing about an expression, a letter or JSON
     figures = {
         "accuracy": share(strict),
         "ci95": wilson(strict),
@@ -79,6 +83,21 @@ def evaluate(
         "rewards": mean_rewards(rewards, rows, greedy),
     }
     return Evaluation(figures, list(samples(rows, greedy, strict)))
+
+
+def judge_of(recipe: Recipe) -> RewardSettings | None:
+    """The reward that says what is right where comparing with one answer cannot."""
+    return next((one for one in recipe.rewards if one.name in JUDGES), None)
+
+
+def verdicts(rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], recipe: Recipe) -> list[bool | None]:
+    """Whether each completion is right; None where that cannot be judged."""
+    judge = judge_of(recipe)
+    if judge is None:
+        texts, golds = [text for text, _ in answers], [row["answer"] for row in rows]
+        return list(grade_all(texts, golds, marker(recipe.data.prompt)))
+    [reward] = build_rewards([judge])
+    return [None if value is None else value == 1.0 for value in values_of(reward, rows, answers)]
 
 
 def samples(
@@ -172,18 +191,23 @@ def mean_rewards(
     rewards: Sequence[Any], rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]]
 ) -> dict[str, float | None]:
     """Mean of each reward over the completions it can judge."""
-    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
     means = {}
     for reward in rewards:
-        values = reward(
-            prompts=[row["prompt"] for row in rows],
-            completions=[[{"role": "assistant", "content": text}] for text, _ in answers],
-            completion_ids=[ids for _, ids in answers],
-            **columns,
-        )
-        known = [value for value in values if value is not None]
+        known = [value for value in values_of(reward, rows, answers) if value is not None]
         means[reward.__name__] = sum(known) / len(known) if known else None
     return means
+
+
+def values_of(reward: Any, rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]]) -> list[float | None]:
+    """What one reward gives to each completion."""
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+    values: list[float | None] = reward(
+        prompts=[row["prompt"] for row in rows],
+        completions=[[{"role": "assistant", "content": text}] for text, _ in answers],
+        completion_ids=[ids for _, ids in answers],
+        **columns,
+    )
+    return values
 
 
 def share(outcomes: Sequence[bool | None]) -> float:

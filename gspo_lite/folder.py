@@ -4,10 +4,11 @@
     environment.json     versions, hardware, command, seconds
     metrics.jsonl        one object per optimizer step
     completions.jsonl    sampled training completions with their rewards
-    eval.json            held-out figures before and after
+    eval.json            held-out figures before, after a warm-up, and after
     eval_samples.jsonl   the held-out completions behind them
     adapter/             the trained adapter, for PEFT
     checkpoints/         for resuming
+    warmup/              the adapter after a supervised warm-up, where the recipe has one
     report.html, README.md
 
 Floor 0: the standard library and ruamel.yaml only.
@@ -29,6 +30,7 @@ from gspo_lite.redaction import redact
 
 RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
+WARMUP = "warmup"
 
 
 def is_run(folder: Path) -> bool:

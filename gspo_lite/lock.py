@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gspo_lite.errors import UsageError
+from gspo_lite.processes import is_main
 
 LOCK = ".lock"
 
@@ -20,9 +21,14 @@ LOCK = ".lock"
 def held(folder: Path) -> Iterator[None]:
     """Hold the run folder; folders made for it vanish again where nothing was put into them.
 
+    Of several processes of one run the first holds it.
+
     Raises:
         UsageError: when another process has it, or the folder cannot be made or written to.
     """
+    if not is_main():
+        yield
+        return
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,10 @@ from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.check import check_recipe
 from gspo_lite.recipe.load import LoadedRecipe, dotted, load_checked
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.recipe.warmup import check_warmup
 from gspo_lite.rewards.registry import check_rewards
 
-CHECKS = (check_recipe, check_rewards)
+CHECKS = (check_recipe, check_warmup, check_rewards)
 
 
 def load_recipe(

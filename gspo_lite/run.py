@@ -2,6 +2,8 @@
 
     backend -> data -> rewards -> model -> evaluate before -> train -> evaluate after -> adapter, report, model card
 
+A recipe with a `warmup` has it between `before` and training, and is measured once more after it.
+
 Read this first: each step of `run` is one call into the floor below. No branch on backend or algorithm here.
 """
 
@@ -17,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite import folder as run_folder
+from gspo_lite import processes
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.lengths import drop_long_prompts
-from gspo_lite.data.sources import Problems, load_problems
+from gspo_lite.data.sources import EMBEDDED, Problems, load_problems
 from gspo_lite.environment import environment, peak_memory_gib
 from gspo_lite.evaluation import evaluate
 from gspo_lite.lock import held
@@ -33,7 +36,13 @@ from gspo_lite.report import write_model_card, write_report
 from gspo_lite.rewards.grader import start_ahead
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
-from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
+from gspo_lite.training.manifest import (
+    Checkpoint,
+    newest_complete,
+    refuse_changes,
+    refuse_other_code,
+    refuse_other_processes,
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,10 @@ def run(
         RunError: training had begun and could not go on; the run folder holds what there is.
     """
     refuse(recipe)
+    processes.refuse_sharded()
     folder, resume = Path(recipe.output.dir), resume or recipe.output.if_exists == "resume"
-    run_folder.refuse_existing(folder, "resume" if resume else recipe.output.if_exists)
+    if processes.is_main():
+        run_folder.refuse_existing(folder, "resume" if resume else recipe.output.if_exists)
     offline_if_local(recipe)
     clock = Clock()
 
@@ -88,15 +99,23 @@ def run(
             parts = load(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:
             refuse_other_code(checkpoint, custom_rewards(parts), force)
-        begin(folder, parts, command, resume)
+        if processes.is_main():
+            begin(folder, parts, command, resume)
         with clock("evaluate before"):
             before = measure(folder, "before", parts, resume)
+        if recipe.warmup is not None:
+            with clock("warm up"):
+                warm_up(folder, parts)
+            with clock("evaluate warmed"):
+                measure(folder, "warmed", parts, resume)
         with clock("train"):
             trainer = train(folder, parts, checkpoint, resume)
         with clock("evaluate after"):
             after = measure(folder, "after", parts)
         trainer.save_model(str(folder / run_folder.ADAPTER))
-        finish(folder, clock)
+        if processes.is_main():
+            finish(folder, clock)
+        processes.wait()
         return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
 
 
@@ -108,6 +127,7 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
     if found.checkpoint is None:
         say("resume   no complete checkpoint; training begins at step 1")
         return None
+    refuse_other_processes(found.checkpoint)
     for line in refuse_changes(found.checkpoint, recipe.model_dump(mode="json"), force):
         say(f"resume   {line}")
     say(f"resume   from step {found.checkpoint.step}")
@@ -167,6 +187,9 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     for note in problems.notes:
         say(f"         {note}")
     say(f"machine  {facts['hardware']}; completions by {parts.engine.title}{parts.args.correction}")
+    if processes.count() > 1:
+        together = recipe.training.rollout_size * processes.count()
+        say(f"         {processes.count()} processes (DDP): {together} completions a rollout together")
 
 
 def custom_rewards(parts: Parts) -> dict[str, str]:
@@ -175,10 +198,19 @@ def custom_rewards(parts: Parts) -> dict[str, str]:
 
 
 def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:
+    """Figures of this phase; the first process evaluates, the others wait for it."""
+    if processes.is_main():
+        evaluate_phase(folder, phase, parts, resume)
+    processes.wait()
+    figures: dict[str, Any] = run_folder.read_json(folder / run_folder.EVAL)[phase]
+    return figures
+
+
+def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None:
     """Evaluate on the held-out problems and keep figures and completions; a resumed run keeps its `before`."""
     figures = run_folder.read_json(folder / run_folder.EVAL) if (folder / run_folder.EVAL).is_file() else {}
     if resume and phase in figures:
-        return figures[phase]
+        return
     loaded, recipe = parts.loaded, parts.recipe
     held_out = parts.problems.held_out
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
@@ -187,7 +219,14 @@ def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dic
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
     run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
-    return result.figures
+
+
+def warm_up(folder: Path, parts: Parts) -> None:
+    """Supervised steps on worked examples before RL; a resumed run takes what they left."""
+    from gspo_lite.training import warmup  # imports trl, which must not come before unsloth
+
+    model, processing = parts.loaded.model, parts.loaded.processing_class
+    warmup.warm_up(parts.recipe, folder, model, processing, parts.problems, parts.args, say)
 
 
 def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: bool) -> Any:
@@ -235,8 +274,9 @@ def offline_if_local(recipe: Recipe) -> None:
     """Keep the Hugging Face libraries off the network when model, data and judge are on this machine."""
     data = recipe.data
     named = [recipe.model.name, data.source, data.eval.source or data.source]
+    named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
-    if all(name in ("starter", "arithmetic") or Path(name).exists() for name in named):
+    if all(name == "starter" or name in EMBEDDED or Path(name).exists() for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
@@ -254,6 +294,8 @@ def every_ten_seconds() -> Callable[[int, int], None]:
 
 
 def say(text: str) -> None:
-    """One line to the user; stdout is kept for results."""
+    """One line to the user, of one process; stdout is kept for results."""
+    if not processes.is_main():
+        return
     with suppress(OSError):  # a closed terminal must not end what was to outlive it
         print(text, file=sys.stderr, flush=True)

@@ -28,6 +28,7 @@ def last_screen(folder: Path) -> str:
         [
             "",
             verdict(evaluation),
+            *warmed(evaluation),
             "",
             *table(evaluation["before"], evaluation["after"]),
             "",
@@ -69,6 +70,15 @@ def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:
         f"{said}; generation.oversample=1 would sample about {mean:.0%} more completions for {gained:.0%} more groups "
         "that teach"
     ]
+
+
+def warmed(evaluation: dict[str, Any]) -> list[str]:
+    """How much of the way a supervised warm-up went before RL began; no line where there was none."""
+    figures = evaluation.get("warmed")
+    if figures is None:
+        return []
+    reached = f"{percent(figures, 'accuracy', 'ci95')}, right format {percent(figures, 'format_rate', None)}"
+    return [f"The supervised warm-up alone took it to {reached}; what came after is RL's."]
 
 
 def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -13,7 +13,8 @@ import traceback
 from gspo_lite import redaction, stopping
 from gspo_lite.cli import export, rewards, runs, tools  # noqa: F401, each registers its commands
 from gspo_lite.cli.shared import app, printable
-from gspo_lite.errors import GspoLiteError
+from gspo_lite.errors import GspoLiteError, UsageError
+from gspo_lite.processes import is_main
 
 
 def main() -> None:
@@ -57,7 +58,9 @@ def ended(how: str, code: int) -> None:
 
 
 def tell(error: GspoLiteError) -> None:
-    """Print an error as a user reads it."""
+    """Print an error as a user reads it; what is wrong with a recipe every process finds, and the first one says."""
+    if error.exit_code == UsageError.exit_code and not is_main():
+        return
     if os.environ.get("GSPO_LITE_DEBUG"):
         traceback.print_exc()
     print(f"error: {printable(error.message)}", file=sys.stderr)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import JsonOption, app, quiet_libraries
+from gspo_lite.cli.shared import JsonOption, RecipeArgument, SetOption, app, load, quiet_libraries
 
 
 class Form(str, Enum):
@@ -18,6 +19,12 @@ class Form(str, Enum):
     adapter = "adapter"
     merged = "merged"
     gguf = "gguf"
+
+
+class Engine(str, Enum):
+    """Larger engines a recipe can be handed to."""
+
+    verl = "verl"
 
 
 class Base(str, Enum):
@@ -71,3 +78,21 @@ def export(
         print(json.dumps(exporting.as_dict(result, path, options), indent=2))
     else:
         print(f"{result.written}\n{exporting.in_words(result.round_trip)}")
+
+
+@app.command("export-config")
+def export_config(
+    recipe: RecipeArgument,
+    to: Annotated[Engine, typer.Option(help="The engine.")] = Engine.verl,
+    gpus: Annotated[int, typer.Option(help="GPUs of the one machine it will run on.", min=1)] = 8,
+    overrides: SetOption = None,
+) -> None:
+    """Print a recipe as a larger engine's command line; what does not carry over is in it, and on stderr."""
+    from gspo_lite import handover
+
+    checked = load(recipe, overrides or [])
+    found = handover.to_verl(checked.recipe, gpus)
+    print(handover.as_script(found, recipe), end="")
+    print(f"does not carry over to {to.value}:", file=sys.stderr)
+    for line in found.left_behind:
+        print(f"  - {line}", file=sys.stderr)

@@ -12,6 +12,7 @@ import typer
 
 from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load, quiet_libraries
 from gspo_lite.errors import UsageError
+from gspo_lite.processes import is_main
 
 
 @app.command()
@@ -32,7 +33,8 @@ def run(
 
     command = shlex.join(["gspo-lite", *sys.argv[1:]])
     result = train(checked.recipe, resume=resume, force=force, command=command, own_process=True)
-    print(result)
+    if is_main():
+        print(result)
 
 
 @app.command("eval")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import gspo_lite
+from gspo_lite.processes import is_main
 
 app = typer.Typer(
     help="RL fine-tuning on one GPU by GSPO and GSPO-token.",
@@ -46,7 +47,7 @@ def load(reference: str, overrides: list[str], **options: Any) -> Any:
     from gspo_lite.preflight import load_recipe
 
     checked = load_recipe(reference, overrides, **options)
-    for warning in checked.warnings:
+    for warning in checked.warnings if is_main() else []:
         print(f"warning: {warning}", file=sys.stderr)
     return checked
 

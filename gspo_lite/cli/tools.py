@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -82,8 +84,22 @@ def probe(
 
 
 @app.command()
-def recipes() -> None:
-    """List the recipes that are installed with the package."""
+def recipes(
+    init: Annotated[str | None, typer.Option(help="Copy this one to start from.", metavar="NAME")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="With --init: the new file or its folder; else NAME.yaml here.")
+    ] = None,
+) -> None:
+    """List the recipes that are installed with the package, or copy one with its comments to start from."""
+    if init is not None:
+        from gspo_lite.recipe.start import copy_recipe
+
+        copy = copy_recipe(init, path)
+        print(copy)
+        print(f"next: change what you like in it, then `gspo-lite check {copy}`", file=sys.stderr)
+        return
+    if path is not None:
+        raise UsageError("a path goes with --init NAME", "gspo-lite recipes --init quickstart mine.yaml")
     from gspo_lite.recipe.shipped import headline, shipped_recipes
 
     for name, path in shipped_recipes().items():

@@ -1,4 +1,4 @@
-"""Data sources: a hub data set, a local file or the embedded task, as problems with a prompt and an answer.
+"""Data sources: a hub data set, a local file or an embedded task, as problems with a prompt and an answer.
 
     {"prompt": [{"role": "user", "content": "..."}], "answer": "72", "images": [...], ...the source's other columns}
 
@@ -8,21 +8,22 @@ and the reason. Must not know models or rewards.
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.data import arithmetic
+from gspo_lite.data import arithmetic, countdown
+from gspo_lite.data.adapters import ADAPTERS
 from gspo_lite.data.files import READERS, Row, read_file
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
 from gspo_lite.data.prompts import as_text, messages
 from gspo_lite.errors import DataError, MachineError
 from gspo_lite.recipe.schema import DataSettings
 
-EMBEDDED = "arithmetic"
+EMBEDDED = {"arithmetic": arithmetic.problems, "countdown": countdown.problems}
 MAX_PROMPT_CHARACTERS = 100_000
 SHOWN = 5  # bad rows that are spelled out
 OWN_SHARE = 0.1  # of a local file that is held out when the recipe names no other
@@ -71,13 +72,15 @@ def as_dataset(problems: list[dict[str, Any]]) -> Any:
 
 def read_problems(data: DataSettings, source: str, split: str, notes: list[str]) -> list[dict[str, Any]]:
     """Usable problems of one source, each once."""
-    adapt = gsm8k if data.adapter == "gsm8k" else columns_of(data)
+    adapt = ADAPTERS[data.adapter]
     problems: dict[str, dict[str, Any]] = {}
     bad: list[str] = []
     repeated = 0
     for row in read_rows(data, source, split):
         try:
-            problem = finished(with_images(adapt(row.values), data, source), data.prompt) if not row.problem else None
+            problem = None
+            if not row.problem:
+                problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
         except ValueError as error:
             problem, row = None, Row(row.number, {}, str(error))
         if problem is None:
@@ -96,12 +99,30 @@ def read_problems(data: DataSettings, source: str, split: str, notes: list[str])
 
 def read_rows(data: DataSettings, source: str, split: str) -> Iterable[Row]:
     """Rows of any kind of source, numbered from 1."""
-    if source == EMBEDDED:
-        rows = arithmetic.problems(split, data.subset)
-        return (Row(n, {data.columns.prompt: r["question"], **r}) for n, r in enumerate(rows, 1))
+    if source in EMBEDDED:
+        return (Row(n, row) for n, row in enumerate(embedded(data, source, split), 1))
     if is_file(source):
         return read_file(Path(source).expanduser())
     return (Row(n, dict(values)) for n, values in enumerate(from_hub(source, data.subset, split), 1))
+
+
+def embedded(data: DataSettings, source: str, split: str) -> list[dict[str, Any]]:
+    """Rows of an embedded task; additions also have their worked `steps`."""
+    rows: list[dict[str, Any]] = EMBEDDED[source](split, data.subset)
+    if source != "arithmetic":
+        return rows
+    return [{data.columns.prompt: row["question"], **row, "steps": worked(row["question"])} for row in rows]
+
+
+def worked(question: str) -> str:
+    """An addition column by column, as the starter model writes it: 47 + 85 is `7+5=12,4+8+1=13`."""
+    a, b = (int(number) for number in re.findall(r"[0-9]+", question))
+    steps, carry = [], 0
+    for x, y in arithmetic.columns(a, b):
+        total = x + y + carry
+        steps.append(f"{x}+{y}{'+1' if carry else ''}={total}")
+        carry = total // 10
+    return ",".join(steps)
 
 
 def is_file(source: str) -> bool:
@@ -124,35 +145,6 @@ def from_hub(source: str, subset: str | None, split: str) -> Any:
         ) from error
     except ValueError as error:
         raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check data.subset and data.split") from error
-
-
-def columns_of(data: DataSettings) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """An adapter that renames two columns and keeps the others."""
-    names = data.columns
-
-    def adapt(row: dict[str, Any]) -> dict[str, Any]:
-        others = {name: value for name, value in row.items() if name not in (names.prompt, names.answer)}
-        return {"prompt": column(row, names.prompt), "answer": column(row, names.answer), **others}
-
-    return adapt
-
-
-def gsm8k(row: dict[str, Any]) -> dict[str, Any]:
-    """An adapter for GSM8K: `answer` is a worked solution that ends in `#### 72`; the solution is kept."""
-    solution = column(row, "answer")
-    if not isinstance(solution, str) or "####" not in solution:
-        raise ValueError("`answer` has no `####` before its result")
-    result = solution.rsplit("####", 1)[1].strip().replace(",", "")
-    return {"prompt": column(row, "question"), "answer": result, "solution": solution}
-
-
-def column(row: dict[str, Any], name: str) -> Any:
-    """A column's value, or an error that names the columns there are."""
-    if name in row:
-        return row[name]
-    near = difflib.get_close_matches(name, row, 1)
-    guess = f"; did you mean `{near[0]}`?" if near else ""
-    raise ValueError(f"there is no column `{name}`; there are {', '.join(f'`{c}`' for c in row)}{guess}")
 
 
 def finished(row: dict[str, Any], style: str) -> dict[str, Any]:

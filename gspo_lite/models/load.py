@@ -17,6 +17,7 @@ from gspo_lite.errors import MachineError
 from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.models.names import explain, resolve_name
 from gspo_lite.models.weights import int8, keep_gradients_right, left_unquantized, nf4, torch_dtype
+from gspo_lite.processes import device_index
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -197,7 +198,7 @@ def load_base(name: str, settings: ModelSettings, images: bool = False, **option
         # What is trained is held in float32; read in fewer digits it would have lost the others already.
         "dtype": torch_dtype("float32" if settings.full_finetuning else settings.dtype),
         "trust_remote_code": settings.trust_remote_code,
-        "device_map": {"": 0} if torch.cuda.is_available() else None,
+        "device_map": {"": device_index()} if torch.cuda.is_available() else None,
     }
     notes = []
     quantization = nf4(options["dtype"]) if settings.load_in_4bit else int8() if settings.load_in_8bit else None

@@ -46,6 +46,7 @@ OWNED = {
     "num_iterations": "training.num_iterations", "max_unscored_rollouts": "training.max_unscored_rollouts",
     "gradient_checkpointing": "training.gradient_checkpointing",
 }  # fmt: skip
+SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
 FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_from_checkpoint")
 
 
@@ -202,8 +203,16 @@ def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(place, "a recipe is kept with the run, so no place for a secret; set the variable HF_TOKEN")
         elif name in FIXED:
             yield Problem(place, "is set by gspo-lite itself and cannot be changed")
+        elif name.startswith(SERVER) and (recipe.model.backend, recipe.generation.engine) != ("transformers", "vllm"):
+            message = "a vLLM server works for TRL's own trainer: it needs backend `transformers`, engine"
+            yield Problem(place, f"{message} `vllm`")
         elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token":
             yield Problem(place, "Liger computes its own loss, which has no GSPO-token. Leave it out, or use `gspo`")
+
+
+def has_server(recipe: Recipe) -> bool:
+    """Whether completions come from a vLLM server that runs by itself (`trl vllm-serve`)."""
+    return any(name.startswith(SERVER) for name in recipe.training.extra)
 
 
 def what_costs_or_may_lack(recipe: Recipe) -> Iterator[Problem]:
@@ -269,6 +278,7 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
     named: list[tuple[Place, str | None]] = [(("output", "dir"), recipe.output.dir)]
     named += [(("data", "source"), data.source), (("data", "eval", "source"), data.eval.source)]
     named += [(("model", "name"), recipe.model.name)]
+    named += [(("warmup", "source"), recipe.warmup.source)] if recipe.warmup else []
     for index, reward in enumerate(recipe.rewards):
         if ".py:" in reward.name:
             named.append((("rewards", index, "name"), reward.name.rpartition(":")[0]))

@@ -85,14 +85,18 @@ class EvalData(Settings):
 class DataSettings(Settings):
     """Where problems come from and how a prompt is made of each."""
 
-    source: Text = Field(description="Hub id, local .jsonl / .csv / .parquet file, or `arithmetic` (embedded).")
+    source: Text = Field(
+        description="Hub id, local .jsonl / .csv / .parquet file, or an embedded task: `arithmetic`, `countdown`."
+    )
     subset: Text | None = Field(
         None,
         description="Configuration of a hub dataset (gsm8k: `main`), or the difficulty of `arithmetic`: easy, hard.",
     )
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
-    adapter: Literal["columns", "gsm8k"] = Field(
-        "columns", description="`columns` maps two columns; `gsm8k` takes question and the number after `####`."
+    adapter: Literal["columns", "gsm8k", "math", "countdown", "choices"] = Field(
+        "columns",
+        description="`columns` maps two columns; `gsm8k` takes question and the number after `####`, `math` problem "
+        "and the box in the solution, `countdown` numbers and target, `choices` a question with its choices.",
     )
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
@@ -250,6 +254,20 @@ class TrainingSettings(Settings):
         return self.per_device_train_batch_size * self.steps_per_generation
 
 
+class WarmupSettings(Settings):
+    """Supervised steps before RL on worked examples, to teach a form that sampling would hardly ever find."""
+
+    completion: Text = Field(
+        description="What the model should write, with columns in braces, as in <answer>{answer}</answer>."
+    )
+    source: Text | None = Field(None, description="As data.source; the training problems themselves if left out.")
+    split: Text = Field("train", description="Split of a hub dataset; ignored for a local file.")
+    limit: PositiveInt | None = Field(64, description="Use the first so many examples; null for all.")
+    max_steps: PositiveInt = Field(description="Optimizer steps of the warm-up.")
+    learning_rate: PositiveFloat = Field(1e-4, description="Learning rate of the warm-up.")
+    per_device_train_batch_size: PositiveInt = Field(8, description="Examples per step.")
+
+
 class OutputSettings(Settings):
     """Where results go."""
 
@@ -272,5 +290,6 @@ class Recipe(Settings):
     rewards: Annotated[list[RewardSettings], Field(min_length=1)]
     objective: ObjectiveSettings
     generation: GenerationSettings = GenerationSettings()
+    warmup: WarmupSettings | None = Field(None, description="Supervised steps before RL; left out: none.")
     training: TrainingSettings
     output: OutputSettings

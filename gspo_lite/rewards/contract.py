@@ -19,7 +19,7 @@ from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.calling import call_each, rows_of
 from gspo_lite.rewards.marks import Score, Steps
-from gspo_lite.rewards.text import completion_text, find_answer
+from gspo_lite.rewards.text import MARKERS, after_thinking, completion_text, find_answer
 
 LARGEST = 1e9  # its square still fits float32, in which a group's variance is taken
 SHOWN = 80
@@ -95,7 +95,9 @@ class GuardedReward:
 
     def extracted(self, text: str) -> str | None:
         """The answer it finds in a completion; None where it finds none or looks for none."""
-        return find_answer(text, self.marker) if self.marker is not None else None
+        if self.marker is None:
+            return None
+        return find_answer(text, self.marker) if self.marker in MARKERS else after_thinking(text)
 
     def judged(self, inputs: dict[str, Any], count: int) -> list[float | None]:
         """The values of one call, whatever comes of it."""

@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from gspo_lite import folder as run_folder
-from gspo_lite import stopping
+from gspo_lite import processes, stopping
 from gspo_lite.environment import installed
 from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
@@ -44,9 +44,19 @@ def build_trainer(
         credit_estimator=recipe.objective.credit_estimator,
     )
     for line in refuse_or_tell(changed(wanted, trainer)):
-        print(f"note     {line}", file=sys.stderr, flush=True)
+        if processes.is_main():
+            print(f"note     {line}", file=sys.stderr, flush=True)
     trainer.needs = needs(recipe, rewards)
     trainer.remove_callback(transformers.PrinterCallback)
+    if processes.is_main():
+        add_writers(trainer, recipe, folder)
+    trainer.guard(recipe.training.guards)  # last, so that what it ends is written down
+    return trainer
+
+
+def add_writers(trainer: GSPOTrainer, recipe: Recipe, folder: Path) -> None:
+    """Add the callbacks that write the run folder and show progress."""
+    args = trainer.args
     trainer.add_callback(MetricsWriter(folder / run_folder.METRICS))
     count = recipe.output.completions_per_step
     trainer.add_callback(CompletionsWriter(folder / run_folder.COMPLETIONS, count, lambda: trainer.rollout))
@@ -54,8 +64,6 @@ def build_trainer(
     trainer.add_callback(Progress(shown))
     if args.importance_sampling_level != "token":
         trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high)))
-    trainer.guard(recipe.training.guards)  # last, so that what it ends is written down
-    return trainer
 
 
 def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> None:
@@ -67,7 +75,7 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
     Raises:
         RunError: where training cannot go on. KeyboardInterrupt, Terminated: where it was asked to end.
     """
-    if resume:
+    if resume and processes.is_main():
         for name in (run_folder.METRICS, run_folder.COMPLETIONS):
             run_folder.keep_until(folder / name, 0 if checkpoint is None else checkpoint.step)
         tidy(folder / run_folder.CHECKPOINTS, checkpoint)
@@ -87,7 +95,8 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
 def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
     """Save the last step that was done; a line on what can be gone on from."""
     try:
-        if not (isinstance(error, RunError) and not error.worth_saving):
+        # Of several processes one may be in another step already; their checkpoints are those of training.save_steps.
+        if processes.count() == 1 and not (isinstance(error, RunError) and not error.worth_saving):
             trainer.save_last_step()
     except RunError as refused:
         with suppress(OSError):
@@ -118,5 +127,6 @@ def needs(recipe: Recipe, rewards: list[Any]) -> dict[str, Any]:
     return {
         "recipe": recipe.model_dump(mode="json"),
         "custom_rewards": {one.__name__: one.sha256 for one in rewards if getattr(one, "sha256", None)},
+        "processes": processes.count(),
         "versions": {name: installed(name) for name in ("torch", "transformers", "trl", "peft")},
     }

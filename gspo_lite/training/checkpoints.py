@@ -21,7 +21,7 @@ import torch
 from transformers import TrainerCallback
 
 from gspo_lite import folder as run_folder
-from gspo_lite import stopping
+from gspo_lite import processes, stopping
 from gspo_lite.errors import NotSaved
 from gspo_lite.training.manifest import GONE, STAGING, by_step, fault_of, flush, newest_complete, write_manifest
 from gspo_lite.training.numeric_state import not_finite, random_states, restore_random_states
@@ -169,19 +169,27 @@ class Checkpoints:
             )
         checkpoints.mkdir(parents=True, exist_ok=True)
         self._refuse_full_disk(checkpoints)
-        staging = checkpoints / f"{STAGING}{os.getpid()}"
-        shutil.rmtree(staging, ignore_errors=True)
+        staging = checkpoints / f"{STAGING}{step}"
+        if processes.is_main():
+            shutil.rmtree(staging, ignore_errors=True)
+        processes.wait()
         try:
             self._write(staging, step, model, trial)
-            publish(staging / final.name, final)
+            processes.wait()
+            if processes.is_main():
+                self._bytes = write_manifest(staging / final.name, step, self.needs)
+                publish(staging / final.name, final)
         except Exception as error:  # a full disk is an OSError here, a RuntimeError in torch, another in safetensors
             raise self._not_written(final, error) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        rotate(checkpoints, final, self.args.save_total_limit)
+            if processes.is_main():
+                shutil.rmtree(staging, ignore_errors=True)
+        if processes.is_main():
+            rotate(checkpoints, final, self.args.save_total_limit)
+        processes.wait()
 
     def _write(self, staging: Path, step: int, model: Any, trial: Any) -> None:
-        """Everything of a checkpoint, below `staging`, on the disk when this returns."""
+        """Everything of a checkpoint but its manifest, below `staging`; each process adds what is its own."""
         self._staging = str(staging)
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
@@ -196,7 +204,6 @@ class Checkpoints:
             path = staging.parent.parent / name
             if path.is_file():
                 flush(path)
-        self._bytes = write_manifest(folder, step, self.needs)
 
     def _refuse_full_disk(self, checkpoints: Path) -> None:
         """Refuse a checkpoint that will not fit, before half of it is written."""

@@ -16,11 +16,14 @@ import torch
 import trl
 from trl import GRPOConfig
 
+from gspo_lite import processes
 from gspo_lite.errors import RecipeError
 from gspo_lite.folder import CHECKPOINTS
 from gspo_lite.models.weights import has_bfloat16
+from gspo_lite.recipe.check import has_server
 from gspo_lite.recipe.schema import Recipe, TrainingSettings
 
+PATIENCE = 4 * 3600  # seconds that processes wait for each other, as while the first one evaluates
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
 
 # What makes up for the gap between vLLM's log-probs and the trainer's, by the name of TRL's or Unsloth's mode.
@@ -124,7 +127,7 @@ def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
     """How completions are sampled, in TRL's names."""
     fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length"})
     if use_vllm:
-        fields |= {"use_vllm": True, "vllm_mode": "colocate"}
+        fields |= {"use_vllm": True, "vllm_mode": "server" if has_server(recipe) else "colocate"}
         fields["vllm_gpu_memory_utilization"] = recipe.model.gpu_memory_utilization
         fields["vllm_importance_sampling_correction"] = True
         fields["vllm_importance_sampling_mode"] = correction_mode(recipe)
@@ -166,6 +169,7 @@ def training_fields(recipe: Recipe) -> dict[str, Any]:
         "save_total_limit": recipe.output.save_total_limit,
         "report_to": recipe.output.report_to,
         "run_name": Path(recipe.output.dir).name,
+        **({"ddp_timeout": PATIENCE} if processes.count() > 1 and "ddp_timeout" not in recipe.training.extra else {}),
     }
 
 

@@ -15,6 +15,7 @@ import torch
 from transformers import TrainerCallback
 
 from gspo_lite.errors import NotSaved, RunError
+from gspo_lite.processes import gathered, is_main
 from gspo_lite.recipe.schema import GuardSettings
 from gspo_lite.training.collapse import SIGNS
 from gspo_lite.training.numeric_state import all_finite
@@ -65,6 +66,7 @@ class Guards(TrainerCallback):
         """Leave the step out where loss or gradient is not finite."""
         trained = [p for p in self.trainer.model.parameters() if p.requires_grad and p.grad is not None]
         loss_is_finite, self.trainer.loss_is_finite = self.trainer.loss_is_finite, True
+        loss_is_finite = all(gathered(loss_is_finite))  # processes apply a step together or not at all
         if loss_is_finite and all_finite(p.grad for p in trained):
             self.streaks["skipped"] = 0
             return
@@ -101,8 +103,8 @@ class Guards(TrainerCallback):
         """Look for collapse."""
         if not logs or "train_runtime" in logs:
             return
-        for sign in SIGNS:
-            seen = sign.seen(logs, self.trainer.rollout)
+        found = [sign.seen(logs, self.trainer.rollout) for sign in SIGNS]
+        for sign, seen in zip(SIGNS, gathered(found)[0], strict=True):  # the first process decides for all
             if seen is None:
                 continue
             self.streaks[sign.name] = self.streaks[sign.name] + 1 if seen else 0
@@ -143,5 +145,7 @@ class Guards(TrainerCallback):
         return getattr(self.trainer.accelerator, "scaler", None) is not None
 
     def warn(self, message: str, hint: str | None) -> None:
+        if not is_main():
+            return
         with suppress(OSError):
             print(f"warning: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr, flush=True)

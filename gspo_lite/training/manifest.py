@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import UsageError
+from gspo_lite.processes import count
 from gspo_lite.redaction import redact
 
 MANIFEST = "manifest.json"
@@ -196,6 +197,20 @@ def refuse_other_code(checkpoint: Checkpoint, rewards: dict[str, str], force: bo
         raise UsageError(
             f"the file of {', '.join(changed)} changed since `{checkpoint.path}` was written",
             "add --force if the change is meant, as after repairing a reward",
+        )
+
+
+def refuse_other_processes(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint of another number of processes: each keeps its own part of the rollout.
+
+    Raises:
+        UsageError: where this run has more or fewer.
+    """
+    had = checkpoint.needs.get("processes", 1)
+    if had != count():
+        raise UsageError(
+            f"`{checkpoint.path}` was written by {had} processes, and this run has {count()}",
+            f"launch it with {had}, or begin anew in another folder",
         )
 
 

@@ -3,6 +3,8 @@
     gspo_state.json        passes done, counters of the guards, the shape of the batches
     rollout.safetensors    their tensors; only where the checkpoint falls inside a rollout
 
+Of several processes each has its own: gspo_state_1.json, rollout_1.safetensors and so on from the second.
+
 Owns both formats. Must not know the trainer.
 """
 
@@ -14,6 +16,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from gspo_lite.processes import rank
 
 STATE, TENSORS = "gspo_state.json", "rollout.safetensors"
 TENSOR = "tensor:"  # stands before a tensor's name where the tensor was
@@ -29,18 +33,23 @@ def write_state(folder: Path, facts: dict[str, Any], batches: list[dict[str, Any
     tensors: dict[str, torch.Tensor] = {}
     shape = without_tensors(batches, tensors, "")
     if tensors:
-        save_file(tensors, folder / TENSORS)
-    (folder / STATE).write_text(json.dumps({**facts, "batches": shape}), encoding="utf-8")
+        save_file(tensors, own(folder / TENSORS))
+    own(folder / STATE).write_text(json.dumps({**facts, "batches": shape}), encoding="utf-8")
 
 
 def read_state(folder: Path, device: Any) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
     """Facts and batches as `write_state` was given them; nothing of either where the checkpoint has none."""
-    if not (folder / STATE).is_file():
+    if not own(folder / STATE).is_file():
         return {}, None
-    facts = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    path = folder / TENSORS
+    facts = json.loads(own(folder / STATE).read_text(encoding="utf-8"))
+    path = own(folder / TENSORS)
     tensors = load_file(path, device=str(device)) if path.is_file() else {}
     return facts, with_tensors(facts.pop("batches"), tensors)
+
+
+def own(path: Path) -> Path:
+    """This process's file of that kind."""
+    return path.with_stem(f"{path.stem}_{rank()}") if rank() else path
 
 
 def without_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gspo_lite.errors import RunError
+from gspo_lite.processes import gathered
 from gspo_lite.rewards.contract import GuardedReward
 
 
@@ -74,7 +75,7 @@ class UnscoredRollouts:
             for row in rollout
             for weight, value in zip(weights, row["rewards"].values(), strict=True)
         )
-        self.in_a_row = 0 if judged else self.in_a_row + 1
+        self.in_a_row = 0 if any(gathered(judged)) else self.in_a_row + 1
         if self.limit is not None and self.in_a_row >= self.limit:
             names = ", ".join(f"`{name}`" for name in rollout[0]["rewards"])
             raise RunError(

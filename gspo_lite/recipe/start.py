@@ -1,0 +1,46 @@
+"""A shipped recipe as a file of one's own, with its comments. Standard library only."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from gspo_lite.errors import UsageError
+from gspo_lite.recipe.shipped import shipped_recipes
+
+COMMAND = re.compile(r"(gspo-lite \w+ )recipes/\w+\.yaml")
+
+
+def copy_recipe(name: str, target: Path | None) -> Path:
+    """Copy a shipped recipe; the commands in its head then name the copy, and its run folder follows its name.
+
+    Args:
+        target: the new file, or a folder for it; `NAME.yaml` in the current folder if left out.
+
+    Returns:
+        The new file.
+
+    Raises:
+        UsageError: for an unknown name, or where the file exists or cannot be written.
+    """
+    shipped, name = shipped_recipes(), name.removesuffix(".yaml")
+    if name not in shipped:
+        near = difflib.get_close_matches(name, shipped, 1)
+        guess = f"did you mean `{near[0]}`? " if near else ""
+        raise UsageError(f"there is no shipped recipe `{name}`", f"{guess}shipped recipes: {', '.join(shipped)}")
+    path = Path(f"{name}.yaml") if target is None else target / f"{name}.yaml" if target.is_dir() else target
+    if path.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"`{path}` does not end in .yaml, as a recipe does")
+    text = shipped[name].read_text(encoding="utf-8")
+    text = COMMAND.sub(lambda match: f"{match[1]}{path}", text)
+    text = text.replace(f"dir: runs/{name}\n", f"dir: runs/{path.stem}\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"`{path}` exists; nothing was changed", "name another file") from None
+    except OSError as error:
+        raise UsageError(f"`{path}` cannot be written: {error.strerror}") from error
+    return path
