@@ -10,14 +10,16 @@ from typing import Any
 from gspo_lite.data.inputs import prompt_text
 from gspo_lite.data.sources import Problems, as_dataset, read_problems, without
 from gspo_lite.errors import DataError
-from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.recipe.schema import Recipe, WarmupSettings
 
 IGNORED = -100  # the label of a token that is read and not learned
 
 
-def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any) -> Any:
+def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any, tokenizer: Any) -> Any:
     """Data set of `input_ids` and `labels`, no held-out problem among them; only completion and end token are labels.
+
+    Args:
+        processing: what writes a row as a prompt: the tokenizer, or the processor that holds it.
 
     Raises:
         DataError: where the source cannot be used, or a row lacks a column that `warmup.completion` names.
@@ -26,7 +28,9 @@ def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, 
     if settings.source is not None:
         rows = read_problems(recipe.data, settings.source, settings.split, [])
     rows = without(rows, list(problems.held_out), [])[: settings.limit]
-    return as_dataset([tokens_of(processing, row, filled(settings.completion, row)) for row in rows])
+    return as_dataset(
+        [tokens_of(tokenizer, prompt_text(processing, row), filled(settings.completion, row)) for row in rows]
+    )
 
 
 def filled(completion: str, row: dict[str, Any]) -> str:
@@ -39,9 +43,8 @@ def filled(completion: str, row: dict[str, Any]) -> str:
     return text
 
 
-def tokens_of(processing: Any, row: dict[str, Any], completion: str) -> dict[str, list[int]]:
+def tokens_of(tokenizer: Any, prompt: str, completion: str) -> dict[str, list[int]]:
     """Token ids of one example, and its labels."""
-    tokenizer = tokenizer_of(processing)
-    prompt = tokenizer(prompt_text(processing, row), add_special_tokens=False).input_ids
+    asked = tokenizer(prompt, add_special_tokens=False).input_ids
     wanted = [*tokenizer(completion, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-    return {"input_ids": prompt + wanted, "labels": [IGNORED] * len(prompt) + wanted}
+    return {"input_ids": asked + wanted, "labels": [IGNORED] * len(asked) + wanted}

@@ -36,7 +36,7 @@ def weights(folder):
 def test_only_the_completion_and_its_end_are_learned(starter, tmp_path):
     recipe, tokenizer = recipe_of(tmp_path), tokenizer_of(starter)
     problems = load_problems(recipe.data)
-    examples = load_examples(recipe, recipe.warmup, problems, tokenizer)
+    examples = load_examples(recipe, recipe.warmup, problems, tokenizer, tokenizer)
     first, problem = examples[0], problems.train[0]
     learned = [token for token in first["labels"] if token != IGNORED]
     expected = f"<think>{problem['steps']}</think><answer>{problem['answer']}</answer><|end|>"
