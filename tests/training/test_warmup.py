@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from gspo_lite import load_recipe
-from gspo_lite.data.examples import IGNORED, filled, load_examples
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError, RecipeError
 from gspo_lite.run import run
+from gspo_lite.training.examples import IGNORED, filled, load_examples
 
 SHORT = [
     "model.load_in_4bit=false", "data.eval.limit=32", "data.limit=64", "training.max_steps=4", "training.save_steps=2",
