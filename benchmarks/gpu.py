@@ -270,6 +270,8 @@ def main() -> None:
     if chosen.worker:
         work(chosen.worker, chosen.folder, chosen.dry_run)
         return
+    if chosen.dry_run:
+        print("a dry run on a CPU: gradients are compared, what is timed means nothing")
     results = []
     for shape in ["tiny"] if chosen.dry_run else chosen.shapes:
         for one in measure(shape, chosen.contenders, chosen.rounds, chosen.dry_run):
