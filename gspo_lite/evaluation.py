@@ -66,6 +66,7 @@ def evaluate(
     strict = grade_all([text for text, _ in greedy], golds, marker(style))
     drawn = grade_all([text for text, _ in sampled], golds, marker(style))
     lenient = [lenient_match(text, gold) for (text, _), gold in zip(greedy, golds, strict=True)]
+    values_of = reward_values(rewards, rows, greedy)
     figures = {
         "accuracy": share(strict),
         "ci95": wilson(strict),
@@ -75,18 +76,23 @@ def evaluate(
         "format_rate": share([follows_style(text, style) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
-        "rewards": mean_rewards(rewards, rows, greedy),
+        "rewards": {name: mean(values) for name, values in values_of.items()},
     }
-    return Evaluation(figures, list(samples(rows, greedy, strict)))
+    return Evaluation(figures, list(samples(rows, greedy, strict, values_of)))
 
 
 def samples(
-    rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], right: list[bool | None]
+    rows: list[dict[str, Any]],
+    answers: list[tuple[str, list[int]]],
+    right: list[bool | None],
+    values_of: dict[str, list[float | None]],
 ) -> Iterator[Any]:
     """Rows of eval_samples.jsonl."""
     for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
         prompt = as_text(row["prompt"])
-        yield {"index": index, "prompt": prompt, "answer": row["answer"], "completion": text, "correct": correct}
+        rewards = {name: values[index] for name, values in values_of.items()}
+        about = {"index": index, "prompt": prompt, "answer": row["answer"], "completion": text}
+        yield {**about, "correct": correct, "rewards": rewards}
 
 
 def answer(
@@ -167,22 +173,26 @@ def ready_to_generate(model: Any) -> Iterator[None]:
         model.train(training)
 
 
-def mean_rewards(
+def reward_values(
     rewards: Sequence[Any], rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]]
-) -> dict[str, float | None]:
-    """Mean of each reward over the completions it can judge."""
+) -> dict[str, list[float | None]]:
+    """What each reward gives each completion, None where it cannot judge."""
     columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
-    means = {}
-    for reward in rewards:
-        values = reward(
+    return {
+        reward.__name__: reward(
             prompts=[row["prompt"] for row in rows],
             completions=[[{"role": "assistant", "content": text}] for text, _ in answers],
             completion_ids=[ids for _, ids in answers],
             **columns,
         )
-        known = [value for value in values if value is not None]
-        means[reward.__name__] = sum(known) / len(known) if known else None
-    return means
+        for reward in rewards
+    }
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of the values there are."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def share(outcomes: Sequence[bool | None]) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +26,14 @@ from gspo_lite.lock import held
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.preflight import refuse
+from gspo_lite.progress import live
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_model_card, write_report
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
 from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
+from gspo_lite.training.trackers import require
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def load(recipe: Recipe) -> Parts:
     The backend comes before all others because Unsloth has to be imported before trl, and a custom reward may be one
     of TRL's.
     """
+    require(recipe.output.report_to)
     backend = choose_backend(recipe.model)
     engine = choose_engine(recipe.generation.engine, recipe.model, backend)
     problems = load_problems(recipe.data)
@@ -170,7 +173,10 @@ def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dic
     loaded, recipe = parts.loaded, parts.recipe
     held_out = parts.problems.held_out
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
-    result = evaluate(loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, every_ten_seconds())
+    with live("answering", 2 * len(held_out), ends=False) as view:
+        result = evaluate(
+            loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, lambda done, _: view.update(done)
+        )
     say(f"         accuracy {result.figures['accuracy']:.1%}, sampled {result.figures['sampled_accuracy']:.1%}")
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
@@ -226,19 +232,6 @@ def offline_if_local(recipe: Recipe) -> None:
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
     if all(name in ("starter", "arithmetic") or Path(name).exists() for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
-def every_ten_seconds() -> Callable[[int, int], None]:
-    """A progress callback that says how far it is, but not too often."""
-    last = time.perf_counter()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal last
-        if time.perf_counter() - last >= 10 and done < total:
-            last = time.perf_counter()
-            say(f"         {done}/{total} completions")
-
-    return progress
 
 
 def say(text: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gspo_lite"
 FLOORS = {
-    "errors": 0, "folder": 0, "lock": 0, "redaction": 0, "stopping": 0, "objective": 0, "recipe": 0,
+    "errors": 0, "folder": 0, "lock": 0, "progress": 0, "redaction": 0, "stopping": 0, "objective": 0, "recipe": 0,
     "rewards": 1, "offsets": 0, "credit": 1, "environment": 1,
     "data": 2, "models": 2, "preflight": 2,
     "training": 3, "sizing": 3,

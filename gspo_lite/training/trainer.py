@@ -6,7 +6,7 @@ rollout it has just scored. Must not know recipes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     Attributes:
         self_test: relative gaps of loss and gradient between what is installed and the definition.
         rollout: the last rollout's rows: prompt, completion, answer, extracted, rewards, advantage.
+        per_token: ids and advantages (T,) of each of its completions, where tokens differ.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=as_dataset(train_dataset), **options)
         self.rollout: list[dict[str, Any]] = []
+        self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
         self.token_credit = self._token_credit(credits, credit_estimator)
@@ -98,9 +100,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.guards: Guards | None = None
         self._begin_checkpoints()
 
-    def guard(self, settings: GuardSettings) -> None:
-        """Watch every step of this trainer as `training.guards` of a recipe says."""
-        self.guards = Guards(self, settings)
+    def guard(self, settings: GuardSettings, note: Callable[..., None] | None = None) -> None:
+        """Watch every step of this trainer as `training.guards` of a recipe says; `note` takes what is said."""
+        self.guards = Guards(self, settings, note)
         self.add_callback(self.guards)
 
     def _counters(self) -> dict[str, Any]:
@@ -122,6 +124,17 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             figures["gspo/steps_not_applied"] = float(self.guards.not_applied)
         super().log({**logs, **figures}, *args, **kwargs)
 
+    def sampled(self, count: int) -> list[dict[str, Any]]:
+        """The first rows of the last rollout; where tokens differ, with `token_advantages` [[start, end, A_it], ...].
+
+        start and end are characters of the completion.
+        """
+        rows, credit = self.rollout[:count], self.token_credit
+        if credit is None or self.per_token is None:
+            return rows
+        marked = [credit.by_characters(*one) for one in self.per_token[:count]]
+        return [{**row, "token_advantages": marks} for row, marks in zip(rows, marked, strict=True)]
+
     @property
     def updates_per_rollout(self) -> int:
         """Optimizer steps taken on one rollout."""
@@ -141,6 +154,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.rollout = scored_rows(self, inputs)
             for name, value in call_metrics(self.reward_funcs).items():
                 self._metrics["train"][name].append(value)
+            self.per_token = None
             self.unscored.take(self.rollout, self.reward_weights.tolist())
             if self.token_credit is not None:
                 self._give_credit(self.token_credit, output)
@@ -173,6 +187,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         advantages = credit.advantages(rewards, marks, ids, output["completion_ids"].shape[1])
         if advantages is not None:
             output["advantages"] = advantages.to(output["advantages"].device)
+            self.per_token = list(zip(ids, advantages.tolist(), strict=True))
 
 
 def as_list(rewards: Any) -> list[Any]:
