@@ -29,7 +29,7 @@ from gspo_lite.preflight import refuse
 from gspo_lite.progress import live
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.report import write_model_card, write_report
+from gspo_lite.report import write_reports
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
 from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
@@ -208,8 +208,7 @@ def finish(folder: Path, clock: Clock) -> None:
     facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
     facts |= {"seconds": clock.seconds, "peak_memory_gib": round(peak_memory_gib(), 2)}
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
-    write_report(folder)
-    write_model_card(folder)
+    write_reports(folder)
 
 
 class Clock:
