@@ -124,9 +124,9 @@ def answer(
 
 
 def generate(
-    model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None
+    model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None, **options: Any
 ) -> list[list[int]]:
-    """Token ids of one completion per row, without the end token and what follows it."""
+    """Token ids of one completion per row, without the end token and what follows it; `options` go to the model."""
     settings, tokenizer = recipe.generation, tokenizer_of(processing)
     batch = model_inputs(processing, rows).to(model.device)
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -141,6 +141,7 @@ def generate(
         repetition_penalty=settings.repetition_penalty,
         pad_token_id=tokenizer.pad_token_id,
         use_cache=True,
+        **options,
     )
     ends = end_tokens(model, tokenizer)
     return [cut(ids, ends) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
