@@ -18,7 +18,9 @@ def chat(
     path: Annotated[Path, typer.Argument(help="A run folder, an adapter or an export.", metavar="RUN")],
     prompt: Annotated[str | None, typer.Option(help="Answer this one question and end.", metavar="TEXT")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sample the answers; left out: greedy.", min=0.01)] = None,
-    history: Annotated[bool, typer.Option("--history", help="Keep what was said; else each question is alone.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Keep what was said; else each question is alone.")
+    ] = False,
     recipe: Annotated[str | None, typer.Option(help="Whose prompt style to use, where RUN has no recipe.")] = None,
 ) -> None:
     """Talk to a trained model: it is asked as in training, and answers word by word."""

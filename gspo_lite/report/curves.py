@@ -13,6 +13,7 @@ from typing import Any
 
 from gspo_lite.report.facts import PHASES, RunFacts
 
+LOG_RATIO = ("mean", "std", "min", "max")  # of log s_i, as gspo/log_ratio_...
 MOST_POINTS = 240  # of one series; more are averaged together
 Points = list[tuple[float, float]]
 
@@ -78,7 +79,9 @@ class Curve:
 LENGTH = Curve("completions/mean_length", "Completion length, tokens", (0, None), smooth=True)
 TRUNCATED = Curve("completions/clipped_ratio", "Completions cut off", (0, 1), percent=True)
 ENTROPY = Curve("entropy", "Entropy, nats per token", (0, None), smooth=True)
-ENTROPY_ACTIVE = Curve("entropy_active_rows", "Entropy of rows with an advantage, nats per token", (0, None), smooth=True)
+ENTROPY_ACTIVE = Curve(
+    "entropy_active_rows", "Entropy of rows with an advantage, nats per token", (0, None), smooth=True
+)
 FLAT = Curve("frac_reward_zero_std", "Groups without variance", (0, 1), percent=True, smooth=True)
 KL = Curve("kl", "KL from the reference, nats per token", (0, None), smooth=True)
 SPEED = Curve("tokens_per_second", "Speed, tokens per second", (0, None))
@@ -89,11 +92,16 @@ SPREAD = Curve("gspo/log_ratio_std", "Spread of log s, standard deviation", (0, 
 def charts(runs: Sequence[RunFacts]) -> list[Chart]:
     """Every chart that these runs have figures for, in reading order."""
     alone = runs[0] if len(runs) == 1 else None
-    rewards = sorted({key for run in runs for step in run.steps for key in step if re.fullmatch(r"rewards/.+/mean", key)})
+    rewards = sorted(
+        {key for run in runs for step in run.steps for key in step if re.fullmatch(r"rewards/.+/mean", key)}
+    )
     drawn = [
         accuracy_chart(runs),
         curve_chart(Curve("reward", "Reward, weighted sum", smooth=True), runs),
-        *(curve_chart(Curve(key, f"Reward {key[len('rewards/') : -len('/mean')]}", smooth=True), runs) for key in rewards),
+        *(
+            curve_chart(Curve(key, f"Reward {key[len('rewards/') : -len('/mean')]}", smooth=True), runs)
+            for key in rewards
+        ),
         *(curve_chart(curve, runs) for curve in (FLAT, LENGTH, TRUNCATED, ENTROPY, ENTROPY_ACTIVE)),
         clip_chart(alone) if alone else curve_chart(CLIPPED, runs),
         ratio_chart(alone) if alone else curve_chart(SPREAD, runs),
@@ -143,8 +151,8 @@ def clip_chart(run: RunFacts) -> Chart | None:
     for colour, (label, side) in enumerate(sides):
         points = points_of(run, f"gspo/clip_{side}_{level}") or points_of(run, f"clip_ratio/{side}_mean")
         if len(points) > 1:
-            series.append(Series(label, thinned(points), colour))
-    note = "The first step on a rollout clips nothing: no weight has moved yet."
+            series.append(Series(label, thinned(rollout_means(run, points)), colour))
+    note = "Mean over the steps on one rollout; the first of them clips nothing, as no weight has moved yet."
     return Chart(f"Share of {level} clipped", series, note, (0, 1), True) if series else None
 
 
@@ -153,23 +161,46 @@ def ratio_chart(run: RunFacts) -> Chart | None:
     mean = points_of(run, "gspo/log_ratio_mean")
     if len(mean) < 2:
         return None
-    spread, low, high = (dict(points_of(run, f"gspo/log_ratio_{name}")) for name in ("std", "min", "max"))
-    steps = [step for step, _ in mean if step in spread and step in low and step in high]
-    middle = dict(mean)
+    steps = [step for step in run.steps if all(step.get(f"gspo/log_ratio_{name}") is not None for name in LOG_RATIO)]
+    pooled = [pooled_ratio(part) for part in by_rollout(run, steps)]
     bands = [
-        Band("smallest to largest", thinned_band([(x, low[x], high[x]) for x in steps]), 1),
-        Band("one standard deviation", thinned_band([(x, middle[x] - spread[x], middle[x] + spread[x]) for x in steps]), 2),
+        Band("smallest to largest", thinned_band([(x, low, high) for x, _, _, low, high in pooled]), 1),
+        Band("one standard deviation", thinned_band([(x, m - s, m + s) for x, m, s, _, _ in pooled]), 2),
     ]
     floors = points_of(run, "gspo/noise_floor")
-    note = "Linear near 0, logarithmic beyond the clip."
+    note = "Of all steps on one rollout. Linear near 0, logarithmic beyond the clip."
     if floors:
         ends = (mean[0][0], mean[-1][0])
         floor = sum(value for _, value in floors) / len(floors)
         bands.append(Band("noise floor", [(x, -floor, floor) for x in ends], 3))
-        note += f" Noise floor: {floor:.1e}, log s before any weight has moved."
+        size = f"{floor:.1e}" if floor else "0, no rounding at all"
+        note += f" Noise floor, log s before any weight has moved: {size}."
     else:
         note += " The noise floor was not measured: old and new log-probabilities were one and the same pass."
-    return Chart("log s, the sequence ratio", [Series("mean", thinned(mean))], note, bands=bands, **clip_rules(run))
+    line = Series("mean", thinned([(x, m) for x, m, *_ in pooled]))
+    return Chart("log s, the sequence ratio", [line], note, bands=bands, **clip_rules(run))
+
+
+def pooled_ratio(steps: list[dict[str, Any]]) -> tuple[float, float, float, float, float]:
+    """Step, mean, standard deviation, smallest and largest of log s over several steps together."""
+    means, spreads, lows, highs = ([step[f"gspo/log_ratio_{name}"] for step in steps] for name in LOG_RATIO)
+    middle = mean_of(means)
+    variance = mean_of([m**2 + s**2 for m, s in zip(means, spreads, strict=True)]) - middle**2
+    return steps[-1]["step"], middle, math.sqrt(max(variance, 0.0)), min(lows), max(highs)
+
+
+def by_rollout(run: RunFacts, rows: list[Any]) -> list[list[Any]]:
+    """Rows of steps in the groups that were taken on one rollout; one by one where there are too few of them."""
+    training = run.recipe["training"]
+    passes = training.get("steps_per_generation", 1) * training.get("num_iterations", 1)
+    size = max(passes // training.get("gradient_accumulation_steps", 1), 1)
+    size = size if len(rows) >= 4 * size else 1
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def rollout_means(run: RunFacts, points: Points) -> Points:
+    """Points as means over the steps on one rollout, at the last of them."""
+    return [(part[-1][0], mean_of([y for _, y in part])) for part in by_rollout(run, points)]
 
 
 def clip_rules(run: RunFacts) -> dict[str, Any]:
@@ -203,7 +234,10 @@ def thinned(points: Points) -> Points:
 
 def thinned_band(points: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
     """At most `MOST_POINTS` points; of neighbours the lowest and the highest stay."""
-    return [(mean_of([x for x, _, _ in p]), min(low for _, low, _ in p), max(high for _, _, high in p)) for p in parts(points)]
+    return [
+        (mean_of([x for x, _, _ in p]), min(low for _, low, _ in p), max(high for _, _, high in p))
+        for p in parts(points)
+    ]
 
 
 def parts(points: list[Any]) -> list[list[Any]]:

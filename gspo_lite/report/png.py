@@ -58,8 +58,8 @@ def draw(chart: Chart, axes: Any) -> None:
     from matplotlib.ticker import PercentFormatter
 
     for band in chart.bands:
-        x, low, high = zip(*band.points, strict=True)
-        axes.fill_between(x, low, high, color=AREAS[band.strength], linewidth=0, label=band.label)
+        steps, lower, upper = zip(*band.points, strict=True)
+        axes.fill_between(steps, lower, upper, color=AREAS[band.strength], linewidth=0, label=band.label)
     for value in chart.rules.values():
         axes.axhline(value, color="#555555", linewidth=1, linestyle=":")
     for one in chart.series:
@@ -67,8 +67,8 @@ def draw(chart: Chart, axes: Any) -> None:
         if one.raw:
             axes.plot(*zip(*one.raw, strict=True), color=colour, linewidth=0.8, alpha=0.35)
         axes.plot(*zip(*one.points, strict=True), color=colour, linewidth=1.8, label=one.label)
-        for (x, y), (low, high) in zip(one.points, one.ends, strict=False):
-            axes.errorbar([x], [y], [[max(y - low, 0)], [max(high - y, 0)]], color=colour, fmt="o", capsize=3)
+        for (step, y), (low, high) in zip(one.points, one.ends, strict=False):
+            axes.errorbar([step], [y], [[max(y - low, 0)], [max(high - y, 0)]], color=colour, fmt="o", capsize=3)
     if chart.bend:
         axes.set_yscale("asinh", linear_width=chart.bend)
     axes.set_ylim(*chart.limits)

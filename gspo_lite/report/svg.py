@@ -75,7 +75,9 @@ def frame_of(chart: Chart) -> Frame:
     xs = [x for one in chart.series for x, _ in one.points]
     ys = [y for one in chart.series for _, y in [*one.points, *one.raw]]
     ys += [end for one in chart.series for pair in one.ends for end in pair]
-    ys += [end for band in chart.bands for _, low, high in band.points for end in (low, high)] + list(chart.rules.values())
+    ys += [end for band in chart.bands for _, low, high in band.points for end in (low, high)] + list(
+        chart.rules.values()
+    )
     low, high = (limit if limit is not None else pick(ys) for limit, pick in zip(chart.limits, (min, max), strict=True))
     low, high = min(low, *ys), max(high, *ys)
     if low == high:
@@ -110,7 +112,8 @@ def series_parts(one: Series, frame: Frame) -> list[str]:
     shift = 3 * (colour - 0.5) if one.ends else 0  # whiskers beside, not on each other
     for (x, y), (low, high) in zip(one.points, one.ends, strict=False):
         at = min(max(frame.x(x) + shift, LEFT + 4), WIDTH - RIGHT - 4)
-        parts.append(f'<line class="line s{colour}" x1="{at:.1f}" x2="{at:.1f}" y1="{frame.y(low):.1f}" y2="{frame.y(high):.1f}"/>')
+        whisker = f'x1="{at:.1f}" x2="{at:.1f}" y1="{frame.y(low):.1f}" y2="{frame.y(high):.1f}"'
+        parts.append(f'<line class="line s{colour}" {whisker}/>')
         parts.append(f'<circle class="dot s{colour}" cx="{at:.1f}" cy="{frame.y(y):.1f}" r="3.5"/>')
     return parts
 
@@ -156,7 +159,9 @@ def powers(frame: Frame) -> list[float]:
 
 def shown(percent: bool) -> Callable[[float], str]:
     """How a figure of a chart is written."""
-    return (lambda value: f"{value:.0%}") if percent else (lambda value: f"{value:.3g}")
+    if percent:
+        return lambda value: f"{value:.0%}"
+    return lambda value: f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def short(value: float) -> float:

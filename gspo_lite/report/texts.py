@@ -82,7 +82,9 @@ def kind_of(right: list[bool]) -> str:
 
 def sampled(runs: Sequence[RunFacts]) -> list[Row]:
     """Training completions from the first to the last rollout, evenly, as many as there is room for."""
-    rows = [{**row, "run": run.name, "kind": sign_of(row), "parts": coloured(row)} for run in runs for row in run.rollouts]
+    rows = [
+        {**row, "run": run.name, "kind": sign_of(row), "parts": coloured(row)} for run in runs for row in run.rollouts
+    ]
     wanted = spread(rows, 60)
     return list(fitting(wanted, lambda row: [row["prompt"], row["completion"] * 2], ROOM // 2))
 

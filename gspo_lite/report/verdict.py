@@ -40,7 +40,10 @@ def between(runs: Sequence[Any]) -> list[str]:
     near = [run.name for run in others if run.name not in beaten]
     parts = [f"better than {', '.join(beaten)}"] if beaten else []
     parts += [f"not to be told from {', '.join(near)}: the intervals overlap"] if near else []
-    return [*lines, f"Highest after training: {best.name}, {percent(figures)} ({interval(figures)}), {'; '.join(parts)}."]
+    return [
+        *lines,
+        f"Highest after training: {best.name}, {percent(figures)} ({interval(figures)}), {'; '.join(parts)}.",
+    ]
 
 
 def apart(first: list[float], second: list[float]) -> bool:

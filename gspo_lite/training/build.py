@@ -52,7 +52,7 @@ def build_trainer(
     trainer.remove_callback(transformers.PrinterCallback)
     trackers.place(trainer, folder, recipe)
     trainer.add_callback(MetricsWriter(folder / run_folder.METRICS))
-    takers = [partial(run_folder.append_jsonl, folder / run_folder.COMPLETIONS), *trackers.tables(recipe)]
+    takers: list[Any] = [partial(run_folder.append_jsonl, folder / run_folder.COMPLETIONS), *trackers.tables(recipe)]
     trainer.add_callback(CompletionsWriter(trainer, recipe.output.completions_per_step, takers))
     shown = next((reward.name for reward in recipe.rewards if reward.name in ACCURACY_REWARDS), None)
     trainer.add_callback(Progress(shown))
