@@ -6,6 +6,7 @@ Every text here is hostile until the template has escaped it. Owns how much of i
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -114,8 +115,8 @@ def coloured(row: Row) -> list[tuple[str, str, float]]:
         if start > reached:
             parts.append((text[reached:start], "", 0.0))
         reached = end
-        depth = -(-abs(value) * SHADES // most)
-        shade = f"{'p' if value > 0 else 'n'}{int(depth)}" if depth else ""
+        depth = math.ceil(abs(value) / most * SHADES)
+        shade = f"{'p' if value > 0 else 'n'}{depth}" if depth else ""
         if parts and parts[-1][2] == value and parts[-1][1] == shade:
             parts[-1] = (parts[-1][0] + text[start:end], shade, value)
         else:

@@ -90,7 +90,7 @@ def open_wandb(folder: Path, name: str, config: dict[str, Any]) -> None:
         resume="allow",
         name=name,
         config=config,
-        settings=wandb.Settings(console="off", x_disable_meta=True, disable_git=True),
+        settings=wandb.Settings(console="off", quiet=True, x_disable_meta=True, disable_git=True),
     )
 
 
