@@ -1,7 +1,6 @@
 """Talking to the result of a run: a run folder, its adapter, a merged export."""
 
 import io
-import subprocess
 import sys
 
 import pytest
@@ -91,10 +90,8 @@ def test_a_folder_that_cannot_be_talked_to_is_refused(tmp_path):
         chat.open_chat(tmp_path, "quickstart")
 
 
-@pytest.mark.slow
-def test_the_command_answers_one_question(finished):
-    words = [sys.executable, "-m", "gspo_lite", "chat", str(finished), "--prompt", "What is 12 + 34?"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0
-    assert done.stdout.startswith("<think>")
-    assert done.stdout.count("\n") == 1
+def test_the_command_answers_one_question(finished, capsys):
+    command.chat(finished, "What is 12 + 34?", None, False, None)
+    shown = capsys.readouterr().out
+    assert shown.startswith("<think>")
+    assert shown.count("\n") == 1
