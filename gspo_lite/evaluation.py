@@ -69,6 +69,7 @@ def evaluate(
     golds = [row["answer"] for row in rows]
     strict, drawn = (verdicts(rows, answers, recipe) for answers in (greedy, sampled))
     lenient = [lenient_match(text, gold) for (text, _), gold in zip(greedy, golds, strict=True)]
+    paid = reward_values(rewards, rows, greedy)
     if judge_of(recipe) is not None:
         lenient = strict  # the last number says nothing about an expression, a letter or JSON
     figures = {
@@ -80,9 +81,9 @@ def evaluate(
         "format_rate": share([follows_style(text, style) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
-        "rewards": mean_rewards(rewards, rows, greedy),
+        "rewards": {name: mean(values) for name, values in paid.items()},
     }
-    return Evaluation(figures, list(samples(rows, greedy, strict)))
+    return Evaluation(figures, list(samples(rows, greedy, strict, paid)))
 
 
 def judge_of(recipe: Recipe) -> RewardSettings | None:
@@ -101,12 +102,17 @@ def verdicts(rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], r
 
 
 def samples(
-    rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], right: list[bool | None]
+    rows: list[dict[str, Any]],
+    answers: list[tuple[str, list[int]]],
+    right: list[bool | None],
+    paid: dict[str, list[float | None]],
 ) -> Iterator[Any]:
     """Rows of eval_samples.jsonl."""
     for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
         prompt = as_text(row["prompt"])
-        yield {"index": index, "prompt": prompt, "answer": row["answer"], "completion": text, "correct": correct}
+        rewards = {name: values[index] for name, values in paid.items()}
+        about = {"index": index, "prompt": prompt, "answer": row["answer"], "completion": text}
+        yield {**about, "correct": correct, "rewards": rewards}
 
 
 def answer(
@@ -138,9 +144,9 @@ def answer(
 
 
 def generate(
-    model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None
+    model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None, **options: Any
 ) -> list[list[int]]:
-    """Token ids of one completion per row, without the end token and what follows it."""
+    """Token ids of one completion per row, without the end token and what follows it; `options` go to the model."""
     settings, tokenizer = recipe.generation, tokenizer_of(processing)
     batch = model_inputs(processing, rows).to(model.device)
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -155,6 +161,7 @@ def generate(
         repetition_penalty=settings.repetition_penalty,
         pad_token_id=tokenizer.pad_token_id,
         use_cache=True,
+        **options,
     )
     ends = end_tokens(model, tokenizer)
     return [cut(ids, ends) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
@@ -187,15 +194,17 @@ def ready_to_generate(model: Any) -> Iterator[None]:
         model.train(training)
 
 
-def mean_rewards(
+def reward_values(
     rewards: Sequence[Any], rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]]
-) -> dict[str, float | None]:
-    """Mean of each reward over the completions it can judge."""
-    means = {}
-    for reward in rewards:
-        known = [value for value in values_of(reward, rows, answers) if value is not None]
-        means[reward.__name__] = sum(known) / len(known) if known else None
-    return means
+) -> dict[str, list[float | None]]:
+    """What each reward gives each completion, None where it cannot judge."""
+    return {reward.__name__: values_of(reward, rows, answers) for reward in rewards}
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of the values there are."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def values_of(reward: Any, rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]]) -> list[float | None]:

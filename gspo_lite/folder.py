@@ -4,6 +4,7 @@
     environment.json     versions, hardware, command, seconds
     metrics.jsonl        one object per optimizer step
     completions.jsonl    sampled training completions with their rewards
+    events.jsonl         what the guards said, and what ended the run early
     eval.json            held-out figures before, after a warm-up, and after
     eval_samples.jsonl   the held-out completions behind them
     adapter/             the trained adapter, for PEFT
@@ -21,6 +22,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from gspo_lite.redaction import redact
 
 RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
-WARMUP = "warmup"
+WARMUP, EVENTS = "warmup", "events.jsonl"
 
 
 def is_run(folder: Path) -> bool:
@@ -96,6 +98,17 @@ def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Append rows, one JSON object per line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(redact(as_lines(rows)))
+
+
+def note_event(folder: Path, step: int, kind: str, text: str, hint: str | None = None) -> None:
+    """Keep what was said during a run for its report; a full disk must not hide the event itself.
+
+    Args:
+        step: optimizer steps done.
+        kind: `warning`, or `stopped` for what ended the run early.
+    """
+    with suppress(OSError):
+        append_jsonl(folder / EVENTS, [{"step": step, "kind": kind, "text": text, "hint": hint}])
 
 
 def as_lines(rows: Iterable[dict[str, Any]]) -> str:

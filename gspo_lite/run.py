@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,10 @@ from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries, unused_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.preflight import refuse
+from gspo_lite.progress import live
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.report import write_model_card, write_report
+from gspo_lite.report import write_reports
 from gspo_lite.rewards.grader import start_ahead
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
@@ -43,6 +44,7 @@ from gspo_lite.training.manifest import (
     refuse_other_code,
     refuse_other_processes,
 )
+from gspo_lite.training.trackers import require
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def load(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     The backend comes before all others because Unsloth has to be imported before trl, and a custom reward may be one
     of TRL's.
     """
+    require(recipe.output.report_to)
     start_ahead()
     backend = choose_backend(recipe.model)
     problems = load_problems(recipe.data)
@@ -214,7 +217,10 @@ def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None
     loaded, recipe = parts.loaded, parts.recipe
     held_out = parts.problems.held_out
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
-    result = evaluate(loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, every_ten_seconds())
+    with live("answering", 2 * len(held_out), ends=False) as view:
+        result = evaluate(
+            loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, lambda done, _: view.update(done)
+        )
     say(f"         accuracy {result.figures['accuracy']:.1%}, sampled {result.figures['sampled_accuracy']:.1%}")
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
@@ -253,8 +259,7 @@ def finish(folder: Path, clock: Clock) -> None:
     facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
     facts |= {"seconds": clock.seconds, "peak_memory_gib": round(peak_memory_gib(), 2)}
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
-    write_report(folder)
-    write_model_card(folder)
+    write_reports(folder)
 
 
 class Clock:
@@ -278,19 +283,6 @@ def offline_if_local(recipe: Recipe) -> None:
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
     if all(name == "starter" or name in EMBEDDED or Path(name).exists() for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
-def every_ten_seconds() -> Callable[[int, int], None]:
-    """A progress callback that says how far it is, but not too often."""
-    last = time.perf_counter()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal last
-        if time.perf_counter() - last >= 10 and done < total:
-            last = time.perf_counter()
-            say(f"         {done}/{total} completions")
-
-    return progress
 
 
 def say(text: str) -> None:

@@ -40,6 +40,7 @@ def last_screen(folder: Path) -> str:
             f"  {folder}/{run_folder.ADAPTER}/        the trained adapter, for PEFT",
             "",
             "next:",
+            f"  gspo-lite chat {folder}                               talk to it",
             f"  gspo-lite eval {folder}                               measure it again",
             f"  gspo-lite export {folder} --to merged                 a model folder to use elsewhere",
             f"  gspo-lite run {folder}/{run_folder.RECIPE} --output FOLDER     the same run once more",

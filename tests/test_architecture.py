@@ -9,12 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gspo_lite"
 FLOORS = {
-    "errors": 0, "folder": 0, "lock": 0, "redaction": 0, "stopping": 0, "processes": 0, "objective": 0, "recipe": 0,
+    "errors": 0, "folder": 0, "lock": 0, "progress": 0, "redaction": 0, "stopping": 0, "processes": 0, "objective": 0,
+    "recipe": 0,
     "rewards": 1, "offsets": 0, "credit": 1, "environment": 1,
     "data": 2, "models": 2, "preflight": 2,
     "training": 3, "sizing": 3,
     "run": 4, "evaluation": 4, "report": 4, "summary": 4, "probe": 4, "preview": 4, "lab": 4, "plan": 4, "doctor": 4,
-    "export": 4, "handover": 4,
+    "export": 4, "handover": 4, "chat": 4,
     "cli": 5, "__main__": 6,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -60,12 +60,15 @@ def evaluate(
 
 
 @app.command()
-def report(path: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")]) -> None:
-    """Write report.html and README.md of a run folder again."""
+def report(
+    paths: Annotated[list[Path], typer.Argument(help="A run folder, or several to compare.", metavar="RUN...")],
+    output: Annotated[Path, typer.Option(help="Where the comparison of several goes.")] = Path("comparison.html"),
+) -> None:
+    """Write report.html, report.md and README.md of a run again, finished or not; of several runs, one page."""
     from gspo_lite import folder
-    from gspo_lite.report import write_model_card, write_report
+    from gspo_lite.report import write_comparison, write_reports
 
-    if not folder.is_run(path):
-        raise UsageError(f"`{path}` is no run folder; it has no {folder.RECIPE} and {folder.ENVIRONMENT}")
-    write_model_card(path)
-    print(write_report(path))
+    for path in paths:
+        if not folder.is_run(path):
+            raise UsageError(f"`{path}` is no run folder; it has no {folder.RECIPE} and {folder.ENVIRONMENT}")
+    print(write_reports(paths[0]) if len(paths) == 1 else write_comparison(paths, output))

@@ -1,6 +1,6 @@
-"""The report and the model card of a run, made from the files in its folder."""
+"""The report and the model card of a run, made from the files in its folder, and the comparison of several."""
 
-from gspo_lite.report.page import write_model_card, write_report
+from gspo_lite.report.page import write_comparison, write_reports
 from gspo_lite.report.verdict import verdict
 
-__all__ = ["verdict", "write_model_card", "write_report"]
+__all__ = ["verdict", "write_comparison", "write_reports"]

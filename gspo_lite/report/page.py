@@ -1,149 +1,111 @@
-"""Writes report.html, one file that needs nothing else, and README.md, the model card, of a run folder.
+"""Writes what people look at: report.html, one file that needs nothing else; report.md; and README.md, the model card.
 
-Owns what is shown and how much of it. Every text of a model goes through `visible` and the templates' escaping.
+Owns which part stands where. Every text of a model goes through `visible` and the template's escaping, and the page
+allows no script but its own.
 """
 
 from __future__ import annotations
 
-import re
+import base64
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gspo_lite import folder as run_folder
-from gspo_lite.report.charts import charts
-from gspo_lite.report.verdict import verdict
+from gspo_lite.errors import UsageError
+from gspo_lite.report import png, svg, texts
+from gspo_lite.report.curves import Chart, charts
+from gspo_lite.report.facts import PHASES, RunFacts, gains, read_run, table
+from gspo_lite.report.verdict import between
 
-TEMPLATES = Path(__file__).parent
-PAIRS = 12  # problems shown before and after
-SAMPLES = 24  # training completions shown
-LONGEST = 1500  # characters of a text
-ROWS = (
-    ("Greedy accuracy", "accuracy", "ci95"),
-    ("Accuracy at the training temperature", "sampled_accuracy", "sampled_ci95"),
-    ("Answer right anywhere in the text", "lenient_accuracy", None),
-    ("Format right", "format_rate", None),
-)
+HERE = Path(__file__).parent
+REPORT, MARKDOWN, CARD, PLOTS = "report.html", "report.md", "README.md", "plots"
+MOST_RUNS = 6
+EXAMPLES = 3  # problems in report.md
 
 
-def write_report(folder: Path) -> Path:
-    """Write report.html from what the run folder holds, finished or not, and return its path."""
-    facts = gathered(folder)
-    samples = run_folder.read_jsonl(folder / run_folder.EVAL_SAMPLES)
-    rollouts = run_folder.read_jsonl(folder / run_folder.COMPLETIONS)
-    path = folder / "report.html"
-    text = render(
+def write_reports(folder: Path) -> Path:
+    """Write report.html, report.md with its plots and the model card of a run folder; the path of report.html."""
+    run = read_run(folder)
+    drawn = charts([run])
+    run_folder.write_text(folder / REPORT, page([run], drawn))
+    plots = png.write_plots(drawn, folder / PLOTS)
+    shown = {"plots": [f"{PLOTS}/{name}" for name in plots], "examples": texts.problems([run])[:EXAMPLES]}
+    run_folder.write_text(folder / MARKDOWN, render("report.md.j2", **about([run]), **shown))
+    run_folder.write_text(folder / CARD, render("card.md.j2", **about([run]), **shown))
+    return folder / REPORT
+
+
+def write_comparison(folders: Sequence[Path], path: Path) -> Path:
+    """Write one page that lays several runs side by side."""
+    if len(folders) > MOST_RUNS:
+        raise UsageError(f"{len(folders)} runs are too many for one page; up to {MOST_RUNS} can be told apart")
+    runs = [read_run(folder) for folder in folders]
+    run_folder.write_text(path, page(runs, charts(runs)))
+    return path
+
+
+def page(runs: Sequence[RunFacts], drawn: Sequence[Chart]) -> str:
+    """The page of one run or several."""
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return render(
         "report.html.j2",
-        **facts,
-        charts=charts(run_folder.read_jsonl(folder / run_folder.METRICS)),
-        pairs=before_and_after(samples),
-        samples=spread(rollouts, SAMPLES),
-        recipe_text=(folder / run_folder.RECIPE).read_text(encoding="utf-8"),
+        **about(runs),
+        charts=[(chart, svg.drawing(chart)) for chart in drawn],
+        problems=texts.problems(runs),
+        rollouts=texts.sampled(runs),
+        differences=differences(runs),
+        dashes=svg.DASHES,
+        style=(HERE / "report.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=f"sha256-{digest}",
     )
-    run_folder.write_text(path, text)
-    return path
 
 
-def write_model_card(folder: Path) -> Path:
-    """Write README.md, the card that goes with the adapter, and return its path."""
-    facts = gathered(folder)
-    path = folder / "README.md"
-    run_folder.write_text(path, render("card.md.j2", **facts))
-    return path
-
-
-def gathered(folder: Path) -> dict[str, Any]:
-    """What report and card share."""
-    from ruamel.yaml import YAML
-
-    evaluation = read(folder / run_folder.EVAL)
-    recipe = YAML(typ="safe", pure=True).load((folder / run_folder.RECIPE).read_text(encoding="utf-8"))
-    steps = run_folder.read_jsonl(folder / run_folder.METRICS)
+def about(runs: Sequence[RunFacts]) -> dict[str, Any]:
+    """What page, markdown and card share."""
+    alone = runs[0] if len(runs) == 1 else None
+    phases = PHASES if alone else PHASES[1:]
+    sides = [(phase if alone else run.name, run.evaluation.get(phase)) for run in runs for phase in phases]
+    measured = [(label, figures) for label, figures in sides if figures is not None]
     return {
-        "name": folder.name,
-        "verdict": verdict(evaluation),
-        "table": table(evaluation),
-        "gains": gains(evaluation),
-        "facts": read(folder / run_folder.ENVIRONMENT),
-        "recipe": recipe,
-        "steps": steps[-1]["step"] if steps else 0,
-        "on_hub": "/" in recipe["model"]["name"] and not Path(recipe["model"]["name"]).exists(),
+        "runs": runs,
+        "run": runs[0],
+        "alone": alone is not None,
+        "title": " and ".join(run.name for run in runs),
+        "verdicts": [run.verdict for run in runs] if alone else [*between(runs)],
+        "heads": [label for label, _ in measured],
+        "table": table([figures for _, figures in measured]),
+        "gains": gains(alone) if alone else [],
     }
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A JSON file, or nothing where the run did not get so far."""
-    return run_folder.read_json(path) if path.is_file() else {}
+def differences(runs: Sequence[RunFacts]) -> list[tuple[str, list[str]]]:
+    """Fields of the recipes that are not the same in all runs, with the value in each."""
+    flat = [dict(leaves(run.recipe)) for run in runs]
+    fields = list(dict.fromkeys(field for one in flat for field in one if field != "output.dir"))
+    rows = [(field, [str(one.get(field, "-")) for one in flat]) for field in fields]
+    return [row for row in rows if len(set(row[1])) > 1]
 
 
-def table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of figures before and after."""
-    sides = [evaluation[phase] for phase in ("before", "after") if phase in evaluation]
-    rows = []
-    for label, key, interval in ROWS:
-        cells = [f"{side[key]:.1%}" + (spelled(side[interval]) if interval else "") for side in sides]
-        rows.append({"label": label, "cells": cells})
-    rows.append({"label": "Tokens in a completion, mean", "cells": [f"{side['mean_tokens']:.1f}" for side in sides]})
-    for reward in sides[0]["rewards"] if sides else ():
-        values = [side["rewards"].get(reward) for side in sides]
-        rows.append({"label": f"Reward {reward}", "cells": ["-" if v is None else f"{v:.3f}" for v in values]})
-    return rows
+def leaves(value: Any, place: str = "") -> list[tuple[str, Any]]:
+    """Every field of a recipe by its dotted name."""
+    if not isinstance(value, dict):
+        return [(place, value)]
+    return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{place}.{key}" if place else str(key))]
 
 
-def spelled(interval: list[float]) -> str:
-    return f" ({interval[0]:.0%} to {interval[1]:.0%})"
+def indented(text: str) -> str:
+    """A text as a block of code in Markdown, whatever it holds."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def gains(evaluation: dict[str, Any]) -> str | None:
-    """How much of the gain is form and how much is being right: two sentences, or None before the end."""
-    if "before" not in evaluation or "after" not in evaluation:
-        return None
-    change = {
-        key: evaluation["after"][key] - evaluation["before"][key] for key in evaluation["before"] if is_share(key)
-    }
-    return (
-        f"Answers that are right wherever they stand: {change['lenient_accuracy'] * 100:+.1f} points. "
-        f"Completions in the right format: {change['format_rate'] * 100:+.1f} points."
-    )
-
-
-def is_share(key: str) -> bool:
-    return key.endswith(("accuracy", "format_rate"))
-
-
-def before_and_after(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same problems before and after; those whose verdict changed come first."""
-    phases = {phase: {s["index"]: s for s in samples if s["phase"] == phase} for phase in ("before", "after")}
-    pairs: list[dict[str, Any]] = [
-        {"before": before, "after": phases["after"].get(index)}
-        for index, before in phases["before"].items()
-    ]  # fmt: skip
-    changed = [p for p in pairs if p["after"] and p["before"]["correct"] != p["after"]["correct"]]
-    others = [p for p in pairs if p not in changed[:PAIRS]]
-    return (changed[: PAIRS * 3 // 4] + others)[:PAIRS]
-
-
-def spread(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Rows from the beginning to the end, evenly."""
-    if len(rows) <= count:
-        return rows
-    return [rows[i * (len(rows) - 1) // (count - 1)] for i in range(count)]
-
-
-def visible(text: Any) -> str:
-    """A text of a model as it can be shown: no control characters, and not without end."""
-    text = clean(text)
-    left_out = len(text) - LONGEST
-    return text if left_out <= 0 else f"{text[:LONGEST]} ... ({left_out} characters more)"
-
-
-def clean(text: Any) -> str:
-    """A text without control characters and marks that turn its direction."""
-    return re.sub(r"[^\n\t -~\u00a0-\u2027\u2030-\U0010ffff]", "\ufffd", str(text))
-
-
-def last_line(text: str) -> str:
-    """The question itself, behind any system message."""
-    return text.strip().rsplit("\n\n", 1)[-1]
+def plain(text: Any) -> str:
+    """A text in a line of Markdown, without anything that Markdown or HTML would read."""
+    line = " ".join(texts.clean(text).split())
+    return "".join(f"\\{mark}" if mark in "\\`*_[]<>|#" else mark for mark in line)
 
 
 def render(template: str, **values: Any) -> str:
@@ -151,11 +113,12 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(HERE),
         autoescape=template.endswith("html.j2"),
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"visible": visible, "clean": clean, "last_line": last_line}
+    environment.filters |= {"visible": texts.visible, "clean": texts.clean, "last_line": texts.last_line}
+    environment.filters |= {"indented": indented, "plain": plain}
     return environment.get_template(template).render(**values)

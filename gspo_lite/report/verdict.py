@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -21,6 +22,28 @@ def verdict(evaluation: dict[str, Any]) -> str:
         figures = f"{percent(after)} (95% interval {interval(after)}) on {after['n']} unseen problems"
         return f"Held-out accuracy stayed at {figures}."
     return f"Held-out accuracy went {figures}: the intervals overlap, so this may be chance."
+
+
+def between(runs: Sequence[Any]) -> list[str]:
+    """One sentence for each run, and one on whether their intervals tell the best from the others.
+
+    Args:
+        runs: with `name` and `evaluation`.
+    """
+    lines = [f"{run.name}: {run.verdict}" for run in runs]
+    ended = [run for run in runs if "after" in run.evaluation]
+    if len(ended) < 2:
+        return lines
+    best, *others = sorted(ended, key=lambda run: -run.evaluation["after"]["accuracy"])
+    figures = best.evaluation["after"]
+    beaten = [run.name for run in others if apart(figures["ci95"], run.evaluation["after"]["ci95"])]
+    near = [run.name for run in others if run.name not in beaten]
+    parts = [f"better than {', '.join(beaten)}"] if beaten else []
+    parts += [f"not to be told from {', '.join(near)}: the intervals overlap"] if near else []
+    return [
+        *lines,
+        f"Highest after training: {best.name}, {percent(figures)} ({interval(figures)}), {'; '.join(parts)}.",
+    ]
 
 
 def apart(first: list[float], second: list[float]) -> bool:

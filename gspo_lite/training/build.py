@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from gspo_lite import processes, stopping
 from gspo_lite.environment import installed
 from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.training import trackers
 from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, NoiseFloor, Progress
 from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
 from gspo_lite.training.config import GSPOConfig
@@ -34,6 +37,7 @@ def build_trainer(
 ) -> GSPOTrainer:
     """The trainer of this recipe with the callbacks that write and show."""
     wanted = settings_of(args)
+    note = partial(run_folder.note_event, folder)
     trainer = GSPOTrainer(
         model,
         rewards,
@@ -49,21 +53,22 @@ def build_trainer(
     trainer.needs = needs(recipe, rewards)
     trainer.remove_callback(transformers.PrinterCallback)
     if processes.is_main():
-        add_writers(trainer, recipe, folder)
-    trainer.guard(recipe.training.guards)  # last, so that what it ends is written down
+        add_writers(trainer, recipe, folder, note)
+    trainer.guard(recipe.training.guards, note)  # last, so that what it ends is written down
     return trainer
 
 
-def add_writers(trainer: GSPOTrainer, recipe: Recipe, folder: Path) -> None:
-    """Add the callbacks that write the run folder and show progress."""
+def add_writers(trainer: GSPOTrainer, recipe: Recipe, folder: Path, note: Callable[..., None]) -> None:
+    """Add the callbacks that write the run folder and show progress; `note` keeps what is said."""
     args = trainer.args
+    trackers.place(trainer, folder, recipe)
     trainer.add_callback(MetricsWriter(folder / run_folder.METRICS))
-    count = recipe.output.completions_per_step
-    trainer.add_callback(CompletionsWriter(folder / run_folder.COMPLETIONS, count, lambda: trainer.rollout))
+    takers: list[Any] = [partial(run_folder.append_jsonl, folder / run_folder.COMPLETIONS), *trackers.tables(recipe)]
+    trainer.add_callback(CompletionsWriter(trainer, recipe.output.completions_per_step, takers))
     shown = next((reward.name for reward in recipe.rewards if reward.name in ACCURACY_REWARDS), None)
     trainer.add_callback(Progress(shown))
     if args.importance_sampling_level != "token":
-        trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high)))
+        trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high), note))
 
 
 def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> None:
@@ -76,12 +81,14 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
         RunError: where training cannot go on. KeyboardInterrupt, Terminated: where it was asked to end.
     """
     if resume and processes.is_main():
-        for name in (run_folder.METRICS, run_folder.COMPLETIONS):
+        for name in (run_folder.METRICS, run_folder.COMPLETIONS, run_folder.EVENTS):
             run_folder.keep_until(folder / name, 0 if checkpoint is None else checkpoint.step)
         tidy(folder / run_folder.CHECKPOINTS, checkpoint)
+    failed = True
     with stopping.listening():
         try:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.path))
+            failed = False
         except BaseException as error:
             stopping.hold()
             raise_explained(error, trainer, folder, save_first(trainer, error))
@@ -89,6 +96,7 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
             for callback in trainer.callback_handler.callbacks:
                 if isinstance(callback, Progress):
                     callback.close()
+            trackers.close(trainer, failed)
             stopping.release()
 
 
@@ -112,6 +120,8 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
     step = trainer.state.global_step + 1
     with suppress(OSError):  # the terminal may be what has gone
         print(f"stopped  in step {step}; {saved}", file=sys.stderr, flush=True)
+    why = getattr(error, "message", None) or f"{type(error).__name__} {error}".strip()
+    run_folder.note_event(folder, trainer.state.global_step, "stopped", f"in step {step}: {why}; {saved}")
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         raise RunError(
             f"out of memory at step {step}; the run folder `{folder}` is kept",

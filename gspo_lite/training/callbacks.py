@@ -1,6 +1,6 @@
-"""What a run writes and shows while it trains: metrics, sampled completions, live progress.
+"""What a run writes and shows while it trains: metrics, sampled completions, the figures of the live view.
 
-Owns the files metrics.jsonl and completions.jsonl and the progress line. Must not change training.
+Owns what is in metrics.jsonl and completions.jsonl. Must not change training.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from gspo_lite.folder import append_jsonl
+from gspo_lite.progress import View, open_view
 
-PLAIN_SECONDS = 10.0  # between progress lines where the output is no terminal
 NOISE_SHARE = 4.0  # standard deviations of the noise that the clip must leave room for
 
 
@@ -58,66 +58,56 @@ class TokenClock:
 
 
 class CompletionsWriter(TrainerCallback):
-    """Append some completions of each rollout to completions.jsonl, with extracted answer, rewards and advantage."""
+    """Hand some completions of each rollout on, with extracted answer, rewards and advantages.
 
-    def __init__(self, path: Path, per_step: int, rollout: Callable[[], list[dict[str, Any]]]):
-        self.path = path
-        self.per_step = per_step
-        self.rollout = rollout
+    Args:
+        trainer: a GSPOTrainer.
+        count: completions of a rollout.
+        takers: take the rows, each with its `step`.
+    """
+
+    def __init__(self, trainer: Any, count: int, takers: Sequence[Callable[[list[dict[str, Any]]], None]]):
+        self.trainer, self.count, self.takers = trainer, count, takers
         self.written: list[dict[str, Any]] | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        rows = self.rollout()
-        if rows is self.written:
+        if self.trainer.rollout is self.written:
             return
-        self.written = rows
-        append_jsonl(self.path, [{"step": state.global_step, **row} for row in rows[: self.per_step]])
+        self.written = self.trainer.rollout
+        rows = [{"step": state.global_step, **row} for row in self.trainer.sampled(self.count)]
+        for take in self.takers:
+            take(rows)
 
 
 class Progress(TrainerCallback):
-    """One live line: a bar on a terminal, a plain line every ten seconds elsewhere."""
+    """The live figures of training, wherever `gspo_lite.progress` can show them."""
 
     def __init__(self, accuracy_reward: str | None):
         self.accuracy_reward = accuracy_reward
         self.shown: dict[str, Any] = {}
         self.clipped: deque[float] = deque(maxlen=8)  # of the last steps; the first on a rollout never clips
-        self.bar: Any = None
-        self.began = self.last_line = time.perf_counter()
-        self.first_step = 0
+        self.view: View | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.began = self.last_line = time.perf_counter()
-        self.first_step = state.global_step
-        if sys.stderr.isatty():
-            self.bar, self.task = progress_bar(state.max_steps, state.global_step)
-            self.bar.start()
+        self.view = open_view("training", state.max_steps, state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not logs or "train_runtime" in logs:
+        if not logs or "train_runtime" in logs or self.view is None:
             return
         self.shown.update({name: value for name, value in logs.items() if value is not None})
         if logs.get("clip_ratio/region_mean") is not None:
             self.clipped.append(logs["clip_ratio/region_mean"])
             self.shown["clipped"] = sum(self.clipped) / len(self.clipped)
-        if self.bar is not None:
-            self.bar.update(self.task, completed=state.global_step, text=self.text())
-        elif self.line_is_due(state):
-            self.last_line = time.perf_counter()
-            text = f"  step {state.global_step}/{state.max_steps}  {self.text()}  {self.time_left(state)} left"
-            print(text, file=sys.stderr, flush=True)
+        self.view.update(state.global_step, self.text())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.close()
 
     def close(self) -> None:
         """Give the terminal back; safe to call twice, and needed when training ends with an error."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-    def line_is_due(self, state: Any) -> bool:
-        ends = state.global_step in (self.first_step + 1, state.max_steps)
-        return ends or time.perf_counter() - self.last_line >= PLAIN_SECONDS
+        if self.view is not None:
+            self.view.close()
+            self.view = None
 
     def text(self) -> str:
         """The live figures, each left out until it is known."""
@@ -130,21 +120,17 @@ class Progress(TrainerCallback):
         known = [(label, key, form) for label, key, form in parts if self.shown.get(key) is not None]
         return "  ".join(f"{label} {form.format(self.shown[key])}" for label, key, form in known)
 
-    def time_left(self, state: Any) -> str:
-        done = max(state.global_step - self.first_step, 1)
-        seconds = (time.perf_counter() - self.began) / done * (state.max_steps - state.global_step)
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
 
 class NoiseFloor(TrainerCallback):
     """Warn, once, when ratios differ from 1 before any weight has moved, by so much that the clip cuts noise.
 
     Args:
         epsilon: the narrower side of the clip.
+        note: takes what is said, as (step, kind, text).
     """
 
-    def __init__(self, epsilon: float):
-        self.epsilon = epsilon
+    def __init__(self, epsilon: float, note: Callable[..., None]):
+        self.epsilon, self.note = epsilon, note
         self.said = False
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -152,25 +138,15 @@ class NoiseFloor(TrainerCallback):
         if self.said or floor is None or floor <= self.epsilon / NOISE_SHARE:
             return
         self.said = True
-        print(
-            f"warning: the noise floor sd(log s) is {floor:.1e}, more than a quarter of epsilon {self.epsilon:.1e}: "
+        text = (
+            f"the noise floor sd(log s) is {floor:.1e}, more than a quarter of epsilon {self.epsilon:.1e}: "
             "the clip cuts rounding as well as change. A wider number type or an epsilon of "
-            f"{smallest_epsilon(floor):.1e} and up helps; `gspo-lite probe` measures it",
-            file=sys.stderr,
-            flush=True,
+            f"{smallest_epsilon(floor):.1e} and up helps; `gspo-lite probe` measures it"
         )
+        self.note(state.global_step, "warning", text)
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def smallest_epsilon(floor: float) -> float:
     """The narrowest clip that noise of this size, sd(log s), leaves alone but for one sequence in 10,000."""
     return NOISE_SHARE * floor
-
-
-def progress_bar(total: int, done: int) -> tuple[Any, Any]:
-    """A rich progress bar on stderr and its task."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("  training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-    return bar, bar.add_task("", total=total, completed=done, text="")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -41,13 +42,14 @@ class Guards(TrainerCallback):
     Args:
         trainer: a GSPOTrainer, whose step is guarded.
         settings: what each guard does.
+        note: takes what is said, as (step, kind, text, hint).
 
     Attributes:
         not_applied: steps that were left out.
     """
 
-    def __init__(self, trainer: Any, settings: GuardSettings):
-        self.trainer, self.settings = trainer, settings
+    def __init__(self, trainer: Any, settings: GuardSettings, note: Callable[..., None] | None = None):
+        self.trainer, self.settings, self.note = trainer, settings, note
         self.streaks: Counter[str] = Counter()
         self.not_applied = 0
         self.rollbacks = 0
@@ -147,5 +149,7 @@ class Guards(TrainerCallback):
     def warn(self, message: str, hint: str | None) -> None:
         if not is_main():
             return
+        if self.note is not None:
+            self.note(self.trainer.state.global_step, "warning", message, hint)
         with suppress(OSError):
             print(f"warning: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr, flush=True)

@@ -76,6 +76,15 @@ class TokenCredit:
         # thousands out of nothing.
         return torch.from_numpy(result * self.spreads(rewards)[:, None]).float()
 
+    def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:
+        """Advantages of one completion's tokens with the characters of its text they stand for: [[start, end, A_it]].
+
+        Tokens without text, such as the end of the sequence, are left out.
+        """
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        places = zip(token_offsets(self.tokenizer, ids, text), advantages[: len(ids)], strict=True)
+        return [[start, end, round(value, 4)] for (start, end), value in places if end > start]
+
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
         """Advantages (N, width) by the values of shared prefixes; the end token is the last of each row."""
         sums = np.where(np.isnan(rewards).all(axis=1), np.nan, np.nansum(rewards * np.asarray(self.weights), axis=1))

@@ -6,7 +6,7 @@ rollout it has just scored. Must not know recipes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -68,6 +68,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     Attributes:
         self_test: relative gaps of loss and gradient between what is installed and the definition.
         rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
+        per_token: ids and advantages (T,) of each of them, where tokens differ.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
         self.rollout: list[dict[str, Any]] = []
+        self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
         self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
@@ -105,9 +107,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.guards: Guards | None = None
         self._begin_checkpoints()
 
-    def guard(self, settings: GuardSettings) -> None:
-        """Watch every step of this trainer as `training.guards` of a recipe says."""
-        self.guards = Guards(self, settings)
+    def guard(self, settings: GuardSettings, note: Callable[..., None] | None = None) -> None:
+        """Watch every step of this trainer as `training.guards` of a recipe says; `note` takes what is said."""
+        self.guards = Guards(self, settings, note)
         self.add_callback(self.guards)
 
     def _counters(self) -> dict[str, Any]:
@@ -131,6 +133,17 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         if self.guards is not None and self.guards.not_applied:
             figures["gspo/steps_not_applied"] = float(self.guards.not_applied)
         super().log({**logs, **figures}, *args, **kwargs)
+
+    def sampled(self, count: int) -> list[dict[str, Any]]:
+        """The first rows of the last rollout; where tokens differ, with `token_advantages` [[start, end, A_it], ...].
+
+        start and end are characters of the completion.
+        """
+        rows, credit = self.rollout[:count], self.token_credit
+        if credit is None or self.per_token is None:
+            return rows
+        marked = [credit.by_characters(*one) for one in self.per_token[:count]]
+        return [{**row, "token_advantages": marks} for row, marks in zip(rows, marked, strict=True)]
 
     @property
     def updates_per_rollout(self) -> int:
@@ -163,7 +176,10 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         for name, value in call_metrics(self.reward_funcs).items():
             self._metrics["train"][name].append(value)
         self.unscored.take(self.rollout, self.reward_weights.tolist())
-        return output if self.oversampler is None else self.oversampler.filled(output, inputs)
+        if self.oversampler is not None:
+            output = self.oversampler.filled(output, inputs)
+        self.per_token = per_token(output)
+        return output
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """One generation for training: its tensors, and its rows in `rollout`."""
@@ -200,6 +216,14 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         advantages = credit.advantages(rewards, marks, ids, output["completion_ids"].shape[1])
         if advantages is not None:
             output["advantages"] = advantages.to(output["advantages"].device)
+
+
+def per_token(output: dict[str, Any]) -> list[tuple[list[int], list[float]]] | None:
+    """Ids and advantages of each completion's tokens; None where a completion has one advantage (B,)."""
+    if output["advantages"].dim() == 1:
+        return None
+    rows = zip(output["completion_ids"], output["advantages"], output["completion_mask"].bool(), strict=True)
+    return [(ids[mask].tolist(), advantages[mask].tolist()) for ids, advantages, mask in rows]
 
 
 def as_list(rewards: Any) -> list[Any]:

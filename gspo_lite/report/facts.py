@@ -1,0 +1,141 @@
+"""What a run folder says about a run, finished or not: read once, missing parts as nothing.
+
+Owns the reading and the state of a run in words. Must not know how anything is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gspo_lite import folder as run_folder
+from gspo_lite.report.verdict import verdict
+
+ROWS = (
+    ("Greedy accuracy", "accuracy", "ci95"),
+    ("Accuracy at the training temperature", "sampled_accuracy", "sampled_ci95"),
+    ("Answer right anywhere in the text", "lenient_accuracy", None),
+    ("Format right", "format_rate", None),
+)
+PHASES = ("before", "after")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run as its folder has it.
+
+    Attributes:
+        evaluation: eval.json. environment: environment.json. steps: metrics.jsonl. events: events.jsonl.
+        samples: held-out completions. rollouts: sampled training completions.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    recipe_text: str
+    evaluation: dict[str, Any]
+    environment: dict[str, Any]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    rollouts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def last_step(self) -> int:
+        """Optimizer steps that are logged."""
+        return self.steps[-1]["step"] if self.steps else 0
+
+    @property
+    def verdict(self) -> str:
+        """What the run brought, in one sentence."""
+        return verdict(self.evaluation)
+
+    @property
+    def state(self) -> str:
+        """How far the run came, in one sentence."""
+        done = f"{self.last_step} of {self.recipe['training']['max_steps']} steps"
+        if "after" in self.evaluation:
+            return f"Finished: {done}."
+        stops = [event for event in self.events if event["kind"] == "stopped"]
+        if stops and stops[-1]["step"] >= self.last_step:
+            return f"Stopped after {done}, {stops[-1]['text']}."
+        return f"Not finished: {done} are logged; it still runs, or it was ended from outside."
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether the base model is the hub's."""
+        name = self.recipe["model"]["name"]
+        return "/" in name and not Path(name).expanduser().exists()
+
+
+def read_run(folder: Path) -> RunFacts:
+    """Read a run folder, whatever of it is there."""
+    from ruamel.yaml import YAML
+
+    text = (folder / run_folder.RECIPE).read_text(encoding="utf-8")
+    rows = (run_folder.METRICS, run_folder.EVENTS, run_folder.EVAL_SAMPLES, run_folder.COMPLETIONS)
+    return RunFacts(
+        folder.resolve().name,
+        YAML(typ="safe", pure=True).load(text),
+        text,
+        read(folder / run_folder.EVAL),
+        read(folder / run_folder.ENVIRONMENT),
+        *(run_folder.read_jsonl(folder / name) for name in rows),
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file, or nothing where the run did not get so far."""
+    return run_folder.read_json(path) if path.is_file() else {}
+
+
+def table(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of figures, one cell for each of these evaluations; `-` where one has no such figure."""
+    rows = [{"label": label, "cells": [share(one, key, ends) for one in columns]} for label, key, ends in ROWS]
+    rows.append({"label": "Tokens in a completion, mean", "cells": [number(one.get("mean_tokens")) for one in columns]})
+    names = list(dict.fromkeys(name for one in columns for name in one["rewards"]))
+    for name in names:
+        cells = [number(one["rewards"].get(name), 3) for one in columns]
+        rows.append({"label": f"Reward {name}", "cells": cells})
+    return rows if columns else []
+
+
+def share(figures: dict[str, Any], key: str, interval: str | None) -> str:
+    """A share in percent, with its interval where it has one."""
+    if interval is None:
+        return f"{figures[key]:.1%}"
+    low, high = figures[interval]
+    return f"{figures[key]:.1%} ({low:.0%} to {high:.0%})"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def gains(run: RunFacts) -> list[str]:
+    """What the change of accuracy is made of: being right, and saying it in the right place; empty before the end."""
+    if any(phase not in run.evaluation for phase in PHASES):
+        return []
+    before, after = (run.evaluation[phase] for phase in PHASES)
+    strict, anywhere, form = (
+        (after[key] - before[key]) * 100 for key in ("accuracy", "lenient_accuracy", "format_rate")
+    )
+    lines = [
+        f"Answers that are right wherever they stand: {anywhere:+.1f} points. This is the gain in being right.",
+        f"Completions in the right format: {form:+.1f} points. The form alone explains {strict - anywhere:+.1f} of the "
+        f"{strict:+.1f} points of greedy accuracy.",
+    ]
+    counts = changes(run.samples)
+    if counts["right"] or counts["wrong"]:
+        lines.append(f"Problem by problem: {counts['right']} became right, {counts['wrong']} became wrong.")
+    return lines
+
+
+def changes(samples: list[dict[str, Any]]) -> dict[str, int]:
+    """Held-out problems that became right and that became wrong."""
+    before, after = ({s["index"]: s["correct"] is True for s in samples if s["phase"] == phase} for phase in PHASES)
+    both = before.keys() & after.keys()
+    return {
+        "right": sum(after[index] and not before[index] for index in both),
+        "wrong": sum(before[index] and not after[index] for index in both),
+    }
