@@ -198,3 +198,14 @@ def test_the_parent_needs_no_engine_for_plain_answers():
         "print([name for name in ('torch', 'transformers', 'sympy', 'math_verify') if name in sys.modules])"
     )
     assert fresh(code) == "[]"
+
+
+def test_a_worker_started_ahead_is_the_one_that_answers():
+    grader.stop()
+    grader.start_ahead()
+    deadline = time.monotonic() + 60
+    while not grader.CURRENT and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ahead = grader.CURRENT[0].process.pid
+    assert grader.verify_all([("1/2", "0.5")]) == [True]
+    assert grader.CURRENT[0].process.pid == ahead
