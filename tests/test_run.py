@@ -18,7 +18,7 @@ from gspo_lite.run import run
 GSM8K = Path(__file__).resolve().parents[2] / "shared" / "data" / "gsm8k"
 FILES = {
     "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl", "eval.json", "eval_samples.jsonl",
-    "adapter", "report.html", "README.md",
+    "adapter", "report.html", "report.md", "plots", "README.md",
 }  # fmt: skip
 
 
@@ -47,6 +47,9 @@ def test_the_run_folder_is_complete(finished, tmp_path):
         assert figures["ci95"][0] <= figures["accuracy"] <= figures["ci95"][1]
     sample = rows_of(folder / "completions.jsonl")[0]
     assert {"step", "prompt", "completion", "answer", "extracted", "rewards", "advantage"} <= set(sample)
+    asked = rows_of(folder / "eval_samples.jsonl")
+    after = [row["rewards"]["math_correct"] for row in asked if row["phase"] == "after"]
+    assert sum(after) / len(after) == evaluation["after"]["rewards"]["math_correct"]
     metrics = rows_of(folder / "metrics.jsonl")[0]
     assert {f"rewards/math_correct/{kind}" for kind in ("none_count", "error_count", "seconds")} <= set(metrics)
     facts = json.loads((folder / "environment.json").read_text())
@@ -122,6 +125,9 @@ def test_a_reward_that_raises_stops_the_run_and_is_named(tmp_path, monkeypatch, 
     override = "rewards=[{name: 'mine.py:broken'}]"
     with pytest.raises(RewardError, match="broken"):
         run(load_recipe("quickstart", [*quick, override]).recipe)
+    (event,) = rows_of(tmp_path / "runs" / "quickstart" / "events.jsonl")
+    assert (event["step"], event["kind"]) == (0, "stopped")
+    assert "broken" in event["text"]
 
 
 def test_a_reward_whose_errors_are_skipped_trains_on_and_its_file_is_recorded(tmp_path, monkeypatch, quick, starter):

@@ -55,6 +55,13 @@ def log(guards, figures, rollouts=1):
         guards.on_log(None, SimpleNamespace(global_step=1), None, logs=dict(figures))
 
 
+def test_what_is_said_is_noted_for_the_report():
+    trainer, notes = Trainer(None), []
+    trainer.state = SimpleNamespace(global_step=7)
+    Guards(trainer, GuardSettings(), lambda *one: notes.append(one)).warn("what", "why")
+    assert notes == [(7, "warning", "what", "why")]
+
+
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 @pytest.mark.parametrize("action", ["warn", "rollback"])
 def test_a_gradient_that_is_not_finite_moves_no_weight(capsys, poison, action):

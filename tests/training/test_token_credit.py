@@ -67,6 +67,14 @@ def test_prefix_tree_credits_the_token_where_completions_part():
     assert advantages[1].tolist() == pytest.approx([0, -0.5, 0, 0, 0, 0, 0])
 
 
+def test_advantages_are_told_by_the_characters_of_each_token():
+    end = TOKENIZER.eos_token_id  # has no text
+    marks = credit(["answer"]).by_characters([*IDS[0], end], [0.0, 0.0, 0.0, 0.0, 0.51234567, 0.0, 1.0, 0.0])
+    assert "".join(TEXTS[0][start:stop] for start, stop, _ in marks) == TEXTS[0]
+    assert [TEXTS[0][start:stop] for start, stop, value in marks if value] == ["1"]
+    assert marks[4][2] == 0.5123
+
+
 def adapter(trainer):
     return torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
 
