@@ -20,7 +20,7 @@ from gspo_lite import folder as run_folder
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.sources import Problems, load_problems
-from gspo_lite.environment import environment, peak_memory_gib
+from gspo_lite.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.evaluation import evaluate
 from gspo_lite.lock import held
 from gspo_lite.models.engines import Engine, choose_engine
@@ -31,7 +31,13 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_model_card, write_report
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
-from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
+from gspo_lite.training.manifest import (
+    Checkpoint,
+    newest_complete,
+    refuse_changes,
+    refuse_other_code,
+    version_changes,
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
         return None
     for line in refuse_changes(found.checkpoint, recipe.model_dump(mode="json"), force):
         say(f"resume   {line}")
+    for line in version_changes(found.checkpoint, training_versions()):
+        say(f"warning: {line}")
     say(f"resume   from step {found.checkpoint.step}")
     return found.checkpoint
 

@@ -16,7 +16,7 @@ import transformers
 
 from gspo_lite import folder as run_folder
 from gspo_lite import stopping
-from gspo_lite.environment import installed
+from gspo_lite.environment import training_versions
 from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, NoiseFloor, Progress
@@ -26,6 +26,8 @@ from gspo_lite.training.manifest import Checkpoint, newest_complete, tidy
 from gspo_lite.training.trainer import GSPOTrainer
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Torch's own words where it raises a plain RuntimeError: its CPU allocator, CUDA libraries.
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "STATUS_ALLOC_FAILED")
 ACCURACY_REWARDS = ("math_correct", "numeric_match", "exact_match")
 
 
@@ -103,7 +105,7 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
     step = trainer.state.global_step + 1
     with suppress(OSError):  # the terminal may be what has gone
         print(f"stopped  in step {step}; {saved}", file=sys.stderr, flush=True)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if out_of_memory(error):
         raise RunError(
             f"out of memory at step {step}; the run folder `{folder}` is kept",
             "lower training.per_device_train_batch_size, generation.max_completion_length or model.max_seq_length",
@@ -113,10 +115,18 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
     raise error
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the GPU's or the machine's, did not do."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    plain = type(error) is RuntimeError and any(words in str(error) for words in NO_MEMORY)
+    return plain or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
 def needs(recipe: Recipe, rewards: list[Any]) -> dict[str, Any]:
     """What a checkpoint of this run says it was made with."""
     return {
         "recipe": recipe.model_dump(mode="json"),
         "custom_rewards": {one.__name__: one.sha256 for one in rewards if getattr(one, "sha256", None)},
-        "versions": {name: installed(name) for name in ("torch", "transformers", "trl", "peft")},
+        "versions": training_versions(),
     }

@@ -54,7 +54,13 @@ class Hung(BaseException):
 
 def main() -> None:
     options = arguments()
-    tempfile.tempdir = tempfile.mkdtemp(prefix="gspo-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="gspo-fuzz-", dir=memory) as tempfile.tempdir:
+        sys.exit(fuzz_all(options))
+
+
+def fuzz_all(options: argparse.Namespace) -> bool:
+    """Whether anything failed; the table on stdout."""
     signal.signal(signal.SIGALRM, hung)
     from tests.faults.fuzz_targets import targets
 
@@ -70,7 +76,7 @@ def main() -> None:
     print(table(tallies))
     if options.json:
         options.json.write_text(json.dumps([vars(one) for one in tallies], indent=1))
-    sys.exit(any(one.failures for one in tallies))
+    return any(one.failures for one in tallies)
 
 
 def fuzzed(target, seed, cases):

@@ -39,7 +39,8 @@ from gspo_lite.errors import RewardError
 
 def flaky(completions, **_):
     """Half the digits of a completion; throws at one text in ten, at chance moments at everything."""
-    if os.environ.get("SOAK_DEADLY") and random.SystemRandom().random() < 1 / 150:
+    asked_for_all = len(completions) > 1  # and not for one row, to find which of them failed
+    if asked_for_all and os.environ.get("SOAK_DEADLY") and random.SystemRandom().random() < 1 / 150:
         form = random.SystemRandom().randrange(4)
         if form == 0:
             raise RewardError("the reward gave up")
@@ -54,7 +55,7 @@ def score(text):
         sys.exit("left")
     return float("nan") if draw < 25 else sum(c.isdigit() for c in text) / (2 * len(text) + 1)
 '''
-SETS = ("training.save_steps=10", "training.max_steps=1000000", "training.guards.rollouts=100000")
+SETS = ("training.save_steps=5", "training.max_steps=1000000", "training.guards.rollouts=100000")
 SUBREAPER = 36  # prctl: orphans of the runs become children of this process, where they are found
 SAMPLE = 2.0  # seconds between two looks at memory
 WARM = 10 / 45  # share of the time after which memory must be flat: the first 10 minutes of 45
@@ -90,16 +91,18 @@ class Killed:
     every: float
     run: Any = None
     due: float = 0.0
+    whole: int = 0  # the step it goes on from
     ends: list[int] = field(default_factory=list)
     lost: int = 0  # steps that had to be made again
 
     def begin(self) -> None:
+        self.whole = cases.whole_step(self.folder)
         self.run = zygote.start(self.folder, "--resume", sets=self.sets, spoil=deadly)
         self.due = time.monotonic() + self.rng.uniform(0.75, 1.25) * self.every
 
     def look(self) -> bool:
         """Kill it where that is due, begin again where it ended; whether it came through."""
-        if time.monotonic() >= self.due:
+        if time.monotonic() >= self.due and cases.steps_done(self.folder) > self.whole + 6:  # on a slow machine: some way
             self.run.kill()
             self.run.wait()
         elif self.run.wait_briefly() is None:
@@ -122,6 +125,7 @@ def main() -> None:
     (base / "tmp").mkdir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(base / "tmp")
     ctypes.CDLL(None).prctl(SUBREAPER, 1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing of it is left either
     (base / "flaky.py").write_text(REWARD)
     zygote.warm_up()
     there = set((base / "tmp").iterdir())

@@ -24,9 +24,7 @@ OPTIONS = {
 SCENARIOS = {
     "gspo": {},
     "gspo_token credit": {"importance_sampling_level": "sequence_token", "credit": True},
-    "gspo beta accumulation": {
-        "beta": 0.1, "gradient_accumulation_steps": 2, "steps_per_generation": 8, "num_iterations": 2,
-    },
+    "gspo beta accumulation": {"beta": 0.1, "gradient_accumulation_steps": 2, "num_iterations": 2},
 }  # fmt: skip
 KILLS = (5, 7)  # optimizer steps: the checkpoint before is at the boundary of a rollout, and inside one
 TIMES = ("runtime", "step_time", "per_second", "/seconds")
@@ -42,7 +40,7 @@ def trainer_of(name, folder):
     options = {**OPTIONS, **SCENARIOS[name]}
     credits = [TailCredit(tail=3)] if options.pop("credit", False) else None
     tokenizer = tiny_tokenizer(False)
-    rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS["mixed"]])  # few, so that epochs end
+    rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS["mixed"] * 3])  # one rollout an epoch
     return GSPOTrainer(
         tiny_model(tokenizer), [different_words], args=GSPOConfig(output_dir=str(folder), **options),
         train_dataset=rows, processing_class=tokenizer, credits=credits,
@@ -94,7 +92,7 @@ def compared(name, home):
     whole = home / "whole"
     assert in_a_child(name, whole) == 0
     expected = outcome(whole)
-    assert len(expected["metrics"]) == OPTIONS["max_steps"]
+    assert len(expected["metrics"]) == OPTIONS["max_steps"], (whole / "history.json").read_text()
     for kill_at in KILLS:
         folder = home / str(kill_at)
         killed = in_a_child(name, folder, kill_at)
