@@ -1,6 +1,6 @@
 """What all guards and callbacks of a run cost per optimizer step: two trainers of one recipe take turns, one has none.
 
-    OMP_NUM_THREADS=1 python benchmarks/guards_overhead.py [--recipe quickstart] [--set K=V ...] [--rounds 7] [--json FILE]
+    OMP_NUM_THREADS=1 python benchmarks/guards_overhead.py [--recipe NAME] [--set K=V ...] [--rounds 7] [--json FILE]
 
 Guarded: what `gspo-lite run` builds, with finite checks of loss, gradients and weights, the signs of collapse, what a
 checkpoint would need to remember, metrics.jsonl, completions.jsonl, progress. Bare: the same trainer without any. Both

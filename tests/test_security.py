@@ -44,7 +44,7 @@ def recipe_with(folder, *rewards):
 def test_commands_that_only_look_never_run_a_custom_reward(tmp_path):
     for name in ("mine", "other"):
         (tmp_path / f"{name}.py").write_text(
-            f"open({str(tmp_path / 'marker')!r}, 'w').close()\ndef f(completions, **_):\n    return [0.0] * len(completions)\n"
+            f"open({str(tmp_path / 'marker')!r}, 'w').close()\ndef f(completions, **_):\n    return [0.0, 1.0]\n"
         )
     recipe_with(tmp_path, "mine.py:f", "other:g")
     run = make_run(tmp_path / "run", evaluation={"before": FIGURES, "after": BETTER})

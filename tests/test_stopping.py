@@ -134,7 +134,9 @@ def test_files_of_a_run_hold_no_secret(tmp_path, monkeypatch):
 def test_secrets_of_a_recipe_are_known_by_key_or_by_shape(monkeypatch):
     monkeypatch.setattr(redaction, "given", set())
     options = {"api_key": "key-number-one", "keys": ["sk-abcdefghijklmnop"], "api_keys": ["key-number-two"]}
-    redaction.note_values({"rewards": [{"name": "f", "options": {**options, "token": "short", "url": "http://example"}}]})
+    redaction.note_values(
+        {"rewards": [{"name": "f", "options": {**options, "token": "short", "url": "http://example"}}]}
+    )
     assert redaction.given == {"key-number-one", "key-number-two", "sk-abcdefghijklmnop"}
     shown = redaction.redact_values({"a": ["x key-number-one", 7]})
     assert shown == {"a": ["x ***", 7]}
@@ -146,8 +148,8 @@ def test_secrets_of_a_recipe_are_known_by_key_or_by_shape(monkeypatch):
 def test_a_secret_that_is_a_number_breaks_no_figure(tmp_path, monkeypatch):
     from gspo_lite import folder
 
-    monkeypatch.setattr(redaction, "given", {"12345678", "a\"quoted\\one"})
-    folder.append_jsonl(tmp_path / "a.jsonl", [{"loss": 0.12345678, "text": "is 12345678 or a\"quoted\\one"}])
+    monkeypatch.setattr(redaction, "given", {"12345678", 'a"quoted\\one'})
+    folder.append_jsonl(tmp_path / "a.jsonl", [{"loss": 0.12345678, "text": 'is 12345678 or a"quoted\\one'}])
     assert folder.read_jsonl(tmp_path / "a.jsonl") == [{"loss": 0.12345678, "text": "is *** or ***"}]
 
 

@@ -110,6 +110,12 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
             f"out of memory at step {step}; the run folder `{folder}` is kept",
             "lower training.per_device_train_batch_size, generation.max_completion_length or model.max_seq_length",
         ) from error
+    if type(error).__name__ == "UnpicklingError":  # torch.load takes nothing else
+        raise RunError(
+            f"a file of the checkpoint holds no plain data but code that would run when it is read; it was not read: "
+            f"{str(error).splitlines()[0]}",
+            "go on from a checkpoint of a run you know, or begin again",
+        ) from error
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         raise RunError(f"`{error.filename or folder}`: {error.strerror}", "make room and add --resume") from error
     raise error

@@ -5,8 +5,8 @@
     python tests/faults/fuzz.py --only "spelling.spell" --case 4711      one input again
 
 A failure is an exception that is not allowed, a broken property, or an input that takes more than a second: of CPU
-time where the function does the work itself, of wall time where it waits for another process; the best of four tries,
-so that a busy machine is not taken for a slow function.
+time where the function or a process it starts does the work, of wall time where it waits for the grader; the best of
+four tries, so that a busy machine is not taken for a slow function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import random
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,9 +95,8 @@ def fuzzed(target, seed, cases):
 
 
 def tried(target, arguments):
-    """Seconds that one call took, of this process where it does the work itself, and what was wrong with it."""
-    clock = time.perf_counter if target.waits else time.process_time
-    start = clock()
+    """Seconds that one call took, by the target's clock, and what was wrong with it."""
+    start = target.clock()
     problem = None
     try:
         with time_limit():
@@ -109,7 +107,7 @@ def tried(target, arguments):
         problem = f"took more than {HUNG:g} s"
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
-    return clock() - start, problem
+    return target.clock() - start, problem
 
 
 @contextmanager

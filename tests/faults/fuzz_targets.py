@@ -1,39 +1,49 @@
-"""What is fuzzed: the recipe loader and every function that reads a model's text, each with what it is given.
-
-A target's call may return anything; it may raise only what `allowed` names, which is for data and recipes, never for
-text of a model. Where a result has a property that always holds, the call asserts it.
-"""
+"""The table of what is fuzzed: each function with the inputs it gets, their share, and what it may raise."""
 
 from __future__ import annotations
 
 import json
 import random
-import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from gspo_lite import credit, offsets, redaction
+from gspo_lite import redaction
 from gspo_lite.cli.shared import printable
 from gspo_lite.errors import RecipeError
-from gspo_lite.preflight import load_recipe
-from gspo_lite.recipe.dump import to_yaml
-from gspo_lite.recipe.schema import RegexCredit, TailCredit
-from gspo_lite.rewards import answers, attempts, choice, code, contract, numbers, shapes, spelling, structured, text, units
+from gspo_lite.rewards import answers, attempts, choice, code, contract, spelling, structured, text, units
 from gspo_lite.rewards import math as grading
 from gspo_lite.rewards.format import follows_style
-from gspo_lite.rewards.registry import get
-from tests.faults.fuzz_inputs import SEEDS, answer, mutated, recipe, value
+from tests.faults import fuzz_calls as calls
+from tests.faults.fuzz_inputs import SEEDS, answer, in_tag, mutated, recipe, value
 from tests.faults.fuzz_inputs import text as hostile
-from tests.recipe.test_broken_recipes import GOOD
 
-GOLDS = ["12", "1/2", "x=3", "(1,2)", "\\frac{3}{4}", "5 km", "\\{1,2\\}", "2x+1", "[0,\\infty)", 7, 0.5, "#### 42", "Paris", "10%"]
-SCHEMAS = [{"type": "object"}, {"properties": {"n": {"type": "array", "items": {"type": "number"}}}, "required": ["name"]}]
+SCHEMAS = [
+    {"type": "object"},
+    {"properties": {"n": {"type": "array", "items": {"type": "number"}}}, "required": ["name"]},
+]
 COSTLY = {"properties": {"name": {"pattern": "^(a+)+$"}}, "uniqueItems": True}
-RECIPES = [GOOD, GOOD[: GOOD.index("rewards")], "a: {b: [1, 2]}\nc: on\n", "rewards: [{name: math_correct}]\n"]
-OVERRIDES = ["training.max_steps=4", "rewards.0.weight=1", "output.dir=x", "training.extra={a: 1}", "data.eval.limit=null"]
-HOME = Path(tempfile.gettempdir())
+# name, options, columns: rewards of one completion that need no other process
+REWARDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("think_format", {}, {}),
+    ("tag_count", {}, {}),
+    ("boxed_format", {}, {}),
+    ("language_consistency", {"spans": True}, {}),
+    ("json_valid", {"marker": "tag"}, {}),
+    ("json_valid", {"marker": "fence"}, {}),
+    ("json_valid", {"marker": "text"}, {}),
+    ("countdown", {}, {"numbers": [1, 2, 3], "target": 9}),
+    ("multiple_choice", {}, {"answer": "B", "choices": ["Oslo", "Rome"]}),
+    ("multiple_choice", {"marker": "boxed"}, {"answer": "C"}),
+    ("json_schema", {}, {"schema": SCHEMAS[0]}),
+    ("json_schema", {"marker": "fence"}, {"schema": SCHEMAS[1]}),
+    ("numeric_match", {}, {"answer": "1/2"}),
+    ("exact_match", {"marker": "gsm8k"}, {"answer": "Paris"}),
+    ("soft_overlong", {"max_length": 100, "cache": 20}, {"completion_ids": [1] * 90}),
+]
+GRADED = {"cosine_length": {"max_length": 50}, "length_penalty": {}}
+STYLES = ("think_answer", "boxed", "plain")
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Target:
         share: of all inputs, relative to the other targets'.
         make: arguments from a random stream; not timed.
         allowed: what may be raised.
-        waits: whether another process does the work.
+        clock: seconds of what does the work: this process, processes that end with the call, or the grader's worker.
     """
 
     name: str
@@ -52,7 +62,84 @@ class Target:
     make: Callable[[random.Random], tuple[Any, ...]]
     call: Callable[..., Any]
     allowed: tuple[type[Exception], ...] = ()
-    waits: bool = False
+    clock: Callable[[], float] = time.process_time
+
+
+def targets() -> list[Target]:
+    """All of them; the loader and the grader's worker, which take milliseconds, get fewer inputs."""
+    redaction.given.add("a-secret-value")
+    return [*recipes(), *rewards(), *finding(), *grading_answers(), *structures(), *other()]
+
+
+def recipes() -> Iterator[Target]:
+    calls.prepare()
+    yield Target("recipe file", 0.12, lambda rng: (recipe(rng, calls.RECIPES),), calls.load, (RecipeError,))
+    change = calls.OVERRIDES
+    yield Target(
+        "recipe --set", 0.06, lambda rng: (mutated(rng, rng.choice(change), SEEDS),), calls.override, (RecipeError,)
+    )
+
+
+def rewards() -> Iterator[Target]:
+    for name, options, columns in REWARDS:
+        label = f"reward {name} {options.get('marker', '')}".strip()
+        yield Target(label, 1, one, calls.scored(name, options, columns))
+    for unit, spans in (("tokens", False), ("words", True)):
+        call = calls.scored("repetition_penalty", {"unit": unit, "spans": spans, "ngram": 3}, {})
+        yield Target(f"reward repetition_penalty {unit}", 1, with_ids, call)
+    columns = {"completion_ids": [1] * 9, "prompts": "a", "answer": 12}
+    for name, options in GRADED.items():
+        call = calls.scored(name, options, columns)
+        yield Target(f"reward {name}", 0.02, near_12, call, clock=time.perf_counter)
+    call = calls.scored("json_schema", {}, {"schema": COSTLY})
+    make = in_tag(lambda rng: json.dumps(value(rng)))
+    yield Target("reward json_schema, costly", 0.002, make, call, clock=calls.with_children)
+
+
+def finding() -> Iterator[Target]:
+    for marker in text.MARKERS:
+        yield Target(f"text.find_answer {marker}", 2, one, lambda t, m=marker: text.find_answer(t, m))
+    yield Target("text.completion_text", 1, anything, text.completion_text)
+    yield Target("text.fenced", 1, one, lambda t: text.fenced(t, ("json", "")))
+    yield Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"]))
+    yield Target("code.program_of", 1, one, code.program_of)
+    yield Target("code.tests_of (data)", 0.3, anything, code.tests_of, (ValueError,))
+    yield Target("format.follows_style", 1, lambda rng: (hostile(rng), rng.choice(STYLES)), follows_style)
+
+
+def grading_answers() -> Iterator[Target]:
+    for marker in text.MARKERS:
+        yield Target(f"math.grade {marker}, parent's part", 2, pair, calls.graded(marker))
+    short_answer = in_tag(lambda rng: answer(rng)[:1990])
+    worker = calls.scored("math_correct", {}, {})
+    make = lambda rng: (*short_answer(rng), {"answer": rng.choice(calls.GOLDS)})  # noqa: E731
+    yield Target("math.grade, worker and all", 0.2, make, worker, clock=time.perf_counter)
+    yield Target("math.gold_text", 1, anything, grading.gold_text)
+    yield Target("math.lenient_match", 2, pair, grading.lenient_match)
+    yield Target("attempts.hostile (data)", 0.05, question, attempts.hostile)
+
+
+def structures() -> Iterator[Target]:
+    yield Target("spelling.spell", 2, short, lambda t: spelling.squeezed(spelling.spell(t)))
+    yield Target("numbers.read_plain", 2, spelled, calls.plain_number)
+    yield Target("shapes and units", 2, spelled, calls.looked_into)
+    yield Target("units.units_agree", 1, two_units, units.units_agree)
+    yield Target("answers.same_answer", 2, spelled_pair, lambda a, gold: answers.same_answer(a, gold, str.__eq__))
+    yield Target("structured.json_value", 1, json_or_text, structured.json_value)
+
+
+def other() -> Iterator[Target]:
+    tokenizer = calls.byte_tokenizer()
+    yield Target("credit.credit_weights", 1, one, calls.credited)
+    yield Target(
+        "offsets.token_offsets",
+        0.3,
+        lambda rng: (calls.sampled(rng, tokenizer),),
+        lambda ids: calls.placed(tokenizer, ids),
+    )
+    yield Target("contract.shortened", 1, one, contract.shortened)
+    yield Target("redaction.redact", 1, one, redaction.redact)
+    yield Target("cli printable", 1, one, printable)
 
 
 def one(rng: random.Random) -> tuple[str]:
@@ -63,168 +150,41 @@ def short(rng: random.Random) -> tuple[str]:
     return (answer(rng),)
 
 
+def spelled(rng: random.Random) -> tuple[str]:
+    return (spelling.spell(answer(rng)),)
+
+
+def anything(rng: random.Random) -> tuple[object]:
+    return (value(rng),)
+
+
 def pair(rng: random.Random) -> tuple[str, Any]:
     """A completion with its answer in a marker or nowhere, and a gold, sometimes hostile too."""
-    return hostile(rng), rng.choice(GOLDS) if rng.random() < 0.8 else value(rng)
+    return hostile(rng), rng.choice(calls.GOLDS) if rng.random() < 0.8 else value(rng)
 
 
 def spelled_pair(rng: random.Random) -> tuple[str, str]:
-    gold = str(rng.choice(GOLDS))
+    gold = str(rng.choice(calls.GOLDS))
     given = rng.choice((answer(rng), mutated(rng, gold, SEEDS)))[: grading.MAX_ANSWER]
     return spelling.spell(given), spelling.spell(gold if rng.random() < 0.8 else answer(rng))
 
 
-def with_ids(rng: random.Random) -> tuple[str, list[int]]:
+def two_units(rng: random.Random) -> tuple[str, str]:
+    return units.canonical_unit(answer(rng)[:100]), units.canonical_unit(answer(rng)[:100])
+
+
+def with_ids(rng: random.Random) -> tuple[str, dict[str, list[int]]]:
     made = hostile(rng)
-    return made, [ord(c) % 97 for c in made[:20_000]]
+    return made, {"completion_ids": [ord(character) % 97 for character in made[:20_000]]}
 
 
-def load(content: bytes) -> None:
-    """A recipe that is read is the same after being written and read again."""
-    path = HOME / "fuzzed.yaml"
-    path.write_bytes(content)
-    read = load_recipe(str(path), allow_outside=True).recipe
-    path.write_text(to_yaml(read, "again"), encoding="utf-8")
-    assert load_recipe(str(path), allow_outside=True).recipe == read, "another recipe after writing it"
+def near_12(rng: random.Random) -> tuple[str]:
+    return (f"<answer>{mutated(rng, '12', SEEDS)}</answer>",)
 
 
-def override(content: str) -> None:
-    load_recipe(str(HOME / "good.yaml"), [content], allow_outside=True)
+def question(rng: random.Random) -> tuple[str, Any, str, int]:
+    return answer(rng)[:200], rng.choice(calls.GOLDS), "tag", 64
 
 
-def scored(name: str, **options: Any) -> Callable[..., Any]:
-    """A reward as TRL calls it, on one completion; what it gives is a number in no wide range, or None."""
-    made = get(name).with_options(**options)
-
-    def call(completion: Any, **columns: Any) -> Any:
-        found = made([completion], **{key: [column] for key, column in columns.items()})
-        assert len(found) == 1, found
-        worth = getattr(found[0], "value", found[0])
-        assert worth is None or -10 <= worth <= 2, worth
-        for start, end, weight in getattr(found[0], "spans", None) or ():
-            assert 0 <= start < end <= len(completion), (start, end)
-            assert 0 <= weight <= 1, weight
-        return worth
-
-    return call
-
-
-def graded(marker: str) -> Callable[..., Any]:
-    """The answer itself is right where it can be graded at all, and the quick verdict is a truth value or none."""
-
-    def call(completion: str, gold: Any) -> None:
-        read = grading.to_compare(completion, gold, marker)
-        assert isinstance(read, tuple | bool | None), read
-        if isinstance(read, tuple):
-            assert grading.quick_verdict(*read) in (True, False, None)
-
-    return call
-
-
-def looked_into(found: str) -> None:
-    """All that reads the shape of an answer."""
-    for look in (shapes.parts_of, shapes.without_label, shapes.Bracketed.read, shapes.region_of, shapes.rows_of,
-                 shapes.without_unit, shapes.is_text, shapes.has_words, shapes.folded, units.canonical_unit,
-                 units.is_known_unit, spelling.squeezed):  # fmt: skip
-        look(found)
-
-
-def plain_number(found: str) -> None:
-    read = numbers.read_plain(found)
-    assert read is None or numbers.same(read, read), "not equal to itself"
-
-
-def credited(made: str) -> None:
-    """Spans lie in the text, and weights in [0, 1]."""
-    places = [(at, at + 1) for at in range(min(len(made), 300))]
-    for setting in ("all", "answer", "think", "tags", TailCredit(tail=3), RegexCredit(regex="[0-9]+")):
-        weights = credit.credit_weights(setting, made, places)
-        assert len(weights) == len(places)
-        assert all(0 <= weight <= 1 for weight in weights)
-
-
-def placed(tokenizer: Any) -> Callable[[list[int]], None]:
-    """Characters of sampled tokens cover the text they decode to."""
-
-    def call(ids: list[int]) -> None:
-        shown = tokenizer.decode(ids, skip_special_tokens=True)
-        found = offsets.token_offsets(tokenizer, ids, shown)
-        assert found == sorted(found)
-        assert {at for start, end in found for at in range(start, end)} == set(range(len(shown)))
-
-    return call
-
-
-def byte_tokenizer() -> Any:
-    """Byte-level tokens of one byte each and one of two, as sampled: any order, so any broken character."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={letter: at for at, letter in enumerate([*letters, "Ã©", "<eos>"])}, merges=[("Ã", "©")]))
-    core.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>")
-
-
-def targets() -> list[Target]:
-    """All of them; the loader and the grader's worker, which take milliseconds, get fewer inputs."""
-    (HOME / "good.yaml").write_text(GOOD)
-    tokenizer = byte_tokenizer()
-    redaction.given.add("a-secret-value")
-    rewards = [
-        ("think_format", {}, one), ("tag_count", {}, one), ("boxed_format", {}, one), ("language_consistency", {"spans": True}, one),
-        ("json_valid", {"marker": "tag"}, one), ("json_valid", {"marker": "fence"}, one), ("json_valid", {"marker": "text"}, one),
-    ]  # fmt: skip
-    columns: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-        ("countdown", {}, {"numbers": [1, 2, 3], "target": 9}), ("multiple_choice", {}, {"answer": "B", "choices": ["Oslo", "Rome"]}),
-        ("multiple_choice", {"marker": "boxed"}, {"answer": "C"}), ("json_schema", {}, {"schema": SCHEMAS[0]}),
-        ("json_schema", {"marker": "fence"}, {"schema": SCHEMAS[1]}), ("numeric_match", {}, {"answer": "1/2"}),
-        ("exact_match", {"marker": "gsm8k"}, {"answer": "Paris"}),
-        ("soft_overlong", {"max_length": 100, "cache": 20}, {"completion_ids": [1] * 90}),
-    ]  # fmt: skip
-    found = [Target(f"reward {name} {options.get('marker', '')}", 1, make, scored(name, **options)) for name, options, make in rewards]
-    found += [
-        Target(f"reward {name} {options.get('marker', '')}", 1, one, lambda t, f=scored(name, **options), c=given: f(t, **c))
-        for name, options, given in columns
-    ]
-    for unit, spans in (("tokens", False), ("words", True)):
-        call = scored("repetition_penalty", unit=unit, spans=spans, ngram=3)
-        found.append(Target(f"reward repetition_penalty {unit}", 1, with_ids, lambda t, ids, f=call: f(t, completion_ids=ids)))
-    worker = scored("math_correct")
-    lengths = (scored("cosine_length", max_length=50), scored("length_penalty"))
-    return [
-        Target("recipe file", 0.12, lambda rng: (recipe(rng, RECIPES),), load, (RecipeError,)),
-        Target("recipe --set", 0.06, lambda rng: (mutated(rng, rng.choice(OVERRIDES), SEEDS),), override, (RecipeError,)),
-        *found,
-        *(Target(f"text.find_answer {marker}", 2, one, lambda t, m=marker: text.find_answer(t, m)) for marker in text.MARKERS),
-        Target("text.completion_text", 1, lambda rng: (value(rng),), text.completion_text),
-        Target("text.fenced", 1, one, lambda t: text.fenced(t, ("json", ""))),
-        *(Target(f"math.grade {marker}, parent's part", 2, pair, graded(marker)) for marker in text.MARKERS),
-        Target("math.grade, worker and all", 0.05, lambda rng: (f"<answer>{answer(rng)[:1990]}</answer>", rng.choice(GOLDS)),
-               lambda t, gold: worker(t, answer=gold), waits=True),
-        *(Target(f"reward {name}", 0.02, lambda rng: (f"<answer>{mutated(rng, '12', SEEDS)}</answer>", 12),
-                 lambda t, gold, f=f: f(t, answer=gold, completion_ids=[1] * 9, prompts="a"), waits=True)
-          for name, f in zip(("cosine_length", "length_penalty"), lengths, strict=True)),
-        Target("math.gold_text", 1, lambda rng: (value(rng),), grading.gold_text),
-        Target("math.lenient_match", 2, pair, grading.lenient_match),
-        Target("spelling.spell", 2, short, lambda t: spelling.squeezed(spelling.spell(t))),
-        Target("numbers.read_plain", 2, lambda rng: (spelling.spell(answer(rng)),), plain_number),
-        Target("shapes and units", 2, lambda rng: (spelling.spell(answer(rng)),), looked_into),
-        Target("units.units_agree", 1, lambda rng: (answer(rng)[:100], answer(rng)[:100]),
-               lambda a, b: units.units_agree(units.canonical_unit(a), units.canonical_unit(b))),
-        Target("answers.same_answer", 2, spelled_pair, lambda a, gold: answers.same_answer(a, gold, str.__eq__)),
-        Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"])),
-        Target("code.program_of", 1, one, code.program_of),
-        Target("code.tests_of (data)", 0.3, lambda rng: (value(rng),), code.tests_of, (ValueError,)),
-        Target("structured.json_value", 1, lambda rng: (json.dumps(value(rng)) if rng.random() < 0.5 else hostile(rng),),
-               structured.json_value),
-        Target("reward json_schema, costly", 0.002, lambda rng: (f"<answer>{json.dumps(value(rng))}</answer>",),
-               lambda t, f=scored("json_schema"): f(t, schema=COSTLY), waits=True),
-        Target("format.follows_style", 1, lambda rng: (hostile(rng), rng.choice(("think_answer", "boxed", "plain"))), follows_style),
-        Target("attempts.hostile (data)", 0.05, lambda rng: (answer(rng)[:200], rng.choice(GOLDS), "tag", 64), attempts.hostile),
-        Target("contract.shortened", 1, one, contract.shortened),
-        Target("credit.credit_weights", 1, one, credited),
-        Target("offsets.token_offsets", 0.3, lambda rng: (rng.choices(range(len(tokenizer)), k=rng.randint(0, 80)),), placed(tokenizer)),
-        Target("redaction.redact", 1, one, redaction.redact),
-        Target("cli printable", 1, one, printable),
-    ]  # fmt: skip
+def json_or_text(rng: random.Random) -> tuple[str]:
+    return (json.dumps(value(rng)) if rng.random() < 0.5 else hostile(rng),)

@@ -102,7 +102,9 @@ class Killed:
 
     def look(self) -> bool:
         """Kill it where that is due, begin again where it ended; whether it came through."""
-        if time.monotonic() >= self.due and cases.steps_done(self.folder) > self.whole + 6:  # on a slow machine: some way
+        if (
+            time.monotonic() >= self.due and cases.steps_done(self.folder) > self.whole + 6
+        ):  # on a slow machine: some way
             self.run.kill()
             self.run.wait()
         elif self.run.wait_briefly() is None:
@@ -203,7 +205,11 @@ def where(one: Any, other: Any) -> str:
     """The first row in which two lists differ, and its keys that do."""
     pairs = zip(one, other, strict=False) if isinstance(one, list) and isinstance(other, list) else ()
     row = next(((a, b) for a, b in pairs if a != b), None)
-    return "" if row is None else f" from step {row[0].get('step')}: {[key for key in row[0] if row[0][key] != row[1].get(key)]}"
+    return (
+        ""
+        if row is None
+        else f" from step {row[0].get('step')}: {[key for key in row[0] if row[0][key] != row[1].get(key)]}"
+    )
 
 
 def finished(twin: Twin, killed: Killed, sets: list[str]) -> list[str]:

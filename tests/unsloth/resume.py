@@ -100,7 +100,14 @@ def compared(name, home):
         found = outcome(folder) if resumed == 0 else {}
         differ = [part for part in expected if expected[part] != found.get(part)]
         saved = sorted(path.name for path in (folder / "checkpoints").glob("checkpoint-*"))
-        yield {"scenario": name, "kill": kill_at, "killed": killed, "resumed": resumed, "differ": differ, "saved": saved}
+        yield {
+            "scenario": name,
+            "kill": kill_at,
+            "killed": killed,
+            "resumed": resumed,
+            "differ": differ,
+            "saved": saved,
+        }
 
 
 if __name__ == "__main__":
