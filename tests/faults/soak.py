@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.faults import cases, zygote  # noqa: E402
+from tests.faults import cases, zygote
 
 REWARD = '''
 import hashlib, os, random, signal, sys

@@ -198,3 +198,20 @@ def test_the_parent_needs_no_engine_for_plain_answers():
         "print([name for name in ('torch', 'transformers', 'sympy', 'math_verify') if name in sys.modules])"
     )
     assert fresh(code) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "beyond"),
+    [
+        ("-" * 12 + "1", True),  # found by fuzzing: each sign is read inside the one before
+        ("\\sin x" * 25, True),
+        ("- " * 11 + "1", False),
+        ("+".join(["\\sin x"] * 24), False),
+        ("(" * 13, True),
+        ("99999!", True),
+    ],
+)
+def test_what_no_answer_is_costs_no_time(text, beyond):
+    from gspo_lite.rewards.symbolic import absurd
+
+    assert absurd(text) is beyond
