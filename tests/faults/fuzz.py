@@ -1,7 +1,7 @@
 """Feeds hostile inputs to the recipe loader and to everything that reads a model's text. Prints a table.
 
     python tests/faults/fuzz.py                      1,000,000 inputs
-    python tests/faults/fuzz.py --inputs 20000       what the tests run, in a few seconds
+    python tests/faults/fuzz.py --inputs 5000        what the tests run, in a few seconds
     python tests/faults/fuzz.py --only "spelling.spell" --case 4711      one input again
 
 A failure is an exception that is not allowed, a broken property, or an input that takes more than a second: of CPU

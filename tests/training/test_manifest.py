@@ -155,3 +155,14 @@ def test_a_secret_is_compared_by_its_fingerprint_and_another_one_is_told(tmp_pat
     assert "secret" not in line
     with pytest.raises(UsageError, match=r"rewards\.0\.options\.api_key"):
         refuse_changes(checkpoint, changed(rewards__options={"api_key": "no secret"}), force=False)
+
+
+def test_resuming_says_which_versions_changed(tmp_path, capsys):
+    from gspo_lite import load_recipe
+    from gspo_lite.run import resume_point
+
+    make(tmp_path / "checkpoints", 4, {"versions": {**training_versions(), "trl": "1.0.0"}})
+    assert resume_point(tmp_path, load_recipe("quickstart").recipe, force=False).step == 4
+    said = capsys.readouterr().err
+    assert f"warning: trl was 1.0.0, is {training_versions()['trl']}" in said
+    assert said.count("warning") == 1
