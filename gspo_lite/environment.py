@@ -25,6 +25,8 @@ PACKAGES = (
     "math-verify",
 )
 
+DECISIVE = ("torch", "transformers", "trl", "peft", "unsloth", "bitsandbytes")  # what the numbers of a step come from
+
 
 def environment(backend: str, engine: str, command: str | None) -> dict[str, Any]:
     """Versions and hardware, for environment.json and the report."""
@@ -67,6 +69,11 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def training_versions() -> dict[str, str | None]:
+    """Versions of what computes a training step, for checkpoints."""
+    return {"gspo-lite": gspo_lite.__version__} | {name: installed(name) for name in DECISIVE}
 
 
 def peak_memory_gib() -> float:

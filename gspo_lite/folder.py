@@ -28,7 +28,7 @@ from typing import Any
 
 from gspo_lite.errors import UsageError
 from gspo_lite.lock import LOCK
-from gspo_lite.redaction import redact
+from gspo_lite.redaction import redact, redact_values
 
 RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
@@ -75,10 +75,15 @@ def open_folder(folder: Path, *, keep: bool) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside and rename, so that a reader finds the old file or the new one, never half of it; secrets masked."""
+    """Write a text with secrets masked; a reader finds the old file or the new one, never half of it."""
+    write_whole(path, redact(text))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write beside and rename."""
     unfinished = path.with_name(unfinished_name(path.name))
     with unfinished.open("w", encoding="utf-8") as file:
-        file.write(redact(text))
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())  # or a power cut leaves the new name with nothing behind it
     os.replace(unfinished, path)
@@ -91,13 +96,13 @@ def unfinished_name(name: str) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON document, for people to read as well."""
-    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(redact_values(finite(value)), indent=2, ensure_ascii=False) + "\n")
 
 
 def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Append rows, one JSON object per line."""
     with path.open("a", encoding="utf-8") as file:
-        file.write(redact(as_lines(rows)))
+        file.write(as_lines(rows))
 
 
 def note_event(folder: Path, step: int, kind: str, text: str, hint: str | None = None) -> None:
@@ -112,8 +117,8 @@ def note_event(folder: Path, step: int, kind: str, text: str, hint: str | None =
 
 
 def as_lines(rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as the lines of a .jsonl file."""
-    return "".join(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
+    """Rows as the lines of a .jsonl file, secrets masked."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in redact_values([finite(row) for row in rows]))
 
 
 def read_json(path: Path) -> Any:
@@ -132,13 +137,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def keep_until(path: Path, step: int) -> None:
     """Drop rows after `step`, which a resumed run writes again, and a last line that a kill cut off."""
     if path.is_file():
-        write_text(path, as_lines(row for row in read_jsonl(path) if row["step"] <= step))
+        write_whole(path, as_lines(row for row in read_jsonl(path) if row["step"] <= step))
 
 
 def drop_phase(path: Path, phase: str) -> None:
     """Drop the held-out completions of a phase that is measured again."""
     if path.is_file():
-        write_text(path, as_lines(row for row in read_jsonl(path) if row["phase"] != phase))
+        write_whole(path, as_lines(row for row in read_jsonl(path) if row["phase"] != phase))
 
 
 def finite(value: Any) -> Any:

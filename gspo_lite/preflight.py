@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gspo_lite.errors import RecipeError
-from gspo_lite.recipe.check import check_recipe
+from gspo_lite.recipe.check import Problem, check_recipe
 from gspo_lite.recipe.load import LoadedRecipe, dotted, load_checked
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
+from gspo_lite.redaction import MASK, note_values
 from gspo_lite.rewards.registry import check_rewards
 
 CHECKS = (check_recipe, check_warmup, check_rewards)
@@ -32,11 +33,20 @@ def load_recipe(
 
 
 def refuse(recipe: Recipe) -> None:
-    """Check a recipe that was made in Python as one from a file is.
+    """Check a recipe that is to be run; one made in Python as one from a file is.
 
     Raises:
         RecipeError: with every problem.
     """
-    problems = [problem for check in CHECKS for problem in check(recipe) if problem.severity == "error"]
-    if problems:
-        raise RecipeError([f"`{dotted(problem.place)}`: {problem.message}" for problem in problems])
+    note_values(recipe.model_dump())
+    found = [problem for check in (*CHECKS, no_masked_secret) for problem in check(recipe)]
+    lines = [f"`{dotted(problem.place)}`: {problem.message}" for problem in found if problem.severity == "error"]
+    if lines:
+        raise RecipeError(lines)
+
+
+def no_masked_secret(recipe: Recipe) -> list[Problem]:
+    """Options that hold the mask a run folder has in place of a secret."""
+    masked = [(i, key) for i, one in enumerate(recipe.rewards) for key, value in one.options.items() if value == MASK]
+    message = f"`{MASK}` stands where a run folder leaves a secret out; give the secret by --set"
+    return [Problem(("rewards", index, "options", key), message) for index, key in masked]

@@ -1,21 +1,27 @@
-"""Keeps secrets out of everything that is written or printed: tokens and keys of the environment, and of options.
+"""Keeps secrets out of everything that is written or printed: those of the environment, of options, of a recipe.
 
 Floor 0: the standard library only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-SECRET_NAME = re.compile(r"(^|[^a-z])(token|api_?key|secret|password|passwd|credentials?)$", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"(^|[^a-z])(token|(api|access|private|secret)_?keys?|secrets?|passwords?|passwd|credentials?)$", re.IGNORECASE
+)
+# Values that are secrets whatever they are called: keys of Hugging Face, OpenAI and its like, GitHub, AWS, Google.
+SECRET_SHAPE = re.compile(r"(?:hf_|sk-|gh[opsu]_|github_pat_|AKIA|AIza)[A-Za-z0-9_-]{12,}")
 SHORTEST = 8  # characters; anything shorter would turn up in ordinary text
 MASK = "***"
+FINGERPRINT = re.compile(re.escape(MASK) + "[0-9a-f]{4}")  # tells two secrets apart, too short to find one by
 
-given: set[str] = set()  # secrets that came as options
+given: set[str] = set()  # secrets that came as options or in a recipe
 
 
 def is_secret(name: str) -> bool:
@@ -31,10 +37,22 @@ def note_options(words: Iterable[str]) -> None:
             given.add(value)
 
 
+def note_values(value: Any, name: str = "") -> None:
+    """Remember secrets among the values of a recipe, found by the name of their key or by their own shape."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            note_values(inner, str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            note_values(inner, name)
+    elif isinstance(value, str) and len(value) >= SHORTEST and (is_secret(name) or SECRET_SHAPE.fullmatch(value)):
+        given.add(value)
+
+
 def secrets() -> list[str]:
-    """All that must not be shown, longest first."""
-    found = {value for name, value in os.environ.items() if is_secret(name) and len(value) >= SHORTEST}
-    return sorted(found | given, key=len, reverse=True)
+    """All that must not be shown, longest first, as it is and as Python writes it."""
+    found = {value for name, value in os.environ.items() if is_secret(name) and len(value) >= SHORTEST} | given
+    return sorted(found | {repr(one)[1:-1] for one in found}, key=len, reverse=True)
 
 
 def redact(text: str) -> str:
@@ -42,6 +60,36 @@ def redact(text: str) -> str:
     for secret in secrets():
         text = text.replace(secret, MASK)
     return text
+
+
+def redact_values(value: Any, *, fingerprints: bool = False) -> Any:
+    """Plain data without secrets in its texts.
+
+    Args:
+        fingerprints: leave four digits of each secret's sha256 behind the mask, by which a change can be told.
+    """
+    marks = {one: MASK + (hashlib.sha256(one.encode()).hexdigest()[:4] if fingerprints else "") for one in secrets()}
+
+    def masked(text: str) -> str:
+        for secret, mark in marks.items():
+            text = text.replace(secret, mark)
+        return text
+
+    return in_texts(value, masked) if marks else value
+
+
+def without_fingerprints(value: Any) -> Any:
+    """Plain data in which one masked secret is like another."""
+    return in_texts(value, lambda text: FINGERPRINT.sub(MASK, text))
+
+
+def in_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Plain data with every text in it changed, keys left alone."""
+    if isinstance(value, dict):
+        return {key: in_texts(inner, change) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [in_texts(inner, change) for inner in value]
+    return change(value) if isinstance(value, str) else value
 
 
 class Redacted:

@@ -23,7 +23,7 @@ from gspo_lite import processes
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.sources import EMBEDDED, Problems, load_problems
-from gspo_lite.environment import environment, peak_memory_gib
+from gspo_lite.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.evaluation import evaluate
 from gspo_lite.lock import held
 from gspo_lite.models.engines import Engine, choose_engine
@@ -43,6 +43,7 @@ from gspo_lite.training.manifest import (
     refuse_changes,
     refuse_other_code,
     refuse_other_processes,
+    version_changes,
 )
 from gspo_lite.training.trackers import require
 
@@ -132,6 +133,8 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
     refuse_other_processes(found.checkpoint)
     for line in refuse_changes(found.checkpoint, recipe.model_dump(mode="json"), force):
         say(f"resume   {line}")
+    for line in version_changes(found.checkpoint, training_versions()):
+        say(f"warning: {line}")
     say(f"resume   from step {found.checkpoint.step}")
     return found.checkpoint
 

@@ -1,6 +1,7 @@
 """Signals, the lock of a run folder and secrets: what a run shares with the system around it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,3 +129,34 @@ def test_files_of_a_run_hold_no_secret(tmp_path, monkeypatch):
     folder.write_json(tmp_path / "a.json", {"command": "x=hf_abcdefgh"})
     folder.append_jsonl(tmp_path / "b.jsonl", [{"completion": "hf_abcdefgh"}])
     assert "hf_abcdefgh" not in (tmp_path / "a.json").read_text() + (tmp_path / "b.jsonl").read_text()
+
+
+def test_secrets_of_a_recipe_are_known_by_key_or_by_shape(monkeypatch):
+    monkeypatch.setattr(redaction, "given", set())
+    options = {"api_key": "key-number-one", "keys": ["sk-abcdefghijklmnop"], "api_keys": ["key-number-two"]}
+    redaction.note_values(
+        {"rewards": [{"name": "f", "options": {**options, "token": "short", "url": "http://example"}}]}
+    )
+    assert redaction.given == {"key-number-one", "key-number-two", "sk-abcdefghijklmnop"}
+    shown = redaction.redact_values({"a": ["x key-number-one", 7]})
+    assert shown == {"a": ["x ***", 7]}
+    marked = redaction.redact_values("key-number-one", fingerprints=True)
+    assert re.fullmatch(r"\*\*\*[0-9a-f]{4}", marked)
+    assert redaction.without_fingerprints([marked]) == ["***"]
+
+
+def test_a_secret_that_is_a_number_breaks_no_figure(tmp_path, monkeypatch):
+    from gspo_lite import folder
+
+    monkeypatch.setattr(redaction, "given", {"12345678", 'a"quoted\\one'})
+    folder.append_jsonl(tmp_path / "a.jsonl", [{"loss": 0.12345678, "text": 'is 12345678 or a"quoted\\one'}])
+    assert folder.read_jsonl(tmp_path / "a.jsonl") == [{"loss": 0.12345678, "text": "is *** or ***"}]
+
+
+def test_the_mask_of_a_run_folder_is_not_taken_for_the_secret(quick):
+    from gspo_lite.errors import RecipeError
+    from gspo_lite.preflight import load_recipe, refuse
+
+    masked = load_recipe("quickstart", [*quick, "rewards=[{name: 'json:dumps', options: {api_key: '***'}}]"]).recipe
+    with pytest.raises(RecipeError, match=r"rewards\.0\.options\.api_key.*give the secret by --set"):
+        refuse(masked)

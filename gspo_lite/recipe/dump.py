@@ -1,10 +1,11 @@
-"""Writes a resolved recipe: every field with its value, so that it reproduces the run on its own."""
+"""Writes a resolved recipe: every field with its value, so that it reproduces the run on its own; secrets masked."""
 
 from __future__ import annotations
 
 import io
 
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.redaction import redact_values
 
 
 def to_yaml(recipe: Recipe, comment: str) -> str:
@@ -14,5 +15,5 @@ def to_yaml(recipe: Recipe, comment: str) -> str:
     text = io.StringIO()
     yaml = YAML()
     yaml.default_flow_style = False
-    yaml.dump(recipe.model_dump(mode="json"), text)
+    yaml.dump(redact_values(recipe.model_dump(mode="json")), text)
     return f"# {comment}\n{text.getvalue()}"

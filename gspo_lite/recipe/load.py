@@ -15,6 +15,7 @@ from gspo_lite.recipe.check import Problem, check_paths
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.shipped import find_recipe
 from gspo_lite.recipe.source import Source, parse, read_source
+from gspo_lite.redaction import note_values, redact
 
 SHOWN = 60  # characters of a wrong value in a message
 
@@ -54,6 +55,7 @@ def load_checked(
         apply_override(source, override)
     if output is not None:
         put(source, ("output", "dir"), output, "--output")
+    note_values(source.values)
     try:
         recipe = Recipe.model_validate(source.values)
     except ValidationError as error:
@@ -222,7 +224,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def shown(value: Any) -> str:
     """A wrong value as a user wrote it, shortened."""
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = redact("null" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
     return f"`{text[:SHOWN]}{'...' if len(text) > SHOWN else ''}`"
 
 

@@ -80,7 +80,9 @@ def gold_text(gold: Any) -> str | None:
         gold = gold.item()  # a number of numpy
     if isinstance(gold, bool):
         return None
-    if isinstance(gold, int | float):
+    if isinstance(gold, int):  # as a float it may be too large, and written out longer than Python allows
+        return repr(gold) if gold.bit_length() <= 3 * MAX_ANSWER else None
+    if isinstance(gold, float):
         return repr(gold) if math.isfinite(gold) else None
     if not isinstance(gold, str):
         return None

@@ -16,6 +16,9 @@ from sympy import Basic, Expr, I, MatrixBase, Symbol, simplify
 DEEPEST = 12  # brackets within brackets
 # 9^{999999}, 99999!, 9^9^9^9, 10^{10^{10}}: numbers that no answer is and no computer can hold
 ABSURD = re.compile(r"\^[\s{(+-]*\d{6,}|\d{5,}\s*!|!\s*!\s*!|(?:\^[^^]{0,12}){3}|\^[\s{(]*\d{2,}\s*\^[\s{(]*\d{2,}")
+SIGNS = re.compile(r"(?:[-+]\s*){12}")  # each is read inside the one before
+FUNCTION = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?(?![a-z])|\\(?:ln|log|exp|sqrt)(?![a-z])")
+MOST_FUNCTIONS = 24  # without brackets each is the argument of the one before
 DECIMAL = re.compile(r"(?<![\w.])(\d*\.\d+)(?:[eE]([-+]?\d{1,3})(?![\w.]))?|(?<![\w.])(\d+)[eE]([-+]?\d{1,3})(?![\w.])")
 DEGREES = re.compile(r"(\d+|\{[^{}]*\})°")
 DIGITS = 40  # that relations are compared to
@@ -53,7 +56,9 @@ def absurd(text: str) -> bool:
     for character in text:
         depth += (character in "({[") - (character in ")}]")
         deepest = max(deepest, depth)
-    return deepest > DEEPEST or ABSURD.search(text) is not None
+    if deepest > DEEPEST or ABSURD.search(text) or SIGNS.search(text):
+        return True
+    return len(FUNCTION.findall(text)) > MOST_FUNCTIONS
 
 
 def read(latex: str) -> Basic | MatrixBase | None:

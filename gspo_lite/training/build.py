@@ -18,7 +18,7 @@ import transformers
 
 from gspo_lite import folder as run_folder
 from gspo_lite import processes, stopping
-from gspo_lite.environment import installed
+from gspo_lite.environment import training_versions
 from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.training import trackers
@@ -29,6 +29,8 @@ from gspo_lite.training.manifest import Checkpoint, newest_complete, tidy
 from gspo_lite.training.trainer import GSPOTrainer
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Torch's own words where it raises a plain RuntimeError: its CPU allocator, CUDA libraries.
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "STATUS_ALLOC_FAILED")
 ACCURACY_REWARDS = ("math_correct", "numeric_match", "exact_match")
 
 
@@ -122,14 +124,28 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
         print(f"stopped  in step {step}; {saved}", file=sys.stderr, flush=True)
     why = getattr(error, "message", None) or f"{type(error).__name__} {error}".strip()
     run_folder.note_event(folder, trainer.state.global_step, "stopped", f"in step {step}: {why}; {saved}")
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if out_of_memory(error):
         raise RunError(
             f"out of memory at step {step}; the run folder `{folder}` is kept",
             "lower training.per_device_train_batch_size, generation.max_completion_length or model.max_seq_length",
         ) from error
+    if type(error).__name__ == "UnpicklingError":  # torch.load takes nothing else
+        raise RunError(
+            f"a file of the checkpoint holds no plain data but code that would run when it is read; it was not read: "
+            f"{str(error).splitlines()[0]}",
+            "go on from a checkpoint of a run you know, or begin again",
+        ) from error
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         raise RunError(f"`{error.filename or folder}`: {error.strerror}", "make room and add --resume") from error
     raise error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the GPU's or the machine's, did not do."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    plain = type(error) is RuntimeError and any(words in str(error) for words in NO_MEMORY)
+    return plain or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 def needs(recipe: Recipe, rewards: list[Any]) -> dict[str, Any]:
@@ -138,5 +154,5 @@ def needs(recipe: Recipe, rewards: list[Any]) -> dict[str, Any]:
         "recipe": recipe.model_dump(mode="json"),
         "custom_rewards": {one.__name__: one.sha256 for one in rewards if getattr(one, "sha256", None)},
         "processes": processes.count(),
-        "versions": {name: installed(name) for name in ("torch", "transformers", "trl", "peft")},
+        "versions": training_versions(),
     }

@@ -20,7 +20,7 @@ from typing import Any
 
 from gspo_lite.errors import UsageError
 from gspo_lite.processes import count
-from gspo_lite.redaction import redact
+from gspo_lite.redaction import redact_values, without_fingerprints
 
 MANIFEST = "manifest.json"
 STAGING, GONE, BROKEN = ".saving-", ".gone-", "broken-"
@@ -61,7 +61,7 @@ class Found:
 def write_manifest(folder: Path, step: int, needs: dict[str, Any]) -> int:
     """Describe every file below `folder`, put everything on the disk, and return the bytes it takes."""
     files = {str(path.relative_to(folder)): described(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    content = {"step": step, "files": files, "needs": json.loads(redact(json.dumps(needs)))}
+    content = {"step": step, "files": files, "needs": redact_values(needs, fingerprints=True)}
     text = json.dumps({**content, "sha256": digest_of(content)}, indent=1)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     for path in [*folder.rglob("*"), folder]:
@@ -169,17 +169,17 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
     Raises:
         UsageError: where a difference would make the resumed run another one than the first, unless `force`.
     """
-    old = checkpoint.needs.get("recipe")
+    old, new = checkpoint.needs.get("recipe"), redact_values(recipe, fingerprints=True)
     if old is None:
         return []
-    changes = differences(old, recipe)
-    breaking = [line for place, line in changes if not harmless(place, recipe)]
+    decisive = differences(without_fingerprints(old), without_fingerprints(new))  # another key opens the same door
+    breaking = [line for place, line in decisive if not harmless(place, recipe)]
     if breaking and not force:
         raise UsageError(
             f"the recipe is not the one `{checkpoint.path}` was trained with:\n  " + "\n  ".join(breaking),
             "give the recipe as it was (the run folder's recipe.yaml has it), or add --force to go on all the same",
         )
-    return [line for _, line in changes]
+    return [line for _, line in differences(old, new)]
 
 
 def refuse_other_code(checkpoint: Checkpoint, rewards: dict[str, str], force: bool) -> None:
@@ -212,6 +212,14 @@ def refuse_other_processes(checkpoint: Checkpoint) -> None:
             f"`{checkpoint.path}` was written by {had} processes, and this run has {count()}",
             f"launch it with {had}, or begin anew in another folder",
         )
+
+
+def version_changes(checkpoint: Checkpoint, versions: dict[str, str | None]) -> list[str]:
+    """Lines on what is installed in another version than when the checkpoint was written."""
+    old = checkpoint.needs.get("versions", {})
+    changed = [name for name, now in versions.items() if old.get(name, now) != now]
+    told = [f"{name} was {old[name] or 'not there'}, is {versions[name] or 'not there'}" for name in changed]
+    return [f"{one}; the steps to come may differ from an uninterrupted run's" for one in told]
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def main() -> None:
     options = arguments()
-    from tests.faults import cases, zygote
+    from tests.faults import cases, leaks, zygote
 
     zygote.warm_up()
     base = Path(tempfile.mkdtemp(prefix="gspo-faults-"))
@@ -31,7 +31,7 @@ def main() -> None:
     rows = []
     try:
         bench = cases.Bench(base, options.seed)
-        for row in few(cases, bench) if options.short else all_of_them(cases, bench, options):
+        for row in few(cases, leaks, bench) if options.short else all_of_them(cases, leaks, bench, options):
             rows.append(row)
             note = next((note for note in row.notes if note), "")
             print(f"{time.monotonic() - began:6.0f} s  {row.fault}: {row.survived} of {row.tried} {note}", flush=True)
@@ -43,7 +43,7 @@ def main() -> None:
     sys.exit(any(row.survived < row.tried for row in rows))
 
 
-def few(cases, bench):
+def few(cases, leaks, bench):
     """Some of each kind, for the tests."""
     yield cases.killed_inside_saves(bench, 1)
     yield cases.damaged(bench, "flipped bit", cases.flip_a_bit, 50, resumed=1)
@@ -52,9 +52,11 @@ def few(cases, bench):
     yield cases.signalled(bench, signal.SIGINT, 1, twice=True)
     yield cases.second_run(bench, stale_too=False)
     yield cases.not_finite(bench, cases.NOT_FINITE[:1])
+    yield from cases.out_of_memory(bench, "a tensor's", "the process'")
+    yield leaks.secrets(bench)
 
 
-def all_of_them(cases, bench, options):
+def all_of_them(cases, leaks, bench, options):
     """Every row of the table as it comes."""
     yield cases.killed_inside_saves(bench, options.saves)
     yield cases.killed_inside_saves(bench, options.saves // 5, limit=3)
@@ -67,7 +69,7 @@ def all_of_them(cases, bench, options):
         yield cases.signalled(bench, signum, options.signals)
     yield cases.signalled(bench, signal.SIGINT, options.signals, twice=True)
     for case in (cases.closed_terminal, cases.second_run, cases.changed_recipe, cases.read_only, cases.dead_grader,
-                 cases.not_finite, cases.secrets, cases.clock_jump):  # fmt: skip
+                 cases.not_finite, cases.clock_jump, leaks.secrets, leaks.pickled):  # fmt: skip
         yield case(bench)
 
 

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -31,9 +32,31 @@ def at_step(step: int, method: str, fault: Callable[[Any], None], once: bool = T
 
 
 def out_of_memory(_: Any) -> None:
+    """What a GPU's allocator raises; there is none here to do it."""
     import torch
 
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def tensor_too_large(_: Any) -> None:
+    """Torch's own allocator refuses what no machine has, by a RuntimeError."""
+    import torch
+
+    torch.empty(1 << 50)
+
+
+def little_memory(_: Any) -> None:
+    """From here on the process gets 64 MiB more and no further; the next larger tensor meets that."""
+    import torch
+
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (64 << 20), resource.RLIM_INFINITY))
+    torch.ones(512 << 18)
+
+
+def python_without_memory(_: Any) -> None:
+    """Python's allocator gives up, by a MemoryError."""
+    bytearray(1 << 60)
 
 
 def reward_raises(_: Any) -> None:
@@ -155,12 +178,12 @@ def save_window(pipe: int) -> Callable[[], None]:
     return spoil
 
 
-def clock_jumps_back(step: int) -> Callable[[], None]:
-    """The wall clock goes back by a day."""
+def clock_jumps(step: int, seconds: float) -> Callable[[], None]:
+    """The wall clock is set forward by so many seconds, or back."""
     import time
 
     def jump(_: Any) -> None:
         real = time.time
-        time.time = lambda: real() - 86_400
+        time.time = lambda: real() + seconds
 
     return at_step(step, "_save_checkpoint", jump)

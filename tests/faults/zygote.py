@@ -52,15 +52,18 @@ class Run:
     def wait(self, seconds: float = 120.0) -> int:
         """The exit code; minus the signal's number where one killed it."""
         end = time.monotonic() + seconds
-        while self.code is None and time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-            else:
-                time.sleep(0.01)
+        while self.wait_briefly() is None and time.monotonic() < end:
+            time.sleep(0.01)
         if self.code is None:
             self.kill()
             raise TimeoutError(f"still running after {seconds} s:\n{self.text()}")
+        return self.code
+
+    def wait_briefly(self) -> int | None:
+        """The exit code where it has ended."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code
 
     def kill(self, signum: int = signal.SIGKILL) -> None:

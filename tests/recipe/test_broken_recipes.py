@@ -114,10 +114,10 @@ def write(folder: Path, text: str | bytes) -> Path:
 
 
 def refused(path, overrides=()):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UsageError) as caught:
         load_recipe(str(path), overrides)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert caught.value.exit_code == 2
     return caught.value.message
 

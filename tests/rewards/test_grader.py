@@ -209,3 +209,20 @@ def test_a_worker_started_ahead_is_the_one_that_answers():
     ahead = grader.CURRENT[0].process.pid
     assert grader.verify_all([("1/2", "0.5")]) == [True]
     assert grader.CURRENT[0].process.pid == ahead
+
+
+@pytest.mark.parametrize(
+    ("text", "beyond"),
+    [
+        ("-" * 12 + "1", True),  # found by fuzzing: each sign is read inside the one before
+        ("\\sin x" * 25, True),
+        ("- " * 11 + "1", False),
+        ("+".join(["\\sin x"] * 24), False),
+        ("(" * 13, True),
+        ("99999!", True),
+    ],
+)
+def test_what_no_answer_is_costs_no_time(text, beyond):
+    from gspo_lite.rewards.symbolic import absurd
+
+    assert absurd(text) is beyond

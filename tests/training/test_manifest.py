@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from gspo_lite import redaction
+from gspo_lite.environment import training_versions
 from gspo_lite.errors import UsageError
 from gspo_lite.training.manifest import (
     Checkpoint,
@@ -12,6 +14,7 @@ from gspo_lite.training.manifest import (
     refuse_changes,
     refuse_other_code,
     tidy,
+    version_changes,
     write_manifest,
 )
 
@@ -128,3 +131,38 @@ def test_a_custom_reward_that_changed_is_refused_unless_forced(tmp_path):
     with pytest.raises(UsageError, match="the file of `f` changed"):
         refuse_other_code(checkpoint, {"f": "bb"}, force=False)
     refuse_other_code(checkpoint, {"f": "bb"}, force=True)
+
+
+def test_what_is_installed_in_another_version_is_told_and_not_refused(tmp_path):
+    now = training_versions()
+    assert {"gspo-lite", "torch", "transformers", "trl", "peft", "unsloth", "bitsandbytes"} == set(now)
+    path = make(tmp_path, 4, {"versions": {**now, "trl": "1.13.0", "unsloth": None}})
+    checkpoint = newest_complete(path.parent).checkpoint
+    told = version_changes(checkpoint, {**now, "trl": "1.14.0", "unsloth": "2026.10.9"})
+    assert [line.split(";")[0] for line in told] == ["trl was 1.13.0, is 1.14.0", "unsloth was not there, is 2026.10.9"]
+    assert version_changes(Checkpoint(tmp_path, 4, {}), now) == []  # a checkpoint that says nothing
+
+
+def test_a_secret_is_compared_by_its_fingerprint_and_another_one_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(redaction, "given", {"first-secret", "other-secret"})
+    first, other = (changed(rewards__options={"api_key": key}) for key in ("first-secret", "other-secret"))
+    path = make(tmp_path, 4, {"recipe": first})
+    assert "first-secret" not in (path / "manifest.json").read_text()
+    checkpoint = newest_complete(tmp_path).checkpoint
+    assert refuse_changes(checkpoint, first, force=False) == []
+    (line,) = refuse_changes(checkpoint, other, force=False)
+    assert line.startswith('`rewards.0.options.api_key` was "***')
+    assert "secret" not in line
+    with pytest.raises(UsageError, match=r"rewards\.0\.options\.api_key"):
+        refuse_changes(checkpoint, changed(rewards__options={"api_key": "no secret"}), force=False)
+
+
+def test_resuming_says_which_versions_changed(tmp_path, capsys):
+    from gspo_lite import load_recipe
+    from gspo_lite.run import resume_point
+
+    make(tmp_path / "checkpoints", 4, {"versions": {**training_versions(), "trl": "1.0.0"}})
+    assert resume_point(tmp_path, load_recipe("quickstart").recipe, force=False).step == 4
+    said = capsys.readouterr().err
+    assert f"warning: trl was 1.0.0, is {training_versions()['trl']}" in said
+    assert said.count("warning") == 1
