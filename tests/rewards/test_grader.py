@@ -205,6 +205,7 @@ def test_the_parent_needs_no_engine_for_plain_answers():
     [
         ("-" * 12 + "1", True),  # found by fuzzing: each sign is read inside the one before
         ("\\sin x" * 25, True),
+        ("\\lim_{x\\to 0}0.5" * 25, True),
         ("- " * 11 + "1", False),
         ("+".join(["\\sin x"] * 24), False),
         ("(" * 13, True),
