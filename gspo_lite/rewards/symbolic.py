@@ -17,7 +17,7 @@ DEEPEST = 12  # brackets within brackets
 # 9^{999999}, 99999!, 9^9^9^9, 10^{10^{10}}: numbers that no answer is and no computer can hold
 ABSURD = re.compile(r"\^[\s{(+-]*\d{6,}|\d{5,}\s*!|!\s*!\s*!|(?:\^[^^]{0,12}){3}|\^[\s{(]*\d{2,}\s*\^[\s{(]*\d{2,}")
 SIGNS = re.compile(r"(?:[-+]\s*){12}")  # each is read inside the one before
-FUNCTION = re.compile(r"\\(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?(?![a-z])|\\(?:ln|log|exp|sqrt)(?![a-z])")
+FUNCTION = re.compile(r"\\(?:(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|ln|log|exp|sqrt|lim|int|sum|prod)(?![a-z])")
 MOST_FUNCTIONS = 24  # without brackets each is the argument of the one before
 DECIMAL = re.compile(r"(?<![\w.])(\d*\.\d+)(?:[eE]([-+]?\d{1,3})(?![\w.]))?|(?<![\w.])(\d+)[eE]([-+]?\d{1,3})(?![\w.])")
 DEGREES = re.compile(r"(\d+|\{[^{}]*\})°")

@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from gspo_lite.folder import append_jsonl
 from gspo_lite.progress import View, open_view
 
+KEPT = 100  # steps whose figures transformers may hold too; metrics.jsonl has all
 NOISE_SHARE = 4.0  # standard deviations of the noise that the clip must leave room for
 
 
@@ -36,6 +37,7 @@ class MetricsWriter(TrainerCallback):
         self.clock.update(logs.get("num_tokens"))
         logs["tokens_per_second"] = self.clock.rate
         append_jsonl(self.path, [{"step": state.global_step, "time": round(time.time(), 3), **logs}])
+        del state.log_history[:-KEPT]  # or memory and every checkpoint grow with the steps
 
 
 class TokenClock:

@@ -216,6 +216,7 @@ def test_a_worker_started_ahead_is_the_one_that_answers():
     [
         ("-" * 12 + "1", True),  # found by fuzzing: each sign is read inside the one before
         ("\\sin x" * 25, True),
+        ("\\lim_{x\\to 0}0.5" * 25, True),
         ("- " * 11 + "1", False),
         ("+".join(["\\sin x"] * 24), False),
         ("(" * 13, True),

@@ -71,3 +71,16 @@ def test_bfloat16_adapters_would_lose_most_of_it(tmp_path, starter):
     share = share_moved(trainer)
     print(f"bfloat16 adapter: {share:.4%} of the elements with a gradient moved")
     assert share < 0.9
+
+
+def test_what_is_written_down_is_not_held_in_memory_as_well(tmp_path):
+    from types import SimpleNamespace
+
+    from gspo_lite.training.callbacks import KEPT, MetricsWriter
+
+    writer, state = MetricsWriter(tmp_path / "metrics.jsonl"), SimpleNamespace(global_step=0, log_history=[])
+    for state.global_step in range(1, KEPT + 50):
+        state.log_history.append({"loss": 0.0})
+        writer.on_log(None, state, None, logs={"loss": 0.0})
+    assert len(state.log_history) == KEPT
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == KEPT + 49
