@@ -104,21 +104,22 @@ def run(
             refuse_other_code(checkpoint, custom_rewards(parts), force)
         if processes.is_main():
             begin(folder, parts, command, resume)
-        with clock("evaluate before"):
-            before = measure(folder, "before", parts, resume)
-        if recipe.warmup is not None:
-            with clock("warm up"):
-                warm_up(folder, parts)
-            with clock("evaluate warmed"):
-                measure(folder, "warmed", parts, resume)
-        with clock("train"):
-            trainer = train(folder, parts, checkpoint, resume)
-        with clock("evaluate after"):
-            after = measure(folder, "after", parts)
-        trainer.save_model(str(folder / run_folder.ADAPTER))
-        if processes.is_main():
-            finish(folder, clock)
-        processes.wait()
+        with end_noted(folder):
+            with clock("evaluate before"):
+                before = measure(folder, "before", parts, resume)
+            if recipe.warmup is not None:
+                with clock("warm up"):
+                    warm_up(folder, parts)
+                with clock("evaluate warmed"):
+                    measure(folder, "warmed", parts, resume)
+            with clock("train"):
+                trainer = train(folder, parts, checkpoint, resume)
+            with clock("evaluate after"):
+                after = measure(folder, "after", parts)
+            trainer.save_model(str(folder / run_folder.ADAPTER))
+            if processes.is_main():
+                finish(folder, clock)
+            processes.wait()
         return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
 
 
@@ -263,6 +264,18 @@ def finish(folder: Path, clock: Clock) -> None:
     facts |= {"seconds": clock.seconds, "peak_memory_gib": round(peak_memory_gib(), 2)}
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     write_reports(folder)
+
+
+@contextmanager
+def end_noted(folder: Path) -> Iterator[None]:
+    """Keep what ends the run early for its report."""
+    try:
+        yield
+    except BaseException as error:
+        steps = run_folder.read_jsonl(folder / run_folder.METRICS)
+        why = getattr(error, "message", None) or f"{type(error).__name__} {error}".strip()
+        run_folder.note_event(folder, steps[-1]["step"] if steps else 0, "stopped", why)
+        raise
 
 
 class Clock:

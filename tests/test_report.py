@@ -168,9 +168,9 @@ def test_a_killed_run_with_half_a_line_is_reported(tmp_path):
 def test_what_the_guards_said_and_what_ended_the_run_are_told(tmp_path):
     run = make_run(tmp_path / "run", steps=5, evaluation={"before": FIGURES})
     run_folder.note_event(run, 2, "warning", "the reward is flat", "look at it")
-    run_folder.note_event(run, 5, "stopped", "in step 6: KeyboardInterrupt")
+    run_folder.note_event(run, 5, "stopped", "KeyboardInterrupt")
     text = write_reports(run).read_text(encoding="utf-8")
-    assert "Stopped after 5 of 12 steps, in step 6: KeyboardInterrupt" in text
+    assert "Stopped after 5 of 12 steps: KeyboardInterrupt" in text
     assert "step 2, warning: the reward is flat<br>" in text
     assert "Nothing: no warning" not in text
     assert "step 2, warning: the reward is flat (look at it)" in (run / "report.md").read_text()

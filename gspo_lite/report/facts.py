@@ -58,7 +58,7 @@ class RunFacts:
             return f"Finished: {done}."
         stops = [event for event in self.events if event["kind"] == "stopped"]
         if stops and stops[-1]["step"] >= self.last_step:
-            return f"Stopped after {done}, {stops[-1]['text']}."
+            return f"Stopped after {done}: {stops[-1]['text']}."
         return f"Not finished: {done} are logged; it still runs, or it was ended from outside."
 
     @property

@@ -122,8 +122,6 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
     step = trainer.state.global_step + 1
     with suppress(OSError):  # the terminal may be what has gone
         print(f"stopped  in step {step}; {saved}", file=sys.stderr, flush=True)
-    why = getattr(error, "message", None) or f"{type(error).__name__} {error}".strip()
-    run_folder.note_event(folder, trainer.state.global_step, "stopped", f"in step {step}: {why}; {saved}")
     if out_of_memory(error):
         raise RunError(
             f"out of memory at step {step}; the run folder `{folder}` is kept",
