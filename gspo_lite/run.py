@@ -36,13 +36,7 @@ from gspo_lite.report import write_model_card, write_report
 from gspo_lite.rewards.grader import start_ahead
 from gspo_lite.rewards.registry import build_rewards, check_columns
 from gspo_lite.summary import last_screen
-from gspo_lite.training.manifest import (
-    Checkpoint,
-    newest_complete,
-    refuse_changes,
-    refuse_other_code,
-    refuse_other_processes,
-)
+from gspo_lite.training.manifest import Checkpoint, newest_complete, refuse_changes, refuse_other_code
 
 
 @dataclass(frozen=True)
@@ -127,7 +121,6 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
     if found.checkpoint is None:
         say("resume   no complete checkpoint; training begins at step 1")
         return None
-    refuse_other_processes(found.checkpoint)
     for line in refuse_changes(found.checkpoint, recipe.model_dump(mode="json"), force):
         say(f"resume   {line}")
     say(f"resume   from step {found.checkpoint.step}")
