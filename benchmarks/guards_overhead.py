@@ -46,7 +46,7 @@ def main() -> None:
 def trainer_of(options: argparse.Namespace, folder: Path, guarded: bool) -> Any:
     """The trainer of a run, with all that `gspo-lite run` puts around it or with nothing."""
     from gspo_lite import load_recipe
-    from gspo_lite.run import load
+    from gspo_lite.parts import load
     from gspo_lite.training import build
     from gspo_lite.training.guards import FiniteLoss
 

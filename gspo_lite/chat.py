@@ -19,9 +19,10 @@ from gspo_lite.evaluation import generate, ready_to_generate, what_to_evaluate
 from gspo_lite.models import merge
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.models.load import ADAPTER_CONFIG, LoadedModel, load_for_evaluation
+from gspo_lite.parts import offline_if_local
 from gspo_lite.preflight import load_recipe
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.run import offline_if_local, say
+from gspo_lite.run import say
 
 QUIT = ("/quit", "/exit", "/bye")
 RESET = "/reset"

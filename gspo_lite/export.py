@@ -23,10 +23,11 @@ from gspo_lite.errors import RunError, UsageError
 from gspo_lite.evaluation import answer, share, what_to_evaluate
 from gspo_lite.models import gguf, merge
 from gspo_lite.models.load import LoadedModel, load_for_evaluation
+from gspo_lite.parts import offline_if_local
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.math import grade_all
 from gspo_lite.rewards.text import find_answer
-from gspo_lite.run import offline_if_local, say
+from gspo_lite.run import say
 
 FORMS = ("adapter", "merged", "gguf")
 RESULT, GGUF_FILE = "export.json", "model.gguf"

@@ -14,9 +14,9 @@ from typing import Any
 
 from gspo_lite.evaluation import generate, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.parts import Parts, load
 from gspo_lite.preflight import refuse
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.run import Parts, load
 
 EQUAL = 1e-6  # rewards that differ less are the same
 MUCH_TRUNCATION = 0.2

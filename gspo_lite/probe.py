@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import RunError
+from gspo_lite.parts import Parts, load
 from gspo_lite.preflight import refuse
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.run import Parts, load
 
 
 @dataclass(frozen=True)

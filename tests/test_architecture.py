@@ -14,8 +14,8 @@ FLOORS = {
     "rewards": 1, "offsets": 0, "credit": 1, "environment": 1,
     "data": 2, "models": 2, "preflight": 2,
     "training": 3, "sizing": 3,
-    "run": 4, "evaluation": 4, "report": 4, "summary": 4, "probe": 4, "preview": 4, "lab": 4, "plan": 4, "doctor": 4,
-    "export": 4, "handover": 4, "chat": 4,
+    "run": 4, "parts": 4, "evaluation": 4, "report": 4, "summary": 4, "probe": 4, "preview": 4, "lab": 4, "plan": 4,
+    "doctor": 4, "export": 4, "handover": 4, "chat": 4,
     "cli": 5, "__main__": 6,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -85,6 +85,7 @@ def test_code_of_a_model_runs_only_where_the_recipe_says_so(tmp_path, capsys, mo
     from types import SimpleNamespace
 
     from gspo_lite import run
+    from gspo_lite.parts import Parts
     from gspo_lite.recipe.dump import to_yaml
 
     assert ModelSettings.model_fields["trust_remote_code"].default is False
@@ -97,7 +98,7 @@ def test_code_of_a_model_runs_only_where_the_recipe_says_so(tmp_path, capsys, mo
     problems = SimpleNamespace(train=[], held_out=[], notes=[])
     loaded = SimpleNamespace(backend="x", notes=[])
     engine = SimpleNamespace(name="x", title="x")
-    parts = run.Parts(recipe, problems, [], loaded, engine, SimpleNamespace(correction=""))
+    parts = Parts(recipe, problems, [], loaded, engine, SimpleNamespace(correction=""))
     run.begin(tmp_path / "run", parts, None, resume=False)
     assert "runs Python code that comes with the model (model.trust_remote_code)" in capsys.readouterr().err
     assert "trust_remote_code: true" in (tmp_path / "run" / "recipe.yaml").read_text()

@@ -167,8 +167,10 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
     """Lines on how the recipe differs from the one a checkpoint was trained with.
 
     Raises:
-        UsageError: where a difference would make the resumed run another one than the first, unless `force`.
+        UsageError: where a difference would make the resumed run another one than the first, unless `force`; and where
+            this run has more or fewer processes.
     """
+    refuse_other_processes(checkpoint)
     old, new = checkpoint.needs.get("recipe"), redact_values(recipe, fingerprints=True)
     if old is None:
         return []

@@ -8,6 +8,7 @@ import pytest
 
 from gspo_lite import load_recipe
 from gspo_lite.errors import UsageError
+from gspo_lite.plan import peak_of, plan, room_for
 from gspo_lite.recipe.shipped import shipped_recipes
 from gspo_lite.recipe.start import copy_recipe
 from gspo_lite.run import run
@@ -98,8 +99,10 @@ def test_the_table_lists_every_recipe_with_the_model_it_trains():
     rows = re.findall(r"^\| \[(\w+)\]\((\w+)\.yaml\) \|(.*)\|$", (RECIPES / "README.md").read_text(), re.MULTILINE)
     assert {name for name, _, _ in rows} == set(shipped_recipes())
     for name, file, text in rows:
+        recipe = load_recipe(name).recipe
         assert name == file
-        assert load_recipe(name).recipe.model.name.split("/")[-1] in text
+        assert recipe.model.name.split("/")[-1] in text
+        assert f"{peak_of(plan(recipe, room_for(recipe, 80)).phases) / 2**30:.1f} GiB" in text
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

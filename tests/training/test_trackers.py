@@ -83,7 +83,7 @@ def test_wandb_without_a_key_is_refused_where_nobody_can_be_asked(monkeypatch):
 def test_a_missing_package_ends_a_run_before_the_model_is_loaded(tmp_path):
     code = (
         "import sys\nfrom gspo_lite.training import trackers\ntrackers.find_spec = lambda name: None\n"
-        "import gspo_lite.run as run\nrun.load_model = run.choose_backend = None\nfrom gspo_lite.cli import main\n"
+        "from gspo_lite import parts\nparts.load_model = parts.choose_backend = None\nfrom gspo_lite.cli import main\n"
         "sys.argv = ['gspo-lite', 'run', 'quickstart', '--set', 'output.report_to=[trackio]', '--output', 'out']\n"
         "main()"
     )
