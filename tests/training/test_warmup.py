@@ -53,7 +53,7 @@ def test_held_out_problems_are_no_examples(starter, tmp_path):
     data = [f"data.source={files[0]}", f"data.eval.source={files[1]}", "data.columns.prompt=question"]
     more = [*data, "warmup.completion=<answer>{answer}</answer>", f"warmup.source={files[0]}"]
     recipe, tokenizer = recipe_of(tmp_path / "run", *more), tokenizer_of(starter)
-    examples = load_examples(recipe, recipe.warmup, load_problems(recipe.data), tokenizer)
+    examples = load_examples(recipe, recipe.warmup, load_problems(recipe.data), tokenizer, tokenizer)
     texts = [tokenizer.decode(ids) for ids in examples["input_ids"]]
     assert len(texts) == 15
     assert not any("What is 3 + 1?" in text for text in texts)
