@@ -51,7 +51,8 @@ def hardware() -> str:
         gpu = torch.cuda.get_device_properties(0)
         narrow = "" if torch.cuda.is_bf16_supported(including_emulation=False) else ", no bfloat16: float16 instead"
         return f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB{narrow}{place()}"
-    return f"CPU, {os.cpu_count()} cores, {torch.get_num_threads()} threads{place()}"
+    threads = torch.get_num_threads()
+    return f"CPU, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}{place()}"
 
 
 def place() -> str:

@@ -116,6 +116,14 @@ def test_being_right_and_the_form_are_told_apart(tmp_path):
     assert "2 became right, 0 became wrong" in text
 
 
+def test_what_a_warm_up_gave_is_told_apart(tmp_path):
+    warmed = {**FIGURES, "accuracy": BOTH["before"]["accuracy"] + 0.1}
+    page = page_of(make_run(tmp_path / "run", evaluation={**BOTH, "warmed": warmed}))
+    rest = (BOTH["after"]["accuracy"] - warmed["accuracy"]) * 100
+    assert '<th scope="col" class="number">warmed</th>' in page
+    assert f"The supervised warm-up alone: +10.0 of them, RL after it: {rest:+.1f}." in page
+
+
 def test_hostile_text_is_escaped_stripped_and_shortened(tmp_path):
     run = make_run(tmp_path / "run", evaluation=BOTH, text=HOSTILE)
     run_folder.note_event(run, 3, "warning", HOSTILE, HOSTILE)

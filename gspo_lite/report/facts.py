@@ -19,6 +19,7 @@ ROWS = (
     ("Format right", "format_rate", None),
 )
 PHASES = ("before", "after")
+WARMED = "warmed"  # between them, where a supervised warm-up came before RL
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,9 @@ def gains(run: RunFacts) -> list[str]:
         f"Completions in the right format: {form:+.1f} points. The form alone explains {strict - anywhere:+.1f} of the "
         f"{strict:+.1f} points of greedy accuracy.",
     ]
+    if WARMED in run.evaluation:
+        warmed = (run.evaluation[WARMED]["accuracy"] - before["accuracy"]) * 100
+        lines.append(f"The supervised warm-up alone: {warmed:+.1f} of them, RL after it: {strict - warmed:+.1f}.")
     counts = changes(run.samples)
     if counts["right"] or counts["wrong"]:
         lines.append(f"Problem by problem: {counts['right']} became right, {counts['wrong']} became wrong.")

@@ -16,7 +16,7 @@ from gspo_lite import folder as run_folder
 from gspo_lite.errors import UsageError
 from gspo_lite.report import png, svg, texts
 from gspo_lite.report.curves import Chart, charts
-from gspo_lite.report.facts import PHASES, RunFacts, gains, read_run, table
+from gspo_lite.report.facts import PHASES, WARMED, RunFacts, gains, read_run, table
 from gspo_lite.report.verdict import between
 
 HERE = Path(__file__).parent
@@ -67,7 +67,7 @@ def page(runs: Sequence[RunFacts], drawn: Sequence[Chart]) -> str:
 def about(runs: Sequence[RunFacts]) -> dict[str, Any]:
     """What page, markdown and card share."""
     alone = runs[0] if len(runs) == 1 else None
-    phases = PHASES if alone else PHASES[1:]
+    phases = (PHASES[0], WARMED, PHASES[1]) if alone else PHASES[1:]
     sides = [(phase if alone else run.name, run.evaluation.get(phase)) for run in runs for phase in phases]
     measured = [(label, figures) for label, figures in sides if figures is not None]
     return {

@@ -95,6 +95,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
+        self._refuse_too_few_prompts()
         self.rollout: list[dict[str, Any]] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
@@ -106,6 +107,15 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self._suppress_placeholders()
         self.guards: Guards | None = None
         self._begin_checkpoints()
+
+    def _refuse_too_few_prompts(self) -> None:
+        """Refuse data that cannot fill one rollout: TRL would take no step and say nothing."""
+        rows, needed = self.train_dataset, self.args.generation_batch_size // self.num_generations
+        if isinstance(rows, Dataset) and len(rows) < needed:
+            raise UsageError(
+                f"`train_dataset` has {len(rows)} prompts, and a rollout takes {needed}",
+                "lower per_device_train_batch_size or steps_per_generation, or give more prompts",
+            )
 
     def guard(self, settings: GuardSettings, note: Callable[..., None] | None = None) -> None:
         """Watch every step of this trainer as `training.guards` of a recipe says; `note` takes what is said."""

@@ -151,6 +151,11 @@ def test_the_readmes_ten_lines_train(tmp_path, monkeypatch, starter):
     assert json.dumps(names["trainer"].rollout)
 
 
+def test_fewer_prompts_than_a_rollout_takes_are_refused(tmp_path, starter):
+    with pytest.raises(UsageError, match="`train_dataset` has 1 prompts, and a rollout takes "):
+        GSPOTrainer("starter", lambda completions, **_: [0.0] * len(completions), config(tmp_path), PROMPTS[:1])
+
+
 def test_a_run_whose_rewards_judge_nothing_stops(tmp_path, starter):
     def mute(completions, **columns):
         return [math.nan] * len(completions)
