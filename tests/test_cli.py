@@ -154,7 +154,7 @@ def test_a_signal_ends_a_run_with_its_own_exit_code(tmp_path, starter, sent, cod
     seen = []
     for line in process.stderr:
         seen.append(line)
-        if line.startswith("  step"):
+        if line.startswith("  training"):
             process.send_signal(sent)
             break
     rest = process.communicate(timeout=60)[1]
