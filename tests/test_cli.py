@@ -35,7 +35,8 @@ def test_check_says_what_would_run():
 
 def test_schema_is_json_with_every_part_of_a_recipe():
     schema = json.loads(command("schema").stdout)
-    assert set(schema["properties"]) == {"model", "data", "rewards", "objective", "generation", "training", "output"}
+    parts = {"model", "data", "rewards", "warmup", "objective", "generation", "training", "output"}
+    assert set(schema["properties"]) == parts
 
 
 def test_rewards_are_listed_and_shown():

@@ -55,6 +55,6 @@ HOSTILE = ["x " * 500_000, "\\a" * 500_000, "я" * 10**6, "<think>" * 140_000, "
 
 @pytest.mark.parametrize("text", HOSTILE, ids=[text[:2] for text in HOSTILE])
 def test_a_million_characters_take_no_time(text):
-    began = time.perf_counter()
+    began = time.process_time()
     language_consistency([text])
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

@@ -34,7 +34,7 @@ def test_every_micro_step_is_exact_on_the_oldest_trl(oldest):
         [sys.executable, "-c", "import trl; print(trl.__version__)"], env=environment, capture_output=True, text=True
     )
     assert seen.stdout.strip() == f"{OLDEST}.0"
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *TESTS]
+    command = [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", *TESTS]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:]
     assert re.search(r"\d+ passed", done.stdout)
