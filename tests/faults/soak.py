@@ -57,6 +57,7 @@ def score(text):
 '''
 SETS = ("training.save_steps=5", "training.max_steps=1000000", "training.guards.rollouts=100000")
 SUBREAPER = 36  # prctl: orphans of the runs become children of this process, where they are found
+MEMORY = ("VmRSS", "RssAnon")  # resident, and what of it is no page of a file: those come and go with the kernel
 SAMPLE = 2.0  # seconds between two looks at memory
 WARM = 10 / 45  # share of the time after which memory must be flat: the first 10 minutes of 45
 
@@ -66,16 +67,16 @@ class Twin:
     """The run that is left alone, and what it held."""
 
     run: Any
-    samples: list[tuple[float, float]] = field(default_factory=list)  # seconds, MiB
+    samples: list[dict[str, float]] = field(default_factory=list)  # seconds, and MiB of each of MEMORY
 
     def look(self, now: float) -> None:
         with open(f"/proc/{self.run.pid}/status") as file:
-            held = next((line for line in file if line.startswith("VmRSS")), "VmRSS: 0")
-        self.samples.append((now, int(held.split()[1]) / 1024))
+            held = dict(line.split(":", 1) for line in file)
+        self.samples.append({"seconds": now} | {name: int(held.get(name, "0 kB").split()[0]) / 1024 for name in MEMORY})
 
-    def growth(self, seconds: float) -> tuple[float, float]:
+    def growth(self, name: str, seconds: float) -> tuple[float, float]:
         """Memory after the warm-up, MiB, and by what share the last minutes lie above it: medians of a tenth each."""
-        later = [mib for now, mib in self.samples if now >= seconds * WARM and mib > 0]
+        later = [sample[name] for sample in self.samples if sample["seconds"] >= seconds * WARM and sample["VmRSS"] > 0]
         tenth = max(len(later) // 10, 1)
         first, last = statistics.median(later[:tenth]), statistics.median(later[-tenth:])
         return first, last / first - 1
@@ -135,10 +136,11 @@ def main() -> None:
         facts, problems = soaked(base, options)
         problems += [f"a process is left: {cases.command_of(pid)!r}" for pid in alive()]
         problems += [f"a file is left: {path.name}" for path in set((base / "tmp").iterdir()) - there]
+        samples = facts.pop("samples", [])
         print("\n".join(f"{name:44} {value}" for name, value in facts.items()))
         print("\n".join(problems) or "nothing was lost, nothing is left")
         if options.json:
-            options.json.write_text(json.dumps({"facts": facts, "problems": problems}, indent=1))
+            options.json.write_text(json.dumps({"facts": facts, "problems": problems, "samples": samples}, indent=1))
         sys.exit(bool(problems))
     finally:
         for pid in alive():
@@ -176,8 +178,9 @@ def soaked(base: Path, options: argparse.Namespace) -> tuple[dict[str, Any], lis
         if now - said >= 60:
             said = now
             steps = [cases.steps_done(run.folder) for run in (twin.run, killed)]
-            print(f"{now:6.0f} s  steps {steps}, ended {len(killed.ends)}, {twin.samples[-1][1]:.0f} MiB", flush=True)
-    memory, growth = twin.growth(seconds)
+            held = twin.samples[-1]["VmRSS"]
+            print(f"{now:6.0f} s  steps {steps}, ended {len(killed.ends)}, {held:.0f} MiB", flush=True)
+    (memory, growth), (_, own) = (twin.growth(name, seconds) for name in MEMORY)
     problems = finished(twin, killed, sets)
     one, other = zygote.outcome(base / "twin"), zygote.outcome(base / "killed")
     problems += [f"{name} differ{where(one[name], other[name])}" for name in zygote.differing(one, other)]
@@ -198,6 +201,8 @@ def soaked(base: Path, options: argparse.Namespace) -> tuple[dict[str, Any], lis
         "the same after all kills": one["weights"] == other["weights"],
         "memory of the undisturbed run after warm-up": f"{memory:.0f} MiB",
         "its growth from there to the end": f"{growth:+.2%}",
+        "the same without pages of files": f"{own:+.2%}",
+        "samples": twin.samples,
     }, problems
 
 
