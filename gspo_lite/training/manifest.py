@@ -4,7 +4,7 @@
     checkpoints/.saving-.../                   being written; nothing reads it
     checkpoints/broken-checkpoint-48/          found incomplete on resuming and set aside
 
-Imports the standard library only, so that a run can be refused before anything heavy is loaded.
+Imports neither torch nor trl, so that a run can be refused before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from gspo_lite.errors import UsageError
 from gspo_lite.processes import count
+from gspo_lite.recipe.schema import Recipe
 from gspo_lite.redaction import redact_values, without_fingerprints
 
 MANIFEST = "manifest.json"
@@ -174,6 +177,7 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
     old, new = checkpoint.needs.get("recipe"), redact_values(recipe, fingerprints=True)
     if old is None:
         return []
+    old = with_later_fields(old)
     decisive = differences(without_fingerprints(old), without_fingerprints(new))  # another key opens the same door
     breaking = [line for place, line in decisive if not harmless(place, recipe)]
     if breaking and not force:
@@ -182,6 +186,14 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
             "give the recipe as it was (the run folder's recipe.yaml has it), or add --force to go on all the same",
         )
     return [line for _, line in differences(old, new)]
+
+
+def with_later_fields(recipe: dict[str, Any]) -> dict[str, Any]:
+    """An earlier version's recipe with the fields that came later, at their defaults: nobody changed those."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:  # it has fields that are gone, which is a difference to show
+        return recipe
 
 
 def refuse_other_code(checkpoint: Checkpoint, rewards: dict[str, str], force: bool) -> None:

@@ -1,5 +1,6 @@
 """A checkpoint counts only when every file is as it was written."""
 
+import copy
 import json
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from gspo_lite import redaction
 from gspo_lite.environment import training_versions
 from gspo_lite.errors import UsageError
+from gspo_lite.preflight import load_recipe
 from gspo_lite.training.manifest import (
     Checkpoint,
     fault_of,
@@ -123,6 +125,17 @@ def test_a_change_that_makes_it_another_run_is_refused_unless_forced(tmp_path, n
         refuse_changes(checkpoint, new, force=False)
     assert line in caught.value.message
     assert any(line in one for one in refuse_changes(checkpoint, new, force=True))
+
+
+def test_a_field_that_came_with_a_later_version_is_no_change_and_what_is_set_in_it_is_one(tmp_path):
+    now = load_recipe("quickstart").recipe.model_dump(mode="json")
+    then = copy.deepcopy(now)
+    assert then["generation"].pop("oversample") == 0
+    checkpoint = Checkpoint(tmp_path, 2, {"recipe": then})
+    assert refuse_changes(checkpoint, now, force=False) == []
+    now["generation"]["oversample"] = 2
+    with pytest.raises(UsageError, match=r"`generation\.oversample` was 0, is 2"):
+        refuse_changes(checkpoint, now, force=False)
 
 
 def test_a_custom_reward_that_changed_is_refused_unless_forced(tmp_path):
