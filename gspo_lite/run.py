@@ -207,13 +207,17 @@ def finish(folder: Path, clock: Clock) -> None:
 
 @contextmanager
 def end_noted(folder: Path) -> Iterator[None]:
-    """Keep what ends the run early for its report."""
+    """Keep what ends the run early, and report on the steps until there."""
     try:
         yield
     except BaseException as error:
         steps = run_folder.read_jsonl(folder / run_folder.METRICS)
-        why = getattr(error, "message", None) or f"{type(error).__name__} {error}".strip()
+        own = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else getattr(error, "message", None)
+        why = own or f"{type(error).__name__} {error}".strip()
         run_folder.note_event(folder, steps[-1]["step"] if steps else 0, "stopped", why)
+        if steps and processes.is_main():
+            with suppress(Exception):  # a full disk, say: what ended the run is what must be heard
+                say(f"report   {write_reports(folder)} shows the run until there")
         raise
 
 

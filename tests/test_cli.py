@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -161,6 +162,10 @@ def test_a_signal_ends_a_run_with_its_own_exit_code(tmp_path, starter, sent, cod
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == code, "".join(seen) + rest
     assert "Traceback" not in rest
+    assert "report.html shows the run until there" in rest
+    said = "Ctrl-C" if sent == signal.SIGINT else "Terminated SIGTERM"
+    report = (tmp_path / "runs" / "quickstart" / "report.html").read_text()
+    assert re.search(rf"Stopped after \d+ of 160 steps: {said}", report)
 
 
 def test_terminal_escapes_are_not_passed_on():
