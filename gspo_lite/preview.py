@@ -22,7 +22,7 @@ EQUAL = 1e-6  # rewards that differ less are the same
 MUCH_TRUNCATION = 0.2
 MANY_FLAT_GROUPS = 0.5
 LITTLE_SHARE = 0.02  # of the variance of the summed reward
-EASY = 0.9  # of the best reward seen
+EASY = 0.9  # of the best that was seen
 SHOWN = 3
 Values = dict[str, list[float | None]]  # of each reward by name, one for each completion of a group
 
@@ -193,7 +193,7 @@ def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview])
     """What to change, one line each; the most harmful first."""
     found = []
     if sampling.flat_share > MANY_FLAT_GROUPS:
-        share, remedy = sampling.flat_share, flat_remedy(sampling, rewards)
+        share, remedy = sampling.flat_share, flat_remedy(rewards)
         found.append(f"{share:.0%} of the groups have no variance and teach nothing: {remedy}")
     if sampling.truncated_share > MUCH_TRUNCATION:
         found.append(
@@ -212,10 +212,10 @@ def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview])
     return found
 
 
-def flat_remedy(sampling: Sampling, rewards: Sequence[RewardPreview]) -> str:
-    """What helps where most groups agree: they are right, or none is."""
-    best = sum(one.weight * one.high for one in rewards if one.weight > 0 and one.high is not None)
-    if sampling.expected > EASY * best > 0:
+def flat_remedy(rewards: Sequence[RewardPreview]) -> str:
+    """What helps where most groups agree: what weighs most says whether they are right, or none is."""
+    main = max(rewards, key=lambda one: one.weight)
+    if main.mean is not None and main.high is not None and main.mean > EASY * main.high > 0:
         return "the problems are too easy, take harder ones"
     return "raise num_generations, take easier problems, or add a reward with a slope such as `tag_count`"
 

@@ -40,13 +40,22 @@ def last_screen(folder: Path) -> str:
             f"  {folder}/{run_folder.ADAPTER}/        the trained adapter, for PEFT",
             "",
             "next:",
-            f"  gspo-lite chat {folder}                               talk to it",
-            f"  gspo-lite eval {folder}                               measure it again",
-            f"  gspo-lite export {folder} --to merged                 a model folder to use elsewhere",
-            f"  gspo-lite run {folder}/{run_folder.RECIPE} --output FOLDER     the same run once more",
-            "  gspo-lite recipes                                       other recipes to start from",
+            *next_commands(folder),
         ]
     )
+
+
+def next_commands(folder: Path) -> list[str]:
+    """What to do with a finished run, one line each, in two columns."""
+    commands = {
+        f"chat {folder}": "talk to it",
+        f"eval {folder}": "measure it again",
+        f"export {folder} --to merged": "a model folder to use elsewhere",
+        f"run {folder / run_folder.RECIPE} --output FOLDER": "the same run once more",
+        "recipes": "other recipes to start from",
+    }
+    width = max(map(len, commands))
+    return [f"  gspo-lite {command:{width}}  {what}" for command, what in commands.items()]
 
 
 def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:

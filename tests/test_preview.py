@@ -11,6 +11,7 @@ from gspo_lite.preview import RewardPreview, Sampling, advice, group_totals, pre
 
 QUICK = ["generation.num_generations=8", "data.limit=16", "data.eval.limit=8"]
 ONE = RewardPreview("correct", 1.0, 0.5, 0.0, 1.0, 0.4, 0.1, 0.0, 0.1)
+ALWAYS = RewardPreview("short", 0.2, 1.0, 1.0, 1.0, 0.0, 0.5, 0.0, 0.1)
 
 
 def sampling(**options):
@@ -27,7 +28,8 @@ def reward(**options):
     [
         ({}, [ONE], None),
         ({"flat_share": 0.9, "expected": 0.01}, [ONE], "take easier problems"),
-        ({"flat_share": 0.9, "expected": 0.97}, [ONE], "the problems are too easy"),
+        ({"flat_share": 0.9, "expected": 0.97}, [reward(mean=0.97)], "the problems are too easy"),
+        ({"flat_share": 0.9, "expected": 0.2}, [reward(mean=0.0, high=0.0), ALWAYS], "take easier problems"),
         ({"truncated_share": 0.5}, [ONE], "50% of the completions are cut off"),
         ({}, [reward(none_share=0.25)], "`correct` could not judge 25%"),
         ({}, [reward(flat_share=1.0)], "says the same about every completion of a group"),

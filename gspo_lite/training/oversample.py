@@ -33,8 +33,7 @@ import torch
 from gspo_lite.errors import UsageError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.training.rows import COMPLETION, PROMPT, Batch, rows_of
-from gspo_lite.training.scoring import call_metrics
-from gspo_lite.training.token_credit import EQUAL
+from gspo_lite.training.scoring import alike, call_metrics, summed
 
 OLD = "old_per_token_logps"
 METRIC = "gspo/oversample/"
@@ -179,23 +178,18 @@ def flat_groups(output: Batch, sums: torch.Tensor, num_generations: int) -> list
 
     Args:
         output: advantages (B,) or (B, T), completion_mask (B, T) and, with tools, tool_mask (B, T).
-        sums: each completion's R (B,), NaN where nothing could judge it. Alike means to 1e-6, as rounding alone gives
-            advantages that are not 0.
+        sums: each completion's R (B,), NaN where nothing could judge it.
     """
     advantages, mask = output["advantages"], counted(output)
     moves = ((advantages if advantages.dim() == 2 else advantages.unsqueeze(1)) != 0) & mask.bool()
-    groups = sums.view(-1, num_generations)
-    spread = groups.nan_to_num(nan=-torch.inf).amax(1) - groups.nan_to_num(nan=torch.inf).amin(1)
-    teaches = moves.any(1).view(-1, num_generations).any(1).cpu() & (spread > EQUAL)
+    teaches = moves.any(1).view(-1, num_generations).any(1).cpu() & ~alike(sums.view(-1, num_generations))
     return (~teaches).nonzero().flatten().tolist()
 
 
 def summed_rewards(rollout: Sequence[dict[str, Any]], weights: Sequence[float]) -> torch.Tensor:
     """R (B,): the weighted sum of each row's rewards, NaN where none could judge it."""
     values = [[torch.nan if one is None else one for one in row["rewards"].values()] for row in rollout]
-    rewards = torch.tensor(values, dtype=torch.float64)
-    sums = (rewards * torch.tensor(weights, dtype=torch.float64)).nansum(1)
-    return sums.masked_fill(rewards.isnan().all(1), torch.nan)
+    return summed(torch.tensor(values, dtype=torch.float64), weights)
 
 
 def swapped(output: Batch, extra: Batch, into: Sequence[int], rows: Sequence[int], pad_token_id: int) -> Batch:

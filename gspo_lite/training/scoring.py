@@ -1,7 +1,8 @@
-"""What a rollout's rewards amount to: scored rows, figures of each reward's call, a stop where nothing is judged.
+"""What a rollout's rewards amount to: scored rows, groups without variance, figures of each reward's call, a stop where
+nothing is judged.
 
-Owns the metrics `rewards/<name>/none_count`, `error_count` and `seconds`; TRL logs mean and deviation. Must not change
-rewards.
+Owns which groups are paid alike, and the metrics `rewards/<name>/none_count`, `error_count` and `seconds`; TRL logs
+mean and deviation. Must not change rewards.
 """
 
 from __future__ import annotations
@@ -10,9 +11,51 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from gspo_lite.errors import RunError
 from gspo_lite.processes import gathered
 from gspo_lite.rewards.contract import GuardedReward
+
+EQUAL = 1e-6  # of the largest, or of 1: sums of rewards that differ less are the same but for rounding
+ZERO_STD = "frac_reward_zero_std"
+
+
+def summed(rewards: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """R (N,) of rewards (N, K): their weighted sum in float64, NaN where none could judge."""
+    sums = (rewards.double() * torch.tensor(weights, dtype=torch.float64, device=rewards.device)).nansum(1)
+    return sums.masked_fill(rewards.isnan().all(1), torch.nan)
+
+
+def alike(groups: torch.Tensor) -> torch.Tensor:
+    """Whether the sums of each row of `groups` (n, size) are equal but for rounding, (n,); what is NaN is left out."""
+    low, high = groups.nan_to_num(nan=torch.inf).amin(1), groups.nan_to_num(nan=-torch.inf).amax(1)
+    return high - low <= EQUAL * groups.abs().nan_to_num(nan=0.0, posinf=0.0).amax(1).clamp(min=1.0)
+
+
+def drop_rounding(trainer: Any, rewards: torch.Tensor, output: dict[str, Any]) -> None:
+    """Set advantages to 0 in groups that are paid alike, as (R - mean) / std is but for rounding.
+
+    Eight rewards of 0.2 have a mean that is not 0.2 in float32 and a deviation of 2e-8, which TRL takes for variance:
+    their advantages are about 1e-4 instead of 0, and where no other group teaches, Adam makes whole steps of them.
+
+    Args:
+        trainer: TRL's, whose logs hold the rollout of all processes.
+        rewards: (N, K) of all processes, whole groups one after the other.
+        output: the tensors of this process; its advantages (B,) are replaced.
+    """
+    if trainer.multi_objective_aggregation != "sum_then_normalize":
+        return
+    sums, group = summed(rewards, trainer.reward_weights.tolist()), trainer.num_generations
+    flat = alike(sums.view(-1, group))
+    rows, size = flat.repeat_interleave(group), len(output["advantages"])
+    start = trainer.accelerator.process_index * size
+    output["advantages"] = output["advantages"].masked_fill(rows[start : start + size], 0.0)
+    logged = trainer._logs["advantages"]
+    for at, is_flat in enumerate(rows.tolist(), start=len(logged) - len(rows)):
+        logged[at] = 0.0 if is_flat else logged[at]
+    whole = alike(sums.view(1, -1)) if trainer.scale_rewards == "batch" else flat
+    trainer._metrics["train"][ZERO_STD][-1] = whole.float().mean().item()
 
 
 def call_metrics(rewards: Sequence[Any]) -> dict[str, float]:

@@ -23,8 +23,7 @@ from gspo_lite.credit import (
 )
 from gspo_lite.offsets import token_offsets
 from gspo_lite.recipe.schema import Credit
-
-EQUAL = 1e-6  # a group whose rewards R spread less has nothing to teach
+from gspo_lite.training.scoring import alike, summed
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class TokenCredit:
         )
         # R alike in a group while its single rewards differ: dividing by almost no spread would make advantages of
         # thousands out of nothing.
-        return torch.from_numpy(result * self.spreads(rewards)[:, None]).float()
+        return torch.from_numpy(result).float() * self.spreads(rewards).unsqueeze(1)
 
     def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:
         """Advantages of one completion's tokens with the characters of its text they stand for: [[start, end, A_it]].
@@ -87,14 +86,14 @@ class TokenCredit:
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
         """Advantages (N, width) by the values of shared prefixes; the end token is the last of each row."""
-        sums = np.where(np.isnan(rewards).all(axis=1), np.nan, np.nansum(rewards * np.asarray(self.weights), axis=1))
-        rows = prefix_tree_advantages(completion_ids, sums.tolist(), self.num_generations)
-        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows])
+        sums = summed(torch.from_numpy(rewards), self.weights).tolist()
+        rows = prefix_tree_advantages(completion_ids, sums, self.num_generations)
+        return torch.tensor([row + [0.0] * (width - len(row)) for row in rows]) * self.spreads(rewards).unsqueeze(1)
 
-    def spreads(self, rewards: np.ndarray) -> np.ndarray:
+    def spreads(self, rewards: np.ndarray) -> torch.Tensor:
         """Whether the group of each row has rewards R that differ, (N,) of 0 and 1."""
-        sums = np.nansum(rewards * np.asarray(self.weights), axis=1).reshape(-1, self.num_generations)
-        return np.repeat(np.ptp(sums, axis=1) > EQUAL, self.num_generations).astype(float)
+        groups = summed(torch.from_numpy(rewards), self.weights).view(-1, self.num_generations)
+        return (~alike(groups)).float().repeat_interleave(self.num_generations)
 
 
 def weights_of(mark: Any, credit: Credit | None, text: str, offsets: Sequence[Any]) -> list[float]:

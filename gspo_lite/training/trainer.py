@@ -28,7 +28,7 @@ from gspo_lite.training.gauges import RatioGauges
 from gspo_lite.training.guards import FiniteLoss, Guards
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.rollout import LeanRollout, rules_of
-from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, scored_rows
+from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.token_credit import TokenCredit
@@ -191,9 +191,14 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.per_token = per_token(output)
         return output
 
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._judged: torch.Tensor = super()._calculate_rewards(*args, **kwargs)  # (N, K), of all processes
+        return self._judged
+
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """One generation for training: its tensors, and its rows in `rollout`."""
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        drop_rounding(self, self._judged, output)
         self.rollout = scored_rows(self, inputs)
         if self.token_credit is not None:
             self._give_credit(self.token_credit, output)

@@ -12,6 +12,7 @@ from gspo_lite import GSPOConfig, GSPOTrainer
 from gspo_lite.errors import RunError, UsageError
 from gspo_lite.models.load import load_model
 from gspo_lite.recipe.schema import ModelSettings
+from gspo_lite.training.scoring import drop_rounding
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = [[{"role": "user", "content": f"What is {a} + 27?"}] for a in range(10, 26)]
@@ -66,6 +67,27 @@ def test_the_four_bit_path_trains_a_float32_adapter(tmp_path, starter):
     after = adapter_of(trainer.model)
     moved = [name for name in before if not torch.equal(before[name], after[name])]
     assert len(moved) == len(before)
+
+
+@pytest.mark.parametrize("options", [{}, {"credits": [{"tail": 2}]}])
+def test_a_group_that_is_paid_alike_teaches_nothing_though_rounding_says_so(tmp_path, monkeypatch, starter, options):
+    seen = []
+
+    def spy(trainer, rewards, output):
+        seen.append(output["advantages"].clone())
+        drop_rounding(trainer, rewards, output)
+
+    monkeypatch.setattr("gspo_lite.training.trainer.drop_rounding", spy)
+    parts = loaded()
+    args = config(tmp_path, importance_sampling_level="sequence_token" if options else "sequence", reward_weights=[0.2])
+    alike = lambda completions, **columns: [1.0] * len(completions)  # noqa: E731
+    trainer = GSPOTrainer(parts.model, alike, args, PROMPTS, processing_class=parts.processing_class, **options)
+    before = adapter_of(trainer.model)
+    trainer.train()
+    assert seen[0].abs().min() > 1e-4  # TRL's own: 0.2 in float32 is not the mean of eight of them
+    assert all(torch.equal(before[name], value) for name, value in adapter_of(trainer.model).items())
+    assert trainer.state.log_history[0]["frac_reward_zero_std"] == 1.0
+    assert {row["advantage"] for row in trainer.rollout} == {0.0}
 
 
 def test_gspo_token_equals_gspo_where_advantages_are_the_same_for_every_token(tmp_path, starter):
