@@ -29,12 +29,13 @@ def import_libraries(modules: Iterable[str], unused: Iterable[str] = ()) -> None
 
     Args:
         modules: in their order.
-        unused: libraries that are not to be found meanwhile. What transformers and TRL have not found they take for
-            missing as long as the process lives, so only a process that serves one run may leave something out.
+        unused: libraries that are not to be found in this process from now on, so only one that serves a single run
+            may leave something out.
     """
     if "transformers" in sys.modules:
         return
-    with collector_at_rest(), hidden(unused):
+    hide(unused)
+    with collector_at_rest():
         with compiler_at_rest():
             import_if_there("bitsandbytes")
         for module in modules:
@@ -72,17 +73,14 @@ def collector_at_rest() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def hidden(libraries: Iterable[str]) -> Iterator[None]:
-    """Let these libraries look as if they were not installed, unless they are imported already."""
-    names = [name for name in libraries if name not in sys.modules]
+def hide(libraries: Iterable[str]) -> None:
+    """Let these libraries look as if they were not installed, unless they are imported already.
+
+    They stay hidden: TRL asks at every checkpoint anew whether wandb is there, and then uses what it has not imported.
+    """
     loaded: dict[str, Any] = sys.modules
-    loaded.update(dict.fromkeys(names))  # None there is Python's own sign for "not to be had"
-    try:
-        yield
-    finally:
-        for name in names:
-            del loaded[name]
+    for name in libraries:
+        loaded.setdefault(name, None)  # Python's own sign for "not to be had"
 
 
 @contextmanager

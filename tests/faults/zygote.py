@@ -27,17 +27,18 @@ TIMINGS = {"time", "step_time", "tokens_per_second"}
 
 
 def warm_up() -> None:
-    """Import what a run imports."""
+    """Import what a run imports, and hide from it what the command line hides."""
     codecs.lookup("utf-8-sig")  # a child that is nobody may not read the interpreter's own files
-    import bitsandbytes  # noqa: F401
     import torch
 
+    from gspo_lite.models.libraries import OPTIONAL, import_libraries
+
+    import_libraries(("transformers", "peft", "gspo_lite.training.build"), OPTIONAL)
     torch.set_num_threads(1)
     import gspo_lite.evaluation
     import gspo_lite.models.load
     import gspo_lite.report.page
-    import gspo_lite.rewards.registry
-    import gspo_lite.training.build  # noqa: F401
+    import gspo_lite.rewards.registry  # noqa: F401
 
 
 @dataclass
