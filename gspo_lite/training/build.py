@@ -22,7 +22,7 @@ from gspo_lite.environment import training_versions
 from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.training import trackers
-from gspo_lite.training.callbacks import CompletionsWriter, MetricsWriter, NoiseFloor, Progress
+from gspo_lite.training.callbacks import CompletionsWriter, HeapTrimmer, MetricsWriter, NoiseFloor, Progress
 from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.manifest import Checkpoint, newest_complete, tidy
@@ -69,6 +69,7 @@ def add_writers(trainer: GSPOTrainer, recipe: Recipe, folder: Path, note: Callab
     trainer.add_callback(CompletionsWriter(trainer, recipe.output.completions_per_step, takers))
     shown = next((reward.name for reward in recipe.rewards if reward.name in ACCURACY_REWARDS), None)
     trainer.add_callback(Progress(shown))
+    trainer.add_callback(HeapTrimmer())
     if args.importance_sampling_level != "token":
         trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high), note))
 

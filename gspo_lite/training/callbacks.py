@@ -5,10 +5,12 @@ Owns what is in metrics.jsonl and completions.jsonl. Must not change training.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,17 @@ class MetricsWriter(TrainerCallback):
         logs["tokens_per_second"] = self.clock.rate
         append_jsonl(self.path, [{"step": state.global_step, "time": round(time.time(), 3), **logs}])
         del state.log_history[:-KEPT]  # or memory and every checkpoint grow with the steps
+
+
+class HeapTrimmer(TrainerCallback):
+    """Return free memory to the system at every save, where the C library is glibc.
+
+    Nothing leaks without it, but the heap of a long run grows by a percent or two: blocks that live on pin freed ones.
+    """
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        with suppress(AttributeError, OSError, TypeError):  # another C library, another system
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 class TokenClock:

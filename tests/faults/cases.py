@@ -310,11 +310,11 @@ def command_of(pid: int) -> str:
 NOT_FINITE = (spoil.nan_loss(HALFWAY), spoil.nan_gradient(HALFWAY), spoil.overflowing_weight(HALFWAY))
 
 
-def not_finite(bench: Bench, faults: Sequence[Callable[[], None]] = NOT_FINITE) -> Row:
+def not_finite(bench: Bench, actions: Sequence[str] = ("stop", "rollback")) -> Row:
     """NaN or infinity in loss, gradient or weight at one step."""
     row = Row("NaN in loss, gradient, weight")
-    for fault in faults:
-        for action in ("stop", "rollback") if len(faults) > 1 else ("rollback",):
+    for fault in NOT_FINITE:
+        for action in actions:
             code = 4 if action == "stop" else 0
             sets = [f"training.guards.non_finite={action}"]
             run = bench.start(folder := bench.folder("nan"), spoil=fault, sets=sets)

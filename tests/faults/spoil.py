@@ -99,9 +99,9 @@ def nan_gradient(step: int) -> Callable[[], None]:
 
         before = build.GSPOTrainer.guard
 
-        def guard(self: Any, settings: Any) -> None:
+        def guard(self: Any, *args: Any) -> None:
             self.add_callback(Poison())
-            before(self, settings)
+            before(self, *args)
 
         build.GSPOTrainer.guard = guard
 
