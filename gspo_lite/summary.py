@@ -73,7 +73,7 @@ def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:
         more = f"{groups:.0f} groups of fresh prompts were sampled in {minutes(seconds)}"
         return [f"{said}; {more}, of which {kept:.0f} took the place of one"]
     if mean == 1:
-        return [said]
+        return [f"{said}; `gspo-lite rewards preview RECIPE` says what to change"]
     # One round asks as many prompts again as are flat, and the same share of these is flat, rollout by rollout.
     gained = sum(share * (1 - share) for share in flat) / sum(1 - share for share in flat)
     return [

@@ -1,8 +1,10 @@
 """What the last screen says about groups without variance."""
 
+from pathlib import Path
+
 import pytest
 
-from gspo_lite.summary import dynamic_sampling
+from gspo_lite.summary import dynamic_sampling, next_commands
 
 FLAT = "frac_reward_zero_std"
 COST = "gspo/oversample/"
@@ -32,3 +34,16 @@ def test_it_is_silent_where_there_is_little_to_gain(steps, said):
     lines = dynamic_sampling(steps)
     assert len(lines) == said
     assert "oversample" not in "".join(lines)
+
+
+def test_where_nothing_could_be_learned_the_way_to_the_cause_is_named():
+    (line,) = dynamic_sampling([{FLAT: 1.0}])
+    assert line.endswith("taught nothing; `gspo-lite rewards preview RECIPE` says what to change")
+
+
+def test_what_to_do_next_stands_in_two_columns():
+    lines = next_commands(Path("runs/one"))
+    starts = {
+        line.index(what) for line, what in zip(lines, ("talk", "measure", "a model", "the same", "other"), strict=True)
+    }
+    assert len(starts) == 1

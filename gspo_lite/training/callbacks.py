@@ -1,4 +1,4 @@
-"""What a run writes and shows while it trains: metrics, sampled completions, the figures of the live view.
+"""What a run writes, shows and gives back while it trains: metrics, completions, the live view, free memory.
 
 Owns what is in metrics.jsonl and completions.jsonl. Must not change training.
 """
