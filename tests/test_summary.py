@@ -1,4 +1,4 @@
-"""What the last screen says about groups without variance."""
+"""What the last screen says about groups without variance, and what to do next."""
 
 from pathlib import Path
 
