@@ -32,9 +32,9 @@ def write_settings(folder: Path, overrides: Sequence[str], *, defaults: bool = F
     """
     from trl import GRPOConfig
 
+    from gspo_lite.checked_recipe import load_recipe
     from gspo_lite.data.sources import load_problems
     from gspo_lite.models.names import resolve_name
-    from gspo_lite.preflight import load_recipe
     from gspo_lite.training.config import generation_fields, objective_fields, training_fields
 
     recipe = load_recipe(RECIPE, overrides).recipe

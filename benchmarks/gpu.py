@@ -164,7 +164,7 @@ def work(contender: str, folder: Path, dry: bool) -> None:
 
     trainer, tokens = trainer_of(contender, folder, dry)
     on_gpu = torch.cuda.is_available() and not dry
-    from gspo_lite.environment import hardware, peak_memory_gib
+    from gspo_lite.system.environment import hardware, peak_memory_gib
 
     names = zlib.crc32(" ".join(name for name, _ in trained(trainer.model)).encode())
     for _ in sys.stdin:

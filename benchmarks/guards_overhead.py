@@ -46,9 +46,9 @@ def main() -> None:
 def trainer_of(options: argparse.Namespace, folder: Path, guarded: bool) -> Any:
     """The trainer of a run, with all that `gspo-lite run` puts around it or with nothing."""
     from gspo_lite import load_recipe
-    from gspo_lite.parts import load
+    from gspo_lite.load_parts import load_parts
     from gspo_lite.training import build
-    from gspo_lite.training.guards import FiniteLoss
+    from gspo_lite.training.watch.guards import FiniteLoss
 
     class Bare(build.GSPOTrainer):  # type: ignore[name-defined, misc]
         def training_step(self, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ def trainer_of(options: argparse.Namespace, folder: Path, guarded: bool) -> Any:
     folder.mkdir()
     sets = [*options.set, f"training.max_steps={options.steps}", "training.save_steps=null"]
     recipe = load_recipe(options.recipe, sets, output=str(folder)).recipe
-    parts = load(recipe)
+    parts = load_parts(recipe)
     full = build.GSPOTrainer
     build.GSPOTrainer = full if guarded else Bare  # type: ignore[misc]
     loaded = parts.loaded

@@ -72,8 +72,8 @@ def trainer_of(settings: dict[str, Any]) -> Any:
 
 def held_out_figures(trainer: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """Figures on the held-out problems, as in eval.json."""
+    from gspo_lite.checked_recipe import load_recipe
     from gspo_lite.evaluation import evaluate
-    from gspo_lite.preflight import load_recipe
 
     recipe = load_recipe(settings["recipe"], settings["set"]).recipe
     return evaluate(trainer.model, trainer.processing_class, settings["held_out"], recipe).figures

@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 _HOME = {
     "GSPOConfig": "gspo_lite.training.config",
     "GSPOTrainer": "gspo_lite.training.trainer",
-    "load_recipe": "gspo_lite.preflight",
-    "reward": "gspo_lite.rewards.registry",
+    "load_recipe": "gspo_lite.checked_recipe",
+    "reward": "gspo_lite.rewards.contract.registry",
 }
 
 __all__ = ["GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"]

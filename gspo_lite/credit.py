@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from gspo_lite.offsets import Offset
+from gspo_lite.completion.marks import Score, Span, Steps
+from gspo_lite.completion.offsets import Offset
 from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit
-from gspo_lite.rewards.marks import Score, Span, Steps
 
 __all__ = ["Score", "Steps", "credit_spans", "credit_weights", "credited_advantages", "prefix_tree_advantages"]
 __all__ += ["step_values", "token_weights"]

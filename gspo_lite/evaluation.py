@@ -19,9 +19,9 @@ from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe, RewardSettings
+from gspo_lite.rewards.contract.registry import build_rewards
 from gspo_lite.rewards.format import follows_style
 from gspo_lite.rewards.math import grade_all, lenient_match
-from gspo_lite.rewards.registry import build_rewards
 
 SAMPLING_SEED = 0  # of the completions at the training temperature, the same before and after
 JUDGES = ("countdown", "multiple_choice", "json_schema", "code_execution")  # rewards that are 1.0 for right alone
@@ -254,8 +254,8 @@ def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = N
 
 def what_to_evaluate(path: str, recipe: Recipe | None) -> tuple[Recipe, Path | None]:
     """The recipe with the right base model in it, and the adapter folder if there is one."""
-    from gspo_lite import folder as run_folder
-    from gspo_lite.preflight import load_recipe
+    from gspo_lite.checked_recipe import load_recipe
+    from gspo_lite.system import run_folder
 
     folder = Path(path)
     if run_folder.is_run(folder):

@@ -17,26 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gspo_lite import folder as run_folder
-from gspo_lite import processes
-from gspo_lite.environment import environment, peak_memory_gib, training_versions
+from gspo_lite.checked_recipe import refuse
 from gspo_lite.evaluation import evaluate
-from gspo_lite.lock import held
+from gspo_lite.load_parts import Parts, custom_rewards, load_parts, offline_if_local
 from gspo_lite.models.libraries import unused_libraries
-from gspo_lite.parts import Parts, custom_rewards, load, offline_if_local
-from gspo_lite.preflight import refuse
-from gspo_lite.progress import live
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_reports
-from gspo_lite.summary import last_screen
-from gspo_lite.training.manifest import (
-    Checkpoint,
-    newest_complete,
-    refuse_changes,
-    refuse_other_code,
-    version_changes,
-)
+from gspo_lite.report.summary import last_screen
+from gspo_lite.system import processes, run_folder
+from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
+from gspo_lite.system.lock import held
+from gspo_lite.system.progress import live
+from gspo_lite.training.checkpoint.differences import refuse_changes, refuse_other_code, version_changes
+from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def run(
     with held(folder):
         checkpoint = resume_point(folder, recipe, force) if resume else None
         with clock("load"):
-            parts = load(recipe, unused_libraries(recipe) if own_process else ())
+            parts = load_parts(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:
             refuse_other_code(checkpoint, custom_rewards(parts), force)
         if processes.is_main():

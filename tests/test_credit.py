@@ -13,6 +13,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from gspo_lite.completion.offsets import token_offsets
 from gspo_lite.credit import (
     Score,
     Steps,
@@ -24,7 +25,6 @@ from gspo_lite.credit import (
     token_weights,
 )
 from gspo_lite.objective import group_advantages
-from gspo_lite.offsets import token_offsets
 from gspo_lite.recipe.schema import RegexCredit, TailCredit
 
 NAN = float("nan")

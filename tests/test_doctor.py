@@ -8,12 +8,12 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.doctor import as_dict, examine, lines_of, packages, this_machine, works
 from gspo_lite.doctor.machine import Machine, parse_gpu
 from gspo_lite.doctor.packages import MATRIX, allowed_ranges, declared, inside, install_line
 from gspo_lite.doctor.packages import tested_sets as sets_that_were_tested
 from gspo_lite.errors import MachineError
-from gspo_lite.preflight import load_recipe
 
 VERSIONS = {name: sets_that_were_tested()["uv"][name] for name in MATRIX} | {"wandb": "0.20"}
 HOME = Machine(python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS)

@@ -11,7 +11,7 @@ from gspo_lite import load_recipe
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.schema import ModelSettings
 from tests.recipe.test_broken_recipes import GOOD
-from tests.test_report import BETTER, FIGURES, make_run
+from tests.report.test_report import BETTER, FIGURES, make_run
 
 SOURCES = sorted((Path(__file__).resolve().parent.parent / "gspo_lite").rglob("*.py"))
 LOOKS = [
@@ -55,7 +55,7 @@ def test_commands_that_only_look_never_run_a_custom_reward(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "r.yaml: ok" in done.stdout
     assert not (tmp_path / "marker").exists()
-    from gspo_lite.rewards.custom import load_custom
+    from gspo_lite.rewards.contract.custom import load_custom
 
     load_custom(str(tmp_path / "mine.py:f"), {})  # what `run` does
     assert (tmp_path / "marker").exists()
@@ -85,7 +85,7 @@ def test_code_of_a_model_runs_only_where_the_recipe_says_so(tmp_path, capsys, mo
     from types import SimpleNamespace
 
     from gspo_lite import run
-    from gspo_lite.parts import Parts
+    from gspo_lite.load_parts import Parts
     from gspo_lite.recipe.dump import to_yaml
 
     assert ModelSettings.model_fields["trust_remote_code"].default is False

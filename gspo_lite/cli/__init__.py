@@ -10,11 +10,11 @@ import os
 import sys
 import traceback
 
-from gspo_lite import redaction, stopping
 from gspo_lite.cli import chat, export, rewards, runs, tools  # noqa: F401, each registers its commands
 from gspo_lite.cli.shared import app, printable
 from gspo_lite.errors import GspoLiteError, UsageError
-from gspo_lite.processes import is_main
+from gspo_lite.system import redaction, stopping
+from gspo_lite.system.processes import is_main
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def chat(
 ) -> None:
     """Talk to a trained model: it is asked as in training, and answers word by word."""
     quiet_libraries()
-    from gspo_lite.chat import open_chat, talk
+    from gspo_lite.lab.chat import open_chat, talk
 
     open_to = open_chat(path, recipe, temperature=temperature, remember=history)
     if prompt is not None:

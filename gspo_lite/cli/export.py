@@ -70,7 +70,7 @@ def export(
 ) -> None:
     """Write a trained run for use elsewhere, and check that it answers as the adapter does; exit code 4 where not."""
     quiet_libraries()
-    from gspo_lite import export as exporting
+    from gspo_lite.export import round_trip as exporting
 
     options = exporting.Options(base.value, dtype.value, outtype.value, prompts, least_agreement)
     result = exporting.export(path, to.value, output, options)
@@ -88,11 +88,11 @@ def export_config(
     overrides: SetOption = None,
 ) -> None:
     """Print a recipe as a larger engine's command line; what does not carry over is in it, and on stderr."""
-    from gspo_lite import handover
+    from gspo_lite.export import verl
 
     checked = load(recipe, overrides or [])
-    found = handover.to_verl(checked.recipe, gpus)
-    print(handover.as_script(found, recipe), end="")
+    found = verl.to_verl(checked.recipe, gpus)
+    print(verl.as_script(found, recipe), end="")
     print(f"does not carry over to {to.value}:", file=sys.stderr)
     for line in found.left_behind:
         print(f"  - {line}", file=sys.stderr)

@@ -23,7 +23,7 @@ from gspo_lite.cli.shared import (
 @rewards_app.command("list")
 def list_rewards() -> None:
     """List the rewards by name."""
-    from gspo_lite.rewards.registry import describe, reward_names
+    from gspo_lite.rewards.contract.registry import describe, reward_names
 
     for name in reward_names():
         print(f"{name:20} {describe(name).summary}")
@@ -32,8 +32,8 @@ def list_rewards() -> None:
 @rewards_app.command("show")
 def show_reward(name: Annotated[str, typer.Argument(help="A reward's name.")]) -> None:
     """Show what a reward measures, its options with their ranges, and how it stands in a recipe."""
-    from gspo_lite.rewards.options import recipe_line
-    from gspo_lite.rewards.registry import describe
+    from gspo_lite.rewards.contract.options import recipe_line
+    from gspo_lite.rewards.contract.registry import describe
 
     found = describe(name)
     options = "".join(f"\n  {option}: {default}" for option, default in found.options.items())
@@ -55,7 +55,7 @@ def try_rewards(
     """Lay completions before every reward of a recipe and show what each gets, and why."""
     chosen = load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
-    from gspo_lite.lab import lines_of_trials, trials
+    from gspo_lite.lab.trials import lines_of_trials, trials
 
     bench, done = trials(chosen, completions, problems)
     if as_json:
@@ -75,7 +75,7 @@ def preview_rewards(
     """Sample from the untrained model, show what its rewards would be, and say what to change before training."""
     chosen = load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
-    from gspo_lite.preview import lines_of, preview
+    from gspo_lite.lab.preview import lines_of, preview
 
     found = preview(chosen, samples)
     print(json.dumps(found.as_dict(), indent=2) if as_json else printable("\n".join(lines_of(found))))
@@ -91,7 +91,7 @@ def stress_rewards(
     """Look for hostile completions that a recipe's rewards pay like a right answer; exit code 4 where there are any."""
     chosen = load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
-    from gspo_lite.lab import lines_of_findings, stressed
+    from gspo_lite.lab.trials import lines_of_findings, stressed
 
     found, notes, tried = stressed(chosen, problems)
     print(printable("\n".join(lines_of_findings(found, notes, tried))))

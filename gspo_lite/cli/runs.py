@@ -12,7 +12,7 @@ import typer
 
 from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load, quiet_libraries
 from gspo_lite.errors import UsageError
-from gspo_lite.processes import is_main
+from gspo_lite.system.processes import is_main
 
 
 @app.command()
@@ -53,7 +53,7 @@ def evaluate(
     chosen = load(recipe, overrides or []).recipe if recipe is not None else None
     quiet_libraries()
     from gspo_lite.evaluation import evaluate_path
-    from gspo_lite.summary import lines_of
+    from gspo_lite.report.summary import lines_of
 
     figures = evaluate_path(path, chosen, limit)
     print(json.dumps(figures, indent=2) if as_json else "\n".join(lines_of(figures)))
@@ -65,10 +65,10 @@ def report(
     output: Annotated[Path, typer.Option(help="Where the comparison of several goes.")] = Path("comparison.html"),
 ) -> None:
     """Write report.html, report.md and README.md of a run again, finished or not; of several runs, one page."""
-    from gspo_lite import folder
     from gspo_lite.report import write_comparison, write_reports
+    from gspo_lite.system import run_folder
 
     for path in paths:
-        if not folder.is_run(path):
-            raise UsageError(f"`{path}` is no run folder; it has no {folder.RECIPE} and {folder.ENVIRONMENT}")
+        if not run_folder.is_run(path):
+            raise UsageError(f"`{path}` is no run folder; it has no {run_folder.RECIPE} and {run_folder.ENVIRONMENT}")
     print(write_reports(paths[0]) if len(paths) == 1 else write_comparison(paths, output))

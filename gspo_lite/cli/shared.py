@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import gspo_lite
-from gspo_lite.processes import is_main
+from gspo_lite.system.processes import is_main
 
 app = typer.Typer(
     help="RL fine-tuning on one GPU by GSPO and GSPO-token.",
@@ -44,7 +44,7 @@ def top(
 
 def load(reference: str, overrides: list[str], **options: Any) -> Any:
     """Load a recipe and say what it is warned about."""
-    from gspo_lite.preflight import load_recipe
+    from gspo_lite.checked_recipe import load_recipe
 
     checked = load_recipe(reference, overrides, **options)
     for warning in checked.warnings if is_main() else []:

@@ -33,7 +33,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Predict the memory a recipe takes, and say what to change where it does not fit; exit code 3 then."""
-    from gspo_lite import plan as planning
+    from gspo_lite.sizing import plan as planning
 
     chosen = load(recipe, overrides or []).recipe
     found = planning.plan(chosen, planning.room_for(chosen, vram))
@@ -76,8 +76,8 @@ def probe(
     """Measure how noisy the ratios of a recipe are on this machine, and which epsilon makes sense."""
     checked = load(recipe, overrides or [], allow_outside=allow_outside)
     quiet_libraries()
-    from gspo_lite.probe import lines_of
-    from gspo_lite.probe import probe as measure
+    from gspo_lite.lab.probe import lines_of
+    from gspo_lite.lab.probe import probe as measure
 
     found = measure(checked.recipe)
     print(json.dumps(found.as_dict(), indent=2) if as_json else "\n".join(lines_of(found)))

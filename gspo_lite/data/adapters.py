@@ -11,8 +11,8 @@ from collections.abc import Callable
 from string import ascii_uppercase
 from typing import Any
 
+from gspo_lite.completion.text import boxed
 from gspo_lite.recipe.schema import Columns
-from gspo_lite.rewards.text import boxed
 
 Adapter = Callable[[dict[str, Any], Columns], dict[str, Any]]
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K marks what a calculator was used for

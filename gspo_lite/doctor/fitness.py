@@ -10,9 +10,9 @@ from gspo_lite.doctor.check import Check, Status
 from gspo_lite.doctor.machine import Machine
 from gspo_lite.errors import GspoLiteError, MachineError
 from gspo_lite.models.engines import Engine, choose_engine
-from gspo_lite.plan import gib, has_images, peak_of, plan, settings_of
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.memory import GIB, Room
+from gspo_lite.sizing.plan import gib, has_images, peak_of, plan, settings_of
 
 MARGIN = 0.95  # of the memory there really is; the rest is lost to fragmentation
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from gspo_lite.environment import installed
 from gspo_lite.models.engines import CPU_BUILD, Place
+from gspo_lite.system.environment import installed
 
 PACKAGES = (
     "torch",

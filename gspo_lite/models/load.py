@@ -17,8 +17,8 @@ from gspo_lite.errors import MachineError
 from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.models.names import explain, resolve_name
 from gspo_lite.models.weights import int8, keep_gradients_right, left_unquantized, nf4, torch_dtype
-from gspo_lite.processes import device_index
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
+from gspo_lite.system.processes import device_index
 
 ADAPTER_CONFIG = "adapter_config.json"
 EIGHT_BIT = "8-bit"

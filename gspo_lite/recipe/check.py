@@ -15,7 +15,7 @@ from typing import Literal
 
 from gspo_lite.errors import Place
 from gspo_lite.recipe.schema import Recipe, RegexCredit
-from gspo_lite.redaction import is_secret
+from gspo_lite.system.redaction import is_secret
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
 GSPO_EPSILON_MAX = 0.02  # the paper's is 3e-4; a sequence ratio hardly ever leaves a range above this

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.redaction import redact_values
+from gspo_lite.system.redaction import redact_values
 
 
 def to_yaml(recipe: Recipe, comment: str) -> str:

@@ -15,7 +15,7 @@ from gspo_lite.recipe.check import Problem, check_paths
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.shipped import find_recipe
 from gspo_lite.recipe.source import Source, parse, read_source
-from gspo_lite.redaction import note_values, redact
+from gspo_lite.system.redaction import note_values, redact
 
 SHOWN = 60  # characters of a wrong value in a message
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gspo_lite import folder as run_folder
 from gspo_lite.report.verdict import verdict
+from gspo_lite.system import run_folder
 
 ROWS = (
     ("Greedy accuracy", "accuracy", "ci95"),

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gspo_lite import folder as run_folder
 from gspo_lite.errors import UsageError
 from gspo_lite.report import png, svg, texts
 from gspo_lite.report.curves import Chart, charts
 from gspo_lite.report.facts import PHASES, WARMED, RunFacts, gains, read_run, table
 from gspo_lite.report.verdict import between
+from gspo_lite.system import run_folder
 
 HERE = Path(__file__).parent
 REPORT, MARKDOWN, CARD, PLOTS = "report.html", "report.md", "README.md", "plots"

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gspo_lite.rewards.registry import reward
-from gspo_lite.rewards.sandbox import Limits, run_python
-from gspo_lite.rewards.text import after_thinking, fenced, tagged
+from gspo_lite.completion.text import after_thinking, fenced, tagged
+from gspo_lite.rewards.contract.registry import reward
+from gspo_lite.system.sandbox import Limits, run_python
 
 MAX_PROGRAM = 100_000  # characters
 PYTHON = ("python", "python3", "py", "")

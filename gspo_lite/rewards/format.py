@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gspo_lite.rewards.registry import reward
-from gspo_lite.rewards.text import ANSWER, ANSWER_END, THINK, THINK_END, after_thinking, boxed, find_answer
+from gspo_lite.completion.text import ANSWER, ANSWER_END, THINK, THINK_END, after_thinking, boxed, find_answer
+from gspo_lite.rewards.contract.registry import reward
 
 TAGS = (THINK, THINK_END, ANSWER, ANSWER_END)
 

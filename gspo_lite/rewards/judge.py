@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import UsageError
-from gspo_lite.rewards.registry import reward
-from gspo_lite.rewards.text import completion_text
+from gspo_lite.rewards.contract.registry import reward
 
 
 def prepare(model: str, label: int | None, **_: Any) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gspo_lite.rewards.marks import Score
-from gspo_lite.rewards.registry import reward
+from gspo_lite.completion.marks import Score
+from gspo_lite.rewards.contract.registry import reward
 
 Script = Literal[
     "arabic", "armenian", "bengali", "cyrillic", "devanagari", "georgian", "greek", "han", "hangul", "hebrew",

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from gspo_lite.errors import RewardError
+from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.math import Marker, grade_all
-from gspo_lite.rewards.registry import reward
 
 
 @reward

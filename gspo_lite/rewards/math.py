@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from gspo_lite.rewards import grader
-from gspo_lite.rewards.numbers import read_plain, same
-from gspo_lite.rewards.registry import reward
-from gspo_lite.rewards.spelling import spell
-from gspo_lite.rewards.text import MARKERS, boxed, find_answer
+from gspo_lite.completion.text import MARKERS, boxed, find_answer
+from gspo_lite.rewards.contract.registry import reward
+from gspo_lite.rewards.grading import grader
+from gspo_lite.rewards.grading.numbers import read_plain, same
+from gspo_lite.rewards.grading.spelling import spell
 
 Marker = Literal["tag", "boxed", "gsm8k"]
 

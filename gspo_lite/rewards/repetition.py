@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gspo_lite.completion.marks import Score, Span
+from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.length import token_count
-from gspo_lite.rewards.marks import Score, Span
-from gspo_lite.rewards.registry import reward
 
 WORD = re.compile(r"\S+")
 
@@ -46,7 +46,7 @@ def repetition_penalty(
         a b c d       with ngram 2       0
         a b a b       with ngram 2      -0.5
     """
-    from gspo_lite.rewards.ngrams import repeated  # numpy, which listing rewards must not wait for
+    from gspo_lite.completion.ngrams import repeated  # numpy, which listing rewards must not wait for
 
     if unit == "tokens":
         token_count(completion_ids)

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from gspo_lite.rewards.registry import OR_OPTION, reward
-from gspo_lite.rewards.schema import fits_all, read_schema, schema_problem
-from gspo_lite.rewards.text import after_thinking, fenced, tagged
+from gspo_lite.completion.text import after_thinking, fenced, tagged
+from gspo_lite.rewards.contract.registry import OR_OPTION, reward
+from gspo_lite.rewards.grading.json_schema import fits_all, read_schema, schema_problem
 
 Place = Literal["tag", "fence", "text"]
 

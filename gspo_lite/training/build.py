@@ -16,17 +16,16 @@ from typing import Any
 import torch
 import transformers
 
-from gspo_lite import folder as run_folder
-from gspo_lite import processes, stopping
-from gspo_lite.environment import training_versions
 from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.training import trackers
-from gspo_lite.training.callbacks import CompletionsWriter, HeapTrimmer, MetricsWriter, NoiseFloor, Progress
+from gspo_lite.system import processes, run_folder, stopping
+from gspo_lite.system.environment import training_versions
 from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
+from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete, tidy
 from gspo_lite.training.config import GSPOConfig
-from gspo_lite.training.manifest import Checkpoint, newest_complete, tidy
 from gspo_lite.training.trainer import GSPOTrainer
+from gspo_lite.training.watch import trackers
+from gspo_lite.training.watch.callbacks import CompletionsWriter, HeapTrimmer, MetricsWriter, NoiseFloor, Progress
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Torch's own words where it raises a plain RuntimeError: its CPU allocator, CUDA libraries.

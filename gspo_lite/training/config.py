@@ -16,12 +16,12 @@ import torch
 import trl
 from trl import GRPOConfig
 
-from gspo_lite import processes
 from gspo_lite.errors import RecipeError
-from gspo_lite.folder import CHECKPOINTS
 from gspo_lite.models.weights import has_bfloat16
 from gspo_lite.recipe.check import has_server
 from gspo_lite.recipe.schema import Recipe, TrainingSettings
+from gspo_lite.system import processes
+from gspo_lite.system.run_folder import CHECKPOINTS
 
 PATIENCE = 4 * 3600  # seconds that processes wait for each other, as while the first one evaluates
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
@@ -147,7 +147,7 @@ def correction_mode(recipe: Recipe) -> str:
 
 def unsloth_is_live() -> bool:
     """Whether the trainer is Unsloth's, and knows the geometric modes."""
-    from gspo_lite.training.unsloth import generated_module
+    from gspo_lite.training.loss.unsloth import generated_module
 
     module = generated_module(trl.GRPOTrainer)
     return module is not None and "geometric_truncate" in inspect.getsource(module)

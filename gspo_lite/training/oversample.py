@@ -32,7 +32,7 @@ import torch
 
 from gspo_lite.errors import UsageError
 from gspo_lite.models.kinds import tokenizer_of
-from gspo_lite.training.rows import COMPLETION, PROMPT, Batch, rows_of
+from gspo_lite.training.loss.rows import COMPLETION, PROMPT, Batch, rows_of
 from gspo_lite.training.scoring import alike, call_metrics, summed
 
 OLD = "old_per_token_logps"

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from gspo_lite.errors import RunError
-from gspo_lite.processes import gathered
-from gspo_lite.rewards.contract import GuardedReward
+from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.system.processes import gathered
 
 EQUAL = 1e-6  # of the largest, or of 1: sums of rewards that differ less are the same but for rounding
 ZERO_STD = "frac_reward_zero_std"

@@ -18,8 +18,8 @@ import torch
 
 from gspo_lite.errors import MachineError
 from gspo_lite.objective import gspo_loss
-from gspo_lite.training.gauges import RatioGauges
-from gspo_lite.training.unsloth import generated_module
+from gspo_lite.training.loss.unsloth import generated_module
+from gspo_lite.training.watch.gauges import RatioGauges
 
 TOLERANCE = 1e-5  # relative, of loss and gradient in float32; measured gaps are below 1e-6
 ROWS, WIDTH = 6, 9

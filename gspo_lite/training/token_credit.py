@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gspo_lite.completion.offsets import token_offsets
 from gspo_lite.credit import (
     Score,
     Steps,
@@ -21,7 +22,6 @@ from gspo_lite.credit import (
     step_values,
     token_weights,
 )
-from gspo_lite.offsets import token_offsets
 from gspo_lite.recipe.schema import Credit
 from gspo_lite.training.scoring import alike, summed
 

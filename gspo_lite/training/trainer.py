@@ -21,18 +21,18 @@ from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.recipe.schema import Credit, GuardSettings
-from gspo_lite.rewards.contract import GuardedReward
-from gspo_lite.training.checkpoints import Checkpoints
+from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.config import GSPOConfig
-from gspo_lite.training.gauges import RatioGauges
-from gspo_lite.training.guards import FiniteLoss, Guards
+from gspo_lite.training.loss.rollout import LeanRollout, rules_of
+from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
+from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
-from gspo_lite.training.rollout import LeanRollout, rules_of
 from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
-from gspo_lite.training.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.token_credit import TokenCredit
-from gspo_lite.training.unsloth import UnslothTokenLoss, generated_module, install
+from gspo_lite.training.watch.gauges import RatioGauges
+from gspo_lite.training.watch.guards import FiniteLoss, Guards
 
 UNSLOTH = generated_module(GRPOTrainer)  # None where trl's own trainer is live
 if UNSLOTH is not None:

@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from gspo_lite import processes
 from gspo_lite.data.sources import Problems
-from gspo_lite.folder import WARMUP, unfinished_name
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.recipe.schema import Recipe, WarmupSettings
+from gspo_lite.system import processes
+from gspo_lite.system.run_folder import WARMUP, unfinished_name
 from gspo_lite.training.examples import load_examples
 from gspo_lite.training.trainer import keep_trainable_float32
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 from trl.trainer import grpo_trainer
 
-from gspo_lite import load_recipe, processes
+from gspo_lite import load_recipe
 from gspo_lite.models.starter import demonstration
 from gspo_lite.run import run
+from gspo_lite.system import processes
 from gspo_lite.training.trainer import GSPOTrainer
 
 ROLLOUT, STEPS = 64, 4  # completions, optimizer steps on them

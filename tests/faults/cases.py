@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.training.manifest import fault_of, newest_complete
+from gspo_lite.training.checkpoint.manifest import fault_of, newest_complete
 from tests.faults import spoil
 from tests.faults.zygote import Run, differing, leftovers, outcome, rows_of, start
 

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gspo_lite import credit, offsets
-from gspo_lite.preflight import load_recipe
+from gspo_lite import credit
+from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.completion import offsets
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import RegexCredit, TailCredit
 from gspo_lite.rewards import math as grading
-from gspo_lite.rewards import numbers, shapes, spelling, units
-from gspo_lite.rewards.registry import get
+from gspo_lite.rewards.contract.registry import get
+from gspo_lite.rewards.grading import numbers, shapes, spelling, units
 from tests.recipe.test_broken_recipes import GOOD
 
 GOLDS = [

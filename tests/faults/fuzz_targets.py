@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gspo_lite import redaction
 from gspo_lite.cli.shared import printable
+from gspo_lite.completion import text
 from gspo_lite.errors import RecipeError
-from gspo_lite.rewards import answers, attempts, choice, code, contract, spelling, structured, text, units
+from gspo_lite.lab import attempts
+from gspo_lite.rewards import choice, code, structured
 from gspo_lite.rewards import math as grading
+from gspo_lite.rewards.contract import guarded as contract
 from gspo_lite.rewards.format import follows_style
+from gspo_lite.rewards.grading import answers, spelling, units
+from gspo_lite.system import redaction
 from tests.faults import fuzz_calls as calls
 from tests.faults.fuzz_inputs import SEEDS, answer, in_tag, mutated, recipe, value
 from tests.faults.fuzz_inputs import text as hostile

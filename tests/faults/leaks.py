@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.training.manifest import newest_complete, write_manifest
+from gspo_lite.training.checkpoint.manifest import newest_complete, write_manifest
 from tests.faults import spoil
 from tests.faults.cases import HALFWAY, Bench, Row, rows_in_order, steps_done
 

@@ -116,7 +116,7 @@ def overflowing_weight(step: int) -> Callable[[], None]:
         weight.data.view(-1)[0] = float("inf")
 
     def spoil() -> None:
-        from gspo_lite.training.guards import Guards
+        from gspo_lite.training.watch.guards import Guards
 
         original = Guards.on_optimizer_step
 

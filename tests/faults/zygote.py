@@ -38,7 +38,7 @@ def warm_up() -> None:
     import gspo_lite.evaluation
     import gspo_lite.models.load
     import gspo_lite.report.page
-    import gspo_lite.rewards.registry  # noqa: F401
+    import gspo_lite.rewards.contract.registry  # noqa: F401
 
 
 @dataclass

@@ -38,7 +38,7 @@ def train(recipe: str, overrides: list[str], folder: Path, resume: bool = False)
     """A whole run by the recipe, and what became of the weights and the memory."""
     import torch
 
-    from gspo_lite.preflight import load_recipe
+    from gspo_lite.checked_recipe import load_recipe
     from gspo_lite.run import run
     from gspo_lite.training import build
     from gspo_lite.training.trainer import UNSLOTH
@@ -78,7 +78,7 @@ def peak_gib() -> float:
     """Most memory this process held: what torch reserved and what lies outside of it; without a GPU, of the machine."""
     import torch
 
-    from gspo_lite.environment import peak_memory_gib
+    from gspo_lite.system.environment import peak_memory_gib
 
     if not torch.cuda.is_available():
         return peak_memory_gib()
@@ -91,7 +91,7 @@ def predicted(recipe: Any) -> dict[str, float]:
     """What `plan` says of the recipe here, GiB by phase."""
     from gspo_lite.doctor import this_machine
     from gspo_lite.doctor.fitness import room_of
-    from gspo_lite.plan import plan
+    from gspo_lite.sizing.plan import plan
 
     phases = plan(recipe, room_of(recipe, this_machine())).phases
     return {phase.name: phase.total / 2**30 for phase in phases}

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.models.libraries import collector_at_rest, hide, import_libraries, unused_libraries
-from gspo_lite.preflight import load_recipe
 
 PROBE = """
 import gc, sys

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import RecipeError
 from gspo_lite.models.load import choose_backend, load_model
 from gspo_lite.models.weights import torch_dtype
-from gspo_lite.preflight import load_recipe
 from gspo_lite.recipe.schema import ModelSettings
 
 UNSLOTH = find_spec("unsloth")  # now: a test puts another in its place

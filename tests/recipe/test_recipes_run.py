@@ -8,10 +8,10 @@ import pytest
 
 from gspo_lite import load_recipe
 from gspo_lite.errors import UsageError
-from gspo_lite.plan import peak_of, plan, room_for
 from gspo_lite.recipe.shipped import shipped_recipes
 from gspo_lite.recipe.start import copy_recipe
 from gspo_lite.run import run
+from gspo_lite.sizing.plan import peak_of, plan, room_for
 from tests.models.tiny_models import write_judge
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"

@@ -7,7 +7,7 @@ import pytest
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.choice import multiple_choice
-from gspo_lite.rewards.registry import build_rewards
+from gspo_lite.rewards.contract.registry import build_rewards
 
 
 def tag(text):

@@ -9,9 +9,9 @@ import pytest
 
 from gspo_lite.errors import MachineError, RewardError, UsageError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards import sandbox
 from gspo_lite.rewards.code import code_execution, program_of
-from gspo_lite.rewards.registry import build_rewards
+from gspo_lite.rewards.contract.registry import build_rewards
+from gspo_lite.system import sandbox
 
 TWICE = [{"input": "3\n", "output": "6\n"}, {"input": "-4\n", "output": "-8"}]
 RUN = code_execution.with_options(trusted=True, seconds=3.0)

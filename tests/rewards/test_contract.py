@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.registry import build_rewards, check_columns, get, reward
-from gspo_lite.rewards.text import completion_text
+from gspo_lite.rewards.contract.registry import build_rewards, check_columns, get, reward
 
 COMPLETIONS = [[{"role": "assistant", "content": text}] for text in ("a", "b", "c")]
 
@@ -128,7 +128,7 @@ def test_a_reward_that_sleeps_for_ever_is_left_unjudged(tmp_path, kind, body, on
     made = guarded(tmp_path, body, kind=kind)
     code = (
         "import logging, threading\n"
-        "from gspo_lite.rewards.registry import build_rewards\n"
+        "from gspo_lite.rewards.contract.registry import build_rewards\n"
         "from gspo_lite.recipe.schema import RewardSettings\n"
         f"made = build_rewards([RewardSettings(name={made_name(tmp_path)!r}, timeout=0.2, on_error={on_error!r})])[0]\n"
         "def ask():\n"
@@ -408,7 +408,7 @@ def test_numbers_and_nan_of_numpy_are_taken():
 
 def test_a_reward_of_trl_works_unchanged():
     code = (
-        "from gspo_lite.rewards.registry import build_rewards\n"
+        "from gspo_lite.rewards.contract.registry import build_rewards\n"
         "from gspo_lite.recipe.schema import RewardSettings\n"
         "made = build_rewards([RewardSettings(name='trl.rewards:think_format_reward')])[0]\n"
         "texts = ['<think>a</think>b', 'b']\n"

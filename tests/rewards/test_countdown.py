@@ -6,8 +6,8 @@ import pytest
 
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
+from gspo_lite.rewards.contract.registry import build_rewards
 from gspo_lite.rewards.countdown import countdown
-from gspo_lite.rewards.registry import build_rewards
 
 
 def tag(text):

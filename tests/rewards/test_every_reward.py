@@ -5,10 +5,10 @@ from typing import Annotated
 
 import pytest
 
+from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.registry import OR_OPTION, Reward, build_rewards, registered, reward_names
-from gspo_lite.rewards.text import completion_text
+from gspo_lite.rewards.contract.registry import OR_OPTION, Reward, build_rewards, registered, reward_names
 
 # What a reward needs to be called at all.
 OPTIONS = {

@@ -3,9 +3,9 @@ import time
 import pytest
 
 from gspo_lite.errors import UsageError
+from gspo_lite.rewards.contract.registry import get
 from gspo_lite.rewards.format import boxed_format, follows_style, tag_count, think_format
 from gspo_lite.rewards.length import soft_overlong
-from gspo_lite.rewards.registry import get
 
 FORMAT = [
     ("<think>a</think><answer>1</answer>", 1.0, "the form"),

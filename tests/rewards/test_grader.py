@@ -10,7 +10,7 @@ import time
 import pytest
 
 from gspo_lite.errors import MachineError
-from gspo_lite.rewards import grader
+from gspo_lite.rewards.grading import grader
 from gspo_lite.rewards.math import grade, grade_all
 from tests.rewards.grading_cases import box
 
@@ -108,7 +108,7 @@ def test_a_worker_that_does_not_start_is_said_to_be_missing(monkeypatch):
 
 
 JUDGES = """
-from gspo_lite.rewards.grader_worker import Child
+from gspo_lite.rewards.grading.worker import Child
 def hoard(answer, gold):
     return bool(bytearray(2**30))
 def recurse(answer, gold):
@@ -134,7 +134,7 @@ def fresh(code):
 
 def test_the_worker_goes_with_its_parent():
     code = (
-        "import os\nfrom gspo_lite.rewards import grader\nfrom gspo_lite.rewards.math import grade\n"
+        "import os\nfrom gspo_lite.rewards.grading import grader\nfrom gspo_lite.rewards.math import grade\n"
         "grade('\\\\boxed{x+1}', '1+x', 'boxed')\nprint(grader.CURRENT[0].process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)"
     )
@@ -157,7 +157,7 @@ def is_alive(pid):
 def test_a_forked_process_starts_a_worker_of_its_own():
     code = """
 import os
-from gspo_lite.rewards import grader
+from gspo_lite.rewards.grading import grader
 from gspo_lite.rewards.math import grade
 equal = ("\\\\boxed{x+1}", "1+x", "boxed")
 grade(*equal)
@@ -193,7 +193,8 @@ def test_files_of_the_current_folder_are_not_imported_by_the_worker(tmp_path, mo
 
 def test_the_parent_needs_no_engine_for_plain_answers():
     code = (
-        "import sys\nfrom gspo_lite.rewards import grader, registry\nfrom gspo_lite.rewards.math import grade\n"
+        "import sys\nfrom gspo_lite.rewards.contract import registry\nfrom gspo_lite.rewards.grading import grader\n"
+        "from gspo_lite.rewards.math import grade\n"
         "registry.reward_names()\nassert grade('#### 1,000', '1000') is True\nassert not grader.CURRENT\n"
         "print([name for name in ('torch', 'transformers', 'sympy', 'math_verify') if name in sys.modules])"
     )
@@ -224,6 +225,6 @@ def test_a_worker_started_ahead_is_the_one_that_answers():
     ],
 )
 def test_what_no_answer_is_costs_no_time(text, beyond):
-    from gspo_lite.rewards.symbolic import absurd
+    from gspo_lite.rewards.grading.symbolic import absurd
 
     assert absurd(text) is beyond

@@ -8,7 +8,7 @@ import torch
 from gspo_lite import load_recipe
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.registry import build_rewards, get
+from gspo_lite.rewards.contract.registry import build_rewards, get
 from gspo_lite.run import run
 from tests.models.tiny_models import write_judge, write_text_model
 

@@ -7,8 +7,8 @@ import pytest
 
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards import schema as schemas
-from gspo_lite.rewards.registry import build_rewards, check_columns
+from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+from gspo_lite.rewards.grading import json_schema as schemas
 from gspo_lite.rewards.structured import json_schema, json_valid
 
 

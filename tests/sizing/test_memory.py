@@ -2,9 +2,9 @@
 
 import pytest
 
-from gspo_lite.plan import changed
-from gspo_lite.preflight import load_recipe
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.sizing.memory import GIB, NF4_BYTES, Room, Sizes, predict
+from gspo_lite.sizing.plan import changed
 from gspo_lite.sizing.shapes import find_shape, shape_of
 
 CARD = Room(24 * GIB, 22 * GIB)

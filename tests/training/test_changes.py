@@ -4,8 +4,8 @@ import types
 
 import pytest
 
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import MachineError
-from gspo_lite.preflight import load_recipe
 from gspo_lite.training import config as configuration
 from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
 from gspo_lite.training.config import GSPOConfig, config_from_recipe

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from gspo_lite.training.checkpoints import publish, rotate
-from gspo_lite.training.numeric_state import all_finite, not_finite, random_states, restore_random_states
-from gspo_lite.training.rollout_state import read_state, write_state
+from gspo_lite.training.checkpoint.manifest import publish, rotate
+from gspo_lite.training.checkpoint.numeric_state import all_finite, not_finite, random_states, restore_random_states
+from gspo_lite.training.checkpoint.rollout_state import read_state, write_state
 
 
 def folders(path):

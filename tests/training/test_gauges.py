@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gspo_lite.training.gauges import RatioGauges
+from gspo_lite.training.watch.gauges import RatioGauges
 
 # Two sequences: log s = (0.002 + 0.004) / 2 = 0.003 and -0.001 / 1; the second row's hole holds NaN.
 LOG_RATIO = torch.tensor([[0.002, 0.004], [-0.001, math.nan]])

@@ -7,8 +7,8 @@ import torch
 
 from gspo_lite.errors import NotSaved, RunError
 from gspo_lite.recipe.schema import GuardSettings
-from gspo_lite.training.collapse import SIGNS, repetitive
-from gspo_lite.training.guards import ROLLBACKS, SCALER_PATIENCE, Guards
+from gspo_lite.training.watch.collapse import SIGNS, repetitive
+from gspo_lite.training.watch.guards import ROLLBACKS, SCALER_PATIENCE, Guards
 
 SOUND = {
     "reward": 0.5, "reward_std": 0.4, "frac_reward_zero_std": 0.2, "completions/clipped_ratio": 0.1, "entropy": 0.3,

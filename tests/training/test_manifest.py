@@ -5,18 +5,16 @@ import json
 
 import pytest
 
-from gspo_lite import redaction
-from gspo_lite.environment import training_versions
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import UsageError
-from gspo_lite.preflight import load_recipe
-from gspo_lite.training.manifest import (
+from gspo_lite.system import redaction
+from gspo_lite.system.environment import training_versions
+from gspo_lite.training.checkpoint.differences import refuse_changes, refuse_other_code, version_changes
+from gspo_lite.training.checkpoint.manifest import (
     Checkpoint,
     fault_of,
     newest_complete,
-    refuse_changes,
-    refuse_other_code,
     tidy,
-    version_changes,
     write_manifest,
 )
 

@@ -23,7 +23,7 @@ def test_every_micro_step_equals_the_float64_twin(scenario):
 
 
 def test_a_ratio_that_is_not_shifted_is_refused_at_the_start(monkeypatch):
-    from gspo_lite.training import stock
+    from gspo_lite.training.loss import stock
 
     def unshifted(self, new, inputs):
         self.gauges.record(new - inputs["old_per_token_logps"], inputs["completion_mask"], inputs["advantages"])

@@ -8,8 +8,8 @@ import torch
 from transformers import TrainerCallback
 
 from gspo_lite.training.config import GSPOConfig
-from gspo_lite.training.rollout import LeanRollout, rules_of
-from gspo_lite.training.rows import MICRO_BATCH_COST, arranged, least_padding, row_rules
+from gspo_lite.training.loss.rollout import LeanRollout, rules_of
+from gspo_lite.training.loss.rows import MICRO_BATCH_COST, arranged, least_padding, row_rules
 from gspo_lite.training.trainer import GSPOTrainer
 from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
 

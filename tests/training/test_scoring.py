@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gspo_lite.errors import RunError
-from gspo_lite.rewards.contract import GuardedReward
+from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.training.scoring import UnscoredRollouts, alike, call_metrics, drop_rounding
 
 NOTHING = [{"rewards": {"a": None, "b": 1.0}}, {"rewards": {"a": math.nan, "b": None}}]

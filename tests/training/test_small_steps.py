@@ -76,7 +76,7 @@ def test_bfloat16_adapters_would_lose_most_of_it(tmp_path, starter):
 def test_what_is_written_down_is_not_held_in_memory_as_well(tmp_path):
     from types import SimpleNamespace
 
-    from gspo_lite.training.callbacks import KEPT, MetricsWriter
+    from gspo_lite.training.watch.callbacks import KEPT, MetricsWriter
 
     writer, state = MetricsWriter(tmp_path / "metrics.jsonl"), SimpleNamespace(global_step=0, log_history=[])
     for state.global_step in range(1, KEPT + 50):

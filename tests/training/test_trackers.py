@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from gspo_lite.errors import MachineError
-from gspo_lite.training import trackers
+from gspo_lite.training.watch import trackers
 
 SECRETS = {"HF_TOKEN": "hf_plantedsecret0123", "WANDB_API_KEY": "plantedwandbkey0123456789"}
 INSTALLED = [name for name in trackers.PACKAGES if find_spec(name)]
@@ -18,7 +18,8 @@ INSTALLED = [name for name in trackers.PACKAGES if find_spec(name)]
 # Both runs in one process of their own: trackio looks for its folder when it is imported, and trl imports it.
 TWICE = """
 import sys
-from gspo_lite import load_recipe, redaction
+from gspo_lite import load_recipe
+from gspo_lite.system import redaction
 from gspo_lite.run import run
 redaction.guard_streams()
 sets = sys.argv[1:]
@@ -82,8 +83,9 @@ def test_wandb_without_a_key_is_refused_where_nobody_can_be_asked(monkeypatch):
 
 def test_a_missing_package_ends_a_run_before_the_model_is_loaded(tmp_path):
     code = (
-        "import sys\nfrom gspo_lite.training import trackers\ntrackers.find_spec = lambda name: None\n"
-        "from gspo_lite import parts\nparts.load_model = parts.choose_backend = None\nfrom gspo_lite.cli import main\n"
+        "import sys\nfrom gspo_lite.training.watch import trackers\ntrackers.find_spec = lambda name: None\n"
+        "from gspo_lite import load_parts\nload_parts.load_model = load_parts.choose_backend = None\n"
+        "from gspo_lite.cli import main\n"
         "sys.argv = ['gspo-lite', 'run', 'quickstart', '--set', 'output.report_to=[trackio]', '--output', 'out']\n"
         "main()"
     )

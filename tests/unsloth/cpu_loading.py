@@ -28,7 +28,7 @@ QUICK = [
 def train(name):
     from pathlib import Path
 
-    from gspo_lite.preflight import load_recipe
+    from gspo_lite.checked_recipe import load_recipe
     from gspo_lite.run import run
     from gspo_lite.training import build
 

@@ -234,8 +234,8 @@ def run(name):
     import torch
     from datasets import Dataset
 
-    from gspo_lite.training import unsloth as hook
     from gspo_lite.training.config import GSPOConfig
+    from gspo_lite.training.loss import unsloth as hook
     from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
     options = {**BASE, **SCENARIOS[name]}

@@ -111,7 +111,7 @@ def starter_padded_with_its_end():
 
 
 def run(algorithm, overrides):
-    from gspo_lite.preflight import load_recipe
+    from gspo_lite.checked_recipe import load_recipe
     from gspo_lite.run import run as train
     from gspo_lite.training import build
 

@@ -1,0 +1,142 @@
+"""Talks to the result of a run: its adapter on its base, or an export, asked as training asked.
+
+Owns how a folder becomes a model to talk to, and one turn. Must not know terminals beyond the text it hands on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.data.inputs import prompt_length
+from gspo_lite.data.prompts import Messages, messages
+from gspo_lite.errors import UsageError
+from gspo_lite.evaluation import generate, ready_to_generate, what_to_evaluate
+from gspo_lite.export import merge, round_trip
+from gspo_lite.load_parts import offline_if_local
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.models.load import ADAPTER_CONFIG, LoadedModel, load_for_evaluation
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.run import say
+from gspo_lite.system import run_folder, stopping
+
+QUIT = ("/quit", "/exit", "/bye")
+RESET = "/reset"
+Show = Callable[[str], None]
+
+
+@dataclass
+class Chat:
+    """A model to talk to.
+
+    Attributes:
+        recipe: whose prompt style and generation settings are used.
+        temperature: of the answers; None is greedy, as in the evaluation.
+        remember: keep the turns; a model that was trained on single questions does best without.
+        turns: what was said so far, where it is kept.
+    """
+
+    loaded: LoadedModel
+    recipe: Recipe
+    temperature: float | None = None
+    remember: bool = False
+    turns: Messages = field(default_factory=list)
+
+    def reply(self, text: str, show: Show) -> str:
+        """Answer one question, handing the text on piece by piece as it comes.
+
+        Raises:
+            KeyboardInterrupt: the answer was cut short; the turn is not kept.
+        """
+        import torch
+
+        chat = messages([*self.turns, {"role": "user", "content": text}], self.recipe.data.prompt)
+        problem = {"prompt": chat}
+        model, processing = self.loaded.model, self.loaded.processing_class
+        self.warn_of_length(prompt_length(processing, problem))
+        streamer: Any = streaming(tokenizer_of(processing), show)
+        with ready_to_generate(model), torch.no_grad():
+            ids = generate(model, processing, [problem], self.recipe, self.temperature, streamer=streamer)[0]
+        answer: str = tokenizer_of(processing).decode(ids, skip_special_tokens=True)
+        if self.remember:
+            self.turns = [*chat, {"role": "assistant", "content": answer}]
+        return answer
+
+    def warn_of_length(self, length: int) -> None:
+        """Say where a prompt is longer than any the model was trained on."""
+        longest = self.recipe.generation.max_prompt_length
+        if length > longest:
+            say(f"note     a prompt of {length} tokens; training had none above {longest}")
+
+
+def streaming(tokenizer: Any, show: Show) -> Any:
+    """What hands on each piece of text while it is generated."""
+    from transformers import TextStreamer
+
+    streamer: Any = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    streamer.on_finalized_text = lambda text, stream_end=False: show(text)
+    return streamer
+
+
+def open_chat(path: Path, recipe: str | None = None, **options: Any) -> Chat:
+    """Load what a folder holds: a run, an adapter, or an export.
+
+    Args:
+        recipe: whose prompt style and generation settings to use; a run, and what lies in one, brings its own.
+        options: of `Chat`.
+
+    Raises:
+        UsageError: `path` is none of these, or says nothing of how it was trained.
+    """
+    if not path.is_dir():
+        raise UsageError(f"there is no folder `{path}`", "name a run folder, an adapter or an export")
+    chosen = recipe_for(path, recipe)
+    offline_if_local(chosen)
+    return Chat(load(path, chosen), chosen, **options)
+
+
+def recipe_for(path: Path, recipe: str | None) -> Recipe:
+    """The recipe named, else that of the run which is, holds or was exported to this folder."""
+    if recipe is not None:
+        return load_recipe(recipe).recipe
+    places = [path, path.resolve().parent]
+    if (path / round_trip.RESULT).is_file():
+        places.append(Path(run_folder.read_json(path / round_trip.RESULT)["run"]))
+    for place in places:
+        if run_folder.is_run(place):
+            return load_recipe(str(place / run_folder.RECIPE), allow_outside=True).recipe
+    raise UsageError(f"`{path}` does not say which recipe it was trained by", "add --recipe NAME")
+
+
+def load(path: Path, recipe: Recipe) -> LoadedModel:
+    """The model a folder holds, ready to generate."""
+    if run_folder.is_run(path):
+        recipe, adapter = what_to_evaluate(str(path), recipe)
+        return load_for_evaluation(merge.as_trained(recipe.model, adapter or path), adapter)
+    if (path / round_trip.GGUF_FILE).is_file():
+        return round_trip.read_gguf(recipe, path, round_trip.Options(), False)
+    if (path / ADAPTER_CONFIG).is_file() or recipe.model.full_finetuning:
+        return round_trip.read_adapter(recipe, path, round_trip.Options(), False)
+    if (path / "config.json").is_file():
+        return round_trip.read_merged(recipe, path, round_trip.Options(), False)
+    raise UsageError(f"`{path}` holds no model: no adapter, no `config.json`, no `{round_trip.GGUF_FILE}`")
+
+
+def talk(chat: Chat, questions: Iterable[str], show: Show) -> None:
+    """Answer questions until they end or one is /quit; Ctrl-C ends an answer, not the talk."""
+    for question in questions:
+        text = question.strip()
+        if text in QUIT:
+            return
+        if text == RESET:
+            chat.turns = []
+        elif text:
+            try:
+                chat.reply(text, show)
+            except KeyboardInterrupt:
+                stopping.forget()
+                show(" [stopped]")
+            show("\n")

@@ -1,0 +1,254 @@
+"""What a recipe's rewards say about the model before any training: is there something to learn, and from what?
+
+Samples groups as the run would, judges them by the run's own rewards and names what to change. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gspo_lite.checked_recipe import refuse
+from gspo_lite.evaluation import generate, ready_to_generate
+from gspo_lite.load_parts import Parts, load_parts
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.recipe.schema import Recipe
+
+EQUAL = 1e-6  # rewards that differ less are the same
+MUCH_TRUNCATION = 0.2
+MANY_FLAT_GROUPS = 0.5
+LITTLE_SHARE = 0.02  # of the variance of the summed reward
+EASY = 0.9  # of the best that was seen
+SHOWN = 3
+Values = dict[str, list[float | None]]  # of each reward by name, one for each completion of a group
+
+
+@dataclass(frozen=True)
+class RewardPreview:
+    """One reward over all samples.
+
+    Attributes:
+        mean, low, high: of what it could judge, None where that is nothing.
+        within: mean standard deviation inside a group, which is what GSPO learns from.
+        flat_share: share of groups in which it says the same about all completions.
+        none_share: share of completions it could not judge.
+        seconds: of all its calls.
+    """
+
+    name: str
+    weight: float
+    mean: float | None
+    low: float | None
+    high: float | None
+    within: float
+    flat_share: float
+    none_share: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """All samples together.
+
+    Attributes:
+        expected: mean of the weighted sum of rewards, R.
+        flat_share: share of groups whose R is the same for all completions: they teach nothing.
+        truncated_share: share of completions cut off at max_completion_length.
+        generation_seconds: for all samples.
+    """
+
+    groups: int
+    group_size: int
+    expected: float
+    flat_share: float
+    truncated_share: float
+    mean_tokens: float
+    generation_seconds: float
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What `gspo-lite rewards preview` prints; `advice` says what to change, the most harmful first."""
+
+    sampling: Sampling
+    rewards: list[RewardPreview]
+    examples: list[dict[str, Any]]
+    advice: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values, for --json."""
+        return asdict(self)
+
+
+def preview(recipe: Recipe, samples: int) -> Preview:
+    """Sample `samples` groups from the untrained model and judge them.
+
+    Raises:
+        UsageError, MachineError: as `run` does for what it cannot load.
+    """
+    refuse(recipe)
+    parts = load_parts(recipe)
+    rows = [dict(row) for row in parts.problems.train.select(range(min(samples, len(parts.problems.train))))]
+    start = time.perf_counter()
+    groups = [sampled(parts, row) for row in rows]
+    seconds = time.perf_counter() - start
+    spent: Counter[str] = Counter()
+    judged = [judge(parts, row, group, spent) for row, group in zip(rows, groups, strict=True)]
+    rewards = [reward_preview(one, judged, spent[one.__name__]) for one in parts.rewards]
+    sampling = summary(parts, groups, judged, seconds)
+    return Preview(sampling, rewards, examples(parts, groups[0], judged[0]), advice(recipe, sampling, rewards))
+
+
+def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
+    """Token ids of one group, drawn as training draws them."""
+    import torch
+
+    loaded, recipe = parts.loaded, parts.recipe
+    with ready_to_generate(loaded.model), torch.no_grad():
+        return generate(
+            loaded.model, loaded.processing_class, [row] * recipe.generation.num_generations, recipe,
+            recipe.generation.temperature,
+        )  # fmt: skip
+
+
+def judge(parts: Parts, row: dict[str, Any], group: list[list[int]], spent: Counter[str]) -> Values:
+    """Values of each reward for one group; the seconds each took are added to `spent`."""
+    tokenizer = tokenizer_of(parts.loaded.processing_class)
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group]
+    columns = {name: [value] * len(group) for name, value in row.items() if name != "prompt"}
+    values = {
+        one.__name__: one(
+            prompts=[row["prompt"]] * len(group),
+            completions=[[{"role": "assistant", "content": text}] for text in texts],
+            completion_ids=group,
+            **columns,
+        )
+        for one in parts.rewards
+    }
+    spent.update({one.__name__: one.figures.seconds for one in parts.rewards})
+    return values
+
+
+def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], seconds: float) -> Sampling:
+    """Figures of all samples."""
+    weights = {one.__name__: one.weight for one in parts.rewards}
+    totals = [group_totals(values, weights) for values in judged]
+    lengths = [len(ids) for group in groups for ids in group]
+    limit = parts.recipe.generation.max_completion_length
+    return Sampling(
+        groups=len(groups),
+        group_size=len(groups[0]),
+        expected=statistics.fmean(total for group in totals for total in group),
+        flat_share=statistics.fmean(max(group) - min(group) < EQUAL for group in totals),
+        truncated_share=statistics.fmean(length >= limit for length in lengths),
+        mean_tokens=statistics.fmean(lengths),
+        generation_seconds=seconds,
+    )
+
+
+def examples(parts: Parts, group: list[list[int]], values: Values) -> list[dict[str, Any]]:
+    """The first completions of a group with what each reward says."""
+    tokenizer = tokenizer_of(parts.loaded.processing_class)
+    return [
+        {
+            "completion": tokenizer.decode(ids, skip_special_tokens=True),
+            "rewards": {name: column[index] for name, column in values.items()},
+        }
+        for index, ids in enumerate(group[:SHOWN])
+    ]
+
+
+def group_totals(values: Values, weights: dict[str, float]) -> list[float]:
+    """R of each completion of a group: the weighted sum of what could be judged."""
+    return [
+        sum(weights[name] * value for name, value in zip(values, row, strict=True) if value is not None)
+        for row in zip(*values.values(), strict=True)
+    ]
+
+
+def reward_preview(one: Any, judged: list[Values], seconds: float) -> RewardPreview:
+    """One reward's figures."""
+    groups = [[value for value in values[one.__name__] if value is not None] for values in judged]
+    known = [value for group in groups for value in group]
+    spreads = [statistics.pstdev(group) for group in groups if group]
+    total = sum(len(values[one.__name__]) for values in judged)
+    return RewardPreview(
+        name=one.__name__,
+        weight=one.weight,
+        mean=statistics.fmean(known) if known else None,
+        low=min(known, default=None),
+        high=max(known, default=None),
+        within=statistics.fmean(spreads) if spreads else 0.0,
+        flat_share=statistics.fmean(spread < EQUAL for spread in spreads) if spreads else 1.0,
+        none_share=1 - len(known) / total,
+        seconds=seconds,
+    )
+
+
+def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview]) -> list[str]:
+    """What to change, one line each; the most harmful first."""
+    found = []
+    if sampling.flat_share > MANY_FLAT_GROUPS:
+        share, remedy = sampling.flat_share, flat_remedy(rewards)
+        found.append(f"{share:.0%} of the groups have no variance and teach nothing: {remedy}")
+    if sampling.truncated_share > MUCH_TRUNCATION:
+        found.append(
+            f"{sampling.truncated_share:.0%} of the completions are cut off; raise generation.max_completion_length "
+            f"above {recipe.generation.max_completion_length}, or reward short ones (`soft_overlong`)"
+        )
+    for one in rewards:
+        if one.none_share > 0:
+            found.append(f"`{one.name}` could not judge {one.none_share:.0%} of the completions: look at the golds")
+        if one.weight and one.flat_share == 1:
+            found.append(f"`{one.name}` says the same about every completion of a group: it teaches nothing yet")
+    found += [f"`{name}` makes up {share:.1%} of what is learned; raise its weight" for name, share in drowned(rewards)]
+    slowest = max(rewards, key=lambda one: one.seconds)
+    if slowest.seconds > sampling.generation_seconds:
+        found.append(f"`{slowest.name}` takes longer than sampling, {slowest.seconds:.1f} s")
+    return found
+
+
+def flat_remedy(rewards: Sequence[RewardPreview]) -> str:
+    """What helps where most groups agree: what weighs most says whether they are right, or none is."""
+    main = max(rewards, key=lambda one: one.weight)
+    if main.mean is not None and main.high is not None and main.mean > EASY * main.high > 0:
+        return "the problems are too easy, take harder ones"
+    return "raise num_generations, take easier problems, or add a reward with a slope such as `tag_count`"
+
+
+def drowned(rewards: Sequence[RewardPreview]) -> list[tuple[str, float]]:
+    """Rewards whose spread inside a group, times their weight, hardly counts beside the others."""
+    spreads = {one.name: abs(one.weight) * one.within for one in rewards if one.weight and one.within > 0}
+    whole = sum(spread**2 for spread in spreads.values())
+    return [(name, spread**2 / whole) for name, spread in spreads.items() if spread**2 / whole < LITTLE_SHARE]
+
+
+def lines_of(found: Preview) -> list[str]:
+    """The same for people."""
+    from gspo_lite.lab.judging import table
+    from gspo_lite.lab.trials import brief, shown
+
+    head = ["reward", "weight", "mean", "from", "to", "spread in a group", "groups without", "not judged", "seconds"]
+    rows = [
+        [one.name, f"{one.weight:g}", shown(one.mean), shown(one.low), shown(one.high), f"{one.within:.2f}",
+         f"{one.flat_share:.0%}", f"{one.none_share:.0%}", f"{one.seconds:.2f}"]
+        for one in found.rewards
+    ]  # fmt: skip
+    slowest = max(found.rewards, key=lambda one: one.seconds)
+    sampling = found.sampling
+    lines = [
+        f"{sampling.groups} groups of {sampling.group_size} completions by the untrained model: "
+        f"{sampling.mean_tokens:.0f} tokens on average, sampled in {sampling.generation_seconds:.1f} s",
+        *table([head, *rows]),
+        f"expected reward {sampling.expected:.2f}; {sampling.flat_share:.0%} of the groups without variance; "
+        f"{sampling.truncated_share:.0%} cut off; slowest reward `{slowest.name}`",
+        "of the first group:",
+    ]
+    for one in found.examples:
+        values = "  ".join(f"{name} {shown(value)}" for name, value in one["rewards"].items())
+        lines.append(f"  {brief(one['completion'], 70):70}  {values}")
+    return lines + ([f"change: {line}" for line in found.advice] or ["nothing to change: there is something to learn"])

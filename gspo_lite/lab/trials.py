@@ -1,0 +1,173 @@
+"""The reward lab on a recipe: its problems, its rewards and completions, made up or from a file; no model is loaded.
+
+Owns the joining of data and rewards and what is printed about them. Must not know how a reward judges.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.completion.text import completion_text
+from gspo_lite.data.files import read_file
+from gspo_lite.data.prompts import as_text, marker
+from gspo_lite.data.sources import load_problems
+from gspo_lite.errors import DataError
+from gspo_lite.lab.attempts import Attempt, instructive
+from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress, table
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+
+OWN_KEYS = ("step", "rewards", "advantage", "extracted", "completion_ids")  # of a run's completions.jsonl, no columns
+WIDTH = 48  # characters of a completion in a table
+Row = dict[str, Any]
+
+
+@dataclass
+class Bench:
+    """A recipe's rewards and problems, and how long each reward has taken so far, in seconds."""
+
+    rewards: list[GuardedReward]
+    problems: list[Row]
+    marker: str
+    max_tokens: int
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def judge(self, row: Row, completions: Sequence[str]) -> list[Verdict]:
+        """What the rewards say about completions of one problem."""
+        verdicts = judge(self.rewards, row, completions, self.marker)
+        self.seconds.update({one.__name__: one.figures.seconds for one in self.rewards})
+        return verdicts
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One problem with completions and what the rewards say about each."""
+
+    row: Row
+    attempts: list[Attempt]
+    verdicts: list[Verdict]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The rows of the trial's table as plain data."""
+        for attempt, verdict in zip(self.attempts, self.verdicts, strict=True):
+            yield {
+                "question": question_of(self.row["prompt"]),
+                "gold": self.row.get("answer"),
+                "kind": attempt.kind,
+                "completion": verdict.completion,
+                "extracted": verdict.extracted,
+                "rewards": verdict.values,
+                "total": verdict.total,
+            }
+
+
+def bench(recipe: Recipe) -> Bench:
+    """Load a recipe's rewards and problems.
+
+    Raises:
+        UsageError: when a reward reads a column that the data does not have.
+    """
+    rewards = build_rewards(recipe.rewards)
+    train = load_problems(recipe.data).train
+    check_columns(rewards, train.column_names)
+    return Bench(rewards, list(train), marker(recipe.data.prompt), recipe.generation.max_completion_length)
+
+
+def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
+    """Judge completions of a file, or made-up ones of the first `count` problems."""
+    one = bench(recipe)
+    if completions is not None:
+        groups = from_file(completions, one)
+    else:
+        groups = [(row, instructive(gold_of(row), one.marker)) for row in one.problems[:count]]
+    return one, [Trial(row, tries, one.judge(row, [a.text for a in tries])) for row, tries in groups]
+
+
+def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
+    """Completions of a JSONL file by problem: rows with a `completion`, and columns or a prompt of the recipe's data.
+
+    Raises:
+        DataError: for a row that cannot be read or lacks what a reward needs.
+    """
+    known = {as_text(row["prompt"]): row for row in one.problems}
+    needed = dict.fromkeys(column for reward in one.rewards for column in reward.columns)
+    groups: list[tuple[Row, list[Attempt]]] = []
+    for line in read_file(path):
+        if line.problem is not None or "completion" not in line.values:
+            raise DataError(f"`{path}` row {line.number}: {line.problem or 'there is no `completion`'}")
+        own = {name: value for name, value in line.values.items() if name not in ("completion", *OWN_KEYS)}
+        prompt = own.setdefault("prompt", "")
+        row = {**known.get(as_text(prompt), {}), **own}
+        missing = [name for name in needed if name not in row]
+        if missing:
+            raise DataError(
+                f"`{path}` row {line.number} has no `{missing[0]}`, which a reward reads",
+                "give it that column, or a `prompt` of the recipe's data",
+            )
+        if not groups or groups[-1][0] != row:
+            groups.append((row, []))
+        text = completion_text(line.values["completion"])
+        groups[-1][1].append(Attempt(f"row {line.number}", text, "wrong"))
+    return groups
+
+
+def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
+    """A table for each problem, and what the rewards cost."""
+    names = [reward.__name__ for reward in one.rewards]
+    for trial in done:
+        question, gold = question_of(trial.row["prompt"]), str(trial.row.get("answer"))
+        yield f"problem: {brief(question, 80)}   gold: {brief(gold, 40)}"
+        head = ["completion", "", "extracted", *names, "total"]
+        rows = [
+            [
+                attempt.kind,
+                brief(verdict.completion, WIDTH),
+                "none" if verdict.extracted is None else brief(verdict.extracted, 20),
+                *(shown(verdict.values[name]) for name in names),
+                shown(verdict.total),
+            ]
+            for attempt, verdict in zip(trial.attempts, trial.verdicts, strict=True)
+        ]
+        yield from (f"  {line}" for line in table([head, *rows]))
+        yield ""
+    yield "weights  " + "  ".join(f"{reward.__name__} {reward.weight:g}" for reward in one.rewards)
+    yield "seconds  " + "  ".join(f"{name} {one.seconds[name]:.3f}" for name in names)
+    yield f"note: {MADE_UP_IDS}"
+
+
+def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], int]:
+    """Findings and notes of the first `count` problems of a recipe, and how many problems were tried."""
+    one = bench(recipe)
+    results = [stress(one.rewards, row, one.marker, one.max_tokens) for row in one.problems[:count]]
+    found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
+    return found, notes, len(results)
+
+
+def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], count: int) -> Iterator[str]:
+    """Each kind of finding once, with an example and how many problems have it."""
+    for word, group in (("FINDING", found), ("note", notes)):
+        for kind, times in Counter(one.attempt.kind for one in group).items():
+            example = next(one for one in group if one.attempt.kind == kind)
+            yield f"{word}: {example} ({times} of {count} problems)"
+            yield f"    question    {brief(example.question, 100)}"
+            yield f"    completion  {brief(example.verdict.completion, 100)}"
+    if notes:
+        yield "A note is an answer of the right value that is not worked out; a reward that compares values takes it."
+    kinds = len({one.attempt.kind for one in found})
+    yield f"{f'{kinds} kinds of finding' if kinds else 'no finding'} on {count} problems; {MADE_UP_IDS}"
+
+
+def shown(value: float | None) -> str:
+    """A value in a table."""
+    return "none" if value is None else f"{value:.2f}"
+
+
+def brief(text: str, width: int) -> str:
+    """A text on one line, its middle left out where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width * 2 // 3 - 1]} … {line[-width // 3 + 2 :]}"

@@ -1,0 +1,84 @@
+"""What a run is made of: data, rewards, model, engine and the trainer's configuration, loaded and checked.
+
+Cheap things come first, so that what is wrong with a recipe is said before a model is loaded. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.data.images import COLUMN as IMAGES
+from gspo_lite.data.lengths import drop_long_prompts
+from gspo_lite.data.sources import EMBEDDED, Problems, load_problems
+from gspo_lite.models.engines import Engine, choose_engine
+from gspo_lite.models.libraries import import_libraries
+from gspo_lite.models.load import LoadedModel, choose_backend, load_model
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+from gspo_lite.rewards.grading.grader import start_ahead
+from gspo_lite.training.watch.trackers import require
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, loaded and checked before anything is written."""
+
+    recipe: Recipe
+    problems: Problems
+    rewards: list[Any]
+    loaded: LoadedModel
+    engine: Engine
+    args: Any  # the trainer's GSPOConfig, whose module must not be imported before Unsloth
+
+
+def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
+    """Load and check everything the run needs, cheap things first; writes nothing.
+
+    The grader's process starts meanwhile on another core: by the first evaluation it has its engine imported.
+
+    The backend comes before all others because Unsloth has to be imported before trl, and a custom reward may be one
+    of TRL's.
+    """
+    require(recipe.output.report_to)
+    start_ahead()
+    backend = choose_backend(recipe.model)
+    problems = load_problems(recipe.data)
+    images = IMAGES in problems.train.column_names
+    engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
+    rewards = build_rewards(recipe.rewards)
+    check_columns(rewards, problems.train.column_names)
+    import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
+    loaded = load_model(
+        recipe.model,
+        backend,
+        seed=recipe.training.seed,
+        gradient_checkpointing=recipe.training.gradient_checkpointing,
+        vllm=engine.fast_inference,
+        images=images,
+    )
+    problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
+    from gspo_lite.training.config import config_from_recipe
+    from gspo_lite.training.oversample import refuse_oversampling
+
+    args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
+    refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
+    return Parts(recipe, problems, rewards, loaded, engine, args)
+
+
+def custom_rewards(parts: Parts) -> dict[str, str]:
+    """sha256 of the file of each reward that is not our own, by its name."""
+    return {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
+
+
+def offline_if_local(recipe: Recipe) -> None:
+    """Keep the Hugging Face libraries off the network when model, data and judge are on this machine."""
+    data = recipe.data
+    named = [recipe.model.name, data.source, data.eval.source or data.source]
+    named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
+    named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
+    if all(name == "starter" or name in EMBEDDED or Path(name).exists() for name in named):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")

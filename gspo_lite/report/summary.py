@@ -1,0 +1,123 @@
+"""The last screen of a run: what happened, before and after, where it is and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.report import verdict
+from gspo_lite.system import run_folder
+
+OVERSAMPLE = "gspo/oversample/"
+WORTH_SAYING = 0.1  # share of groups without variance
+ROWS = (
+    ("greedy accuracy", "accuracy", "ci95"),
+    ("sampled accuracy", "sampled_accuracy", "sampled_ci95"),
+    ("answer anywhere", "lenient_accuracy", None),
+    ("right format", "format_rate", None),
+)
+
+
+def last_screen(folder: Path) -> str:
+    """The screen of a finished run, from the files in its folder."""
+    evaluation = run_folder.read_json(folder / run_folder.EVAL)
+    facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+    steps = run_folder.read_jsonl(folder / run_folder.METRICS)
+    return "\n".join(
+        [
+            "",
+            verdict(evaluation),
+            *warmed(evaluation),
+            "",
+            *table(evaluation["before"], evaluation["after"]),
+            "",
+            f"{steps[-1]['step']} steps in {minutes(facts['seconds']['train'])}, the whole run in "
+            f"{minutes(sum(facts['seconds'].values()))}, peak memory {facts['peak_memory_gib']:.1f} GiB",
+            *dynamic_sampling(steps),
+            "",
+            f"  {folder}/report.html     the report: open it in a browser",
+            f"  {folder}/{run_folder.ADAPTER}/        the trained adapter, for PEFT",
+            "",
+            "next:",
+            *next_commands(folder),
+        ]
+    )
+
+
+def next_commands(folder: Path) -> list[str]:
+    """What to do with a finished run, one line each, in two columns."""
+    commands = {
+        f"chat {folder}": "talk to it",
+        f"eval {folder}": "measure it again",
+        f"export {folder} --to merged": "a model folder to use elsewhere",
+        f"run {folder / run_folder.RECIPE} --output FOLDER": "the same run once more",
+        "recipes": "other recipes to start from",
+    }
+    width = max(map(len, commands))
+    return [f"  gspo-lite {command:{width}}  {what}" for command, what in commands.items()]
+
+
+def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """What `generation.oversample` cost and gave, or would have; nothing where few groups were without variance."""
+    flat = [step["frac_reward_zero_std"] for step in steps if step.get("frac_reward_zero_std") is not None]
+    if not flat or sum(flat) / len(flat) < WORTH_SAYING:
+        return []
+    mean = sum(flat) / len(flat)
+    said = f"{mean:.0%} of the groups had no variance and taught nothing"
+    extra = [step for step in steps if step.get(OVERSAMPLE + "extra_groups") is not None]
+    if extra:
+        groups = sum(step[OVERSAMPLE + "extra_groups"] for step in extra)
+        kept = sum(step[OVERSAMPLE + "extra_groups"] * (step.get(OVERSAMPLE + "kept_share") or 0) for step in extra)
+        seconds = sum(step[OVERSAMPLE + "seconds"] for step in extra)
+        more = f"{groups:.0f} groups of fresh prompts were sampled in {minutes(seconds)}"
+        return [f"{said}; {more}, of which {kept:.0f} took the place of one"]
+    if mean == 1:
+        return [f"{said}; `gspo-lite rewards preview RECIPE` says what to change"]
+    # One round asks as many prompts again as are flat, and the same share of these is flat, rollout by rollout.
+    gained = sum(share * (1 - share) for share in flat) / sum(1 - share for share in flat)
+    return [
+        f"{said}; generation.oversample=1 would sample about {mean:.0%} more completions for {gained:.0%} more groups "
+        "that teach"
+    ]
+
+
+def warmed(evaluation: dict[str, Any]) -> list[str]:
+    """How much of the way a supervised warm-up went before RL began; no line where there was none."""
+    figures = evaluation.get("warmed")
+    if figures is None:
+        return []
+    reached = f"{percent(figures, 'accuracy', 'ci95')}, right format {percent(figures, 'format_rate', None)}"
+    return [f"The supervised warm-up alone took it to {reached}; what came after is RL's."]
+
+
+def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Lines of figures before and after, with intervals where there are any."""
+    lines = [f"  {'':18}{'before':>20}{'after':>20}"]
+    for label, key, interval in ROWS:
+        lines.append(f"  {label:18}{percent(before, key, interval):>20}{percent(after, key, interval):>20}")
+    lines.append(f"  {'tokens, mean':18}{before['mean_tokens']:>20.1f}{after['mean_tokens']:>20.1f}")
+    return lines
+
+
+def lines_of(figures: dict[str, Any]) -> list[str]:
+    """Lines of the figures of one evaluation."""
+    lines = [f"{label:18}{percent(figures, key, interval):>20}" for label, key, interval in ROWS]
+    lines.append(f"{'tokens, mean':18}{figures['mean_tokens']:>20.1f}")
+    lines += [
+        f"{name:18}{'-' if mean is None else format(mean, '.3f'):>20}" for name, mean in figures["rewards"].items()
+    ]
+    return [*lines, f"{'problems':18}{figures['n']:>20}"]
+
+
+def percent(figures: dict[str, Any], key: str, interval: str | None) -> str:
+    """A share in percent, with its 95 percent interval."""
+    if interval is None:
+        return f"{figures[key]:.1%}"
+    low, high = figures[interval]
+    return f"{figures[key]:.1%} ({low:.0%} to {high:.0%})"
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as `m:ss`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

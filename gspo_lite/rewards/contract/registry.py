@@ -1,0 +1,279 @@
+"""The registry: what a reward is, which ones there are, and the contract every call is held to.
+
+A reward is TRL-compatible: `f(completions, **columns) -> list[float | None]`, None for what it cannot judge. `@reward`
+makes one from a function of a single completion. Must stay light: no torch, no sympy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from gspo_lite.completion.text import completion_text
+from gspo_lite.errors import RecipeError, RewardError, UsageError
+from gspo_lite.recipe.check import Problem
+from gspo_lite.recipe.schema import Recipe, RewardSettings
+from gspo_lite.rewards.contract.custom import is_custom, load_custom, missing_custom
+from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.options import described_options
+
+# Of this package; importing one registers its rewards.
+MODULES = (
+    "math", "format", "length", "repetition", "language", "countdown", "choice", "structured", "code", "judge",
+)  # fmt: skip
+# Inputs that every call brings, unlike columns.
+GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
+OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
+REGISTRY: dict[str, Reward] = {}
+
+Check = Callable[[dict[str, Any]], str | None]  # options, each in its range, to what is wrong with them together
+
+
+@dataclass(frozen=True)
+class RewardDescription:
+    """A reward for people: name, first line of its docstring, the whole of it, and options with default and range."""
+
+    name: str
+    summary: str
+    text: str
+    options: dict[str, str]
+
+
+class Reward:
+    """A reward made from a function of one completion, or of all `completions`; call it as TRL calls rewards.
+
+    Attributes:
+        columns: data columns it needs.
+        optional: data columns it reads where they are there, with what stands for them where they are not.
+        options: model of its keyword options, which checks names, types and ranges.
+        prepare: called with the options when a run starts, before anything is sampled.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        values: dict[str, Any] | None = None,
+        check: Check | None = None,
+        prepare: Callable[..., None] | None = None,
+    ):
+        parameters = inspect.signature(function).parameters.values()
+        hints = get_type_hints(function, include_extras=True)
+        self.function = function
+        self.check = check
+        self.prepare = prepare
+        self.values = values or {}
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.optional = {p.name: p.default for p in parameters if p.name in self.inputs and p.default is not p.empty}
+        or_option = [name for name in self.inputs if OR_OPTION in getattr(hints.get(name), "__metadata__", ())]
+        self.optional |= {name: self.values[name] for name in or_option if self.values.get(name) is not None}
+        self.columns = [name for name in self.inputs if name not in GIVEN and name not in self.optional]
+        fields: dict[str, Any] = {
+            p.name: (hints[p.name], ... if p.default is p.empty else p.default)
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY
+        }
+        fields |= {name: (hints[name] | None, None) for name in or_option}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Field name .* shadows")  # `schema` is a good name for an option
+            self.options: type[BaseModel] = create_model(
+                self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
+            )
+
+    def with_options(self, **options: Any) -> Reward:
+        """The same reward with these options.
+
+        Raises:
+            UsageError: for an option that does not exist or is out of range.
+        """
+        problems = self.problems(options)
+        if problems:
+            raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
+        return Reward(self.function, self.options(**options).model_dump(), self.check, self.prepare)
+
+    def problems(self, options: dict[str, Any]) -> list[str]:
+        """What is wrong with these options, one line each."""
+        try:
+            values = self.options(**options).model_dump()
+        except ValidationError as error:
+            known = ", ".join(self.options.model_fields) or "none"
+            return [
+                f"option `{'.'.join(map(str, e['loc']))}`: "
+                + (
+                    f"unknown; allowed: {known}"
+                    if e["type"] == "extra_forbidden"
+                    else f"{e['msg']}, got `{e['input']}`"
+                )
+                for e in error.errors()
+            ]
+        together = self.check(values) if self.check else None
+        return [together] if together else []
+
+    def __call__(
+        self,
+        completions: Sequence[Any],
+        prompts: Sequence[Any] | None = None,
+        completion_ids: Sequence[Any] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        values = self.values or self.with_options().values
+        nothing = [None] * len(completions)
+        texts = [completion_text(completion) for completion in completions]
+        prompts = nothing if prompts is None else prompts
+        completion_ids = nothing if completion_ids is None else completion_ids
+        rows = {"completion": texts, "completions": texts, "prompt": prompts, "prompts": prompts}
+        rows |= {"completion_ids": completion_ids}
+        missing = [name for name in self.columns if name not in columns]
+        if missing:
+            raise RewardError(f"reward `{self.__name__}` reads the column `{missing[0]}`, which it was not given")
+        rows |= {name: columns[name] for name in self.columns}
+        rows |= {name: self.column(name, columns, len(completions)) for name in self.optional}
+        inputs = [rows[name] for name in self.inputs]
+        values = {name: value for name, value in values.items() if name not in rows}
+        if "completions" in self.inputs:
+            judged: list[float | None] = self.function(*inputs, **values)
+            return judged
+        return [self.function(*row, **values) for row in zip(*inputs, strict=True)]
+
+    def column(self, name: str, columns: dict[str, Any], count: int) -> Sequence[Any]:
+        """A column that is not needed: an option of that name, else the data, else what stands for it."""
+        if self.values.get(name) is None and name in columns:
+            rows: Sequence[Any] = columns[name]
+            return rows
+        return [self.optional[name]] * count
+
+
+@overload
+def reward(function: Callable[..., Any]) -> Reward: ...
+@overload
+def reward(
+    *, check: Check | None = None, prepare: Callable[..., None] | None = None
+) -> Callable[[Callable[..., Any]], Reward]: ...
+def reward(
+    function: Callable[..., Any] | None = None,
+    *,
+    check: Check | None = None,
+    prepare: Callable[..., None] | None = None,
+) -> Any:
+    """Make a reward from a function of one completion and register it under the function's name.
+
+    Positional parameters are inputs: `completion` (text), `prompt`, `completion_ids`, or any data column. Keyword-only
+    parameters are options of the recipe; annotate them, with pydantic's `Field` for ranges. A function whose input is
+    named `completions` gets all of a call at once, and every other input as a list, and returns a list.
+
+    A positional parameter with a default is a column that may be missing; one annotated with `OR_OPTION` may be given
+    by an option instead, the same for all rows.
+
+    Args:
+        check: gets all options of a recipe, each already in its range, and says what is wrong with them together.
+        prepare: called with the options when a run starts; it loads what the reward needs, or refuses.
+    """
+    if function is None:
+        return lambda function: registered_reward(Reward(function, check=check, prepare=prepare))
+    return registered_reward(Reward(function))
+
+
+def registered_reward(made: Reward) -> Reward:
+    """The reward, findable by its name from now on."""
+    REGISTRY[made.__name__] = made
+    return made
+
+
+def registered() -> dict[str, Reward]:
+    """All rewards of the package and those registered beside them, by name."""
+    for module in MODULES:
+        import_module(f"gspo_lite.rewards.{module}")
+    return dict(sorted(REGISTRY.items()))
+
+
+def reward_names() -> list[str]:
+    """Names a recipe can use."""
+    return list(registered())
+
+
+def get(name: str) -> Reward:
+    """A registered reward.
+
+    Raises:
+        UsageError: for a name that is not registered, with the nearest.
+    """
+    known = registered()
+    if name not in known:
+        raise UsageError(unknown(name), "`gspo-lite rewards list` shows them all")
+    return known[name]
+
+
+def unknown(name: str) -> str:
+    """The message about a name that is not registered."""
+    names = reward_names()
+    near = difflib.get_close_matches(name, names, 1)
+    guess = f"; did you mean `{near[0]}`?" if near else ""
+    return f"there is no reward `{name}`{guess} allowed: {', '.join(names)}, `module:function` or `file.py:function`"
+
+
+def describe(name: str) -> RewardDescription:
+    """A registered reward for people."""
+    found = get(name)
+    text = inspect.cleandoc(found.__doc__ or "")
+    return RewardDescription(name, text.split("\n")[0], text, described_options(found.options))
+
+
+def check_rewards(recipe: Recipe) -> list[Problem]:
+    """Problems with the rewards of a recipe: unknown names, files that are missing, options that cannot be."""
+    problems = []
+    for index, settings in enumerate(recipe.rewards):
+        name = settings.name
+        if is_custom(name):
+            lacking = missing_custom(name)
+            found = [(("rewards", index, "name"), lacking)] if lacking else []
+        elif name not in registered():
+            found = [(("rewards", index, "name"), unknown(name))]
+        else:
+            found = [(("rewards", index, "options"), text) for text in get(name).problems(settings.options)]
+        problems += [Problem(place, text) for place, text in found]
+    return problems
+
+
+def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
+    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call."""
+    rewards = []
+    for one in settings:
+        held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
+        if is_custom(one.name):
+            custom = load_custom(one.name, one.options)
+            name = one.name.rpartition(":")[2]
+            rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
+        else:
+            made = get(one.name).with_options(**one.options)
+            if made.prepare is not None:
+                made.prepare(**made.values)
+            held["marker"] = made.values.get("marker")
+            rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
+    names = [made.__name__ for made in rewards]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise RecipeError([f"`rewards`: two functions have the name `{name}`; rename one" for name in sorted(repeated)])
+    return rewards
+
+
+def check_columns(rewards: Sequence[GuardedReward], columns: Sequence[str]) -> None:
+    """Refuse rewards that read a column which the data does not have.
+
+    Raises:
+        UsageError: naming reward, column and the columns there are.
+    """
+    for made in rewards:
+        for name in made.columns:
+            if name not in columns:
+                near = difflib.get_close_matches(name, columns, 1)
+                guess = f"; did you mean `{near[0]}`?" if near else ""
+                there = ", ".join(f"`{column}`" for column in columns)
+                raise UsageError(f"reward `{made.__name__}` reads the column `{name}`; the data has {there}{guess}")

@@ -1,0 +1,150 @@
+"""The parent's side of grading formulas: one worker process, a hard time limit from any thread, no signal touched.
+
+math-verify guards itself with signal.alarm, which works in the main thread only and takes the user's own alarm away.
+Here a worker process grades in a child that it can kill (`grader_worker.py`), and this side kills the worker where even
+that does not answer. The worker starts with the first answer that needs it, or ahead of it, and ends with this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from gspo_lite.errors import MachineError
+
+LIMIT = 1.8  # seconds for one answer
+SHORTEST = 0.25  # seconds: every answer that ran out halves the limit for the rest of its batch down to this
+GRACE = 3.0  # seconds beyond the limit after which the worker itself is taken for dead
+START_LIMIT = 60.0  # seconds for the worker to import its engine, on a slow disk
+
+# The parent's own import path: `python -m` would put the current directory first, and with it any `queue.py` there.
+CODE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gspo_lite.rewards.grading.worker import main; main()"
+)
+logger = logging.getLogger(__name__)
+
+
+def command() -> list[str]:
+    """What starts a worker."""
+    return [sys.executable, "-c", CODE, json.dumps(sys.path)]
+
+
+class Worker:
+    """The engine's process; `ask` answers in time or leaves it dead."""
+
+    def __init__(self) -> None:
+        self.lines: queue.Queue[str] = queue.Queue()
+        self.started: queue.Queue[subprocess.Popen[str]] = queue.Queue()
+        # Linux ends the worker with the thread that started it, so that is the one which reads from it to its end.
+        threading.Thread(target=self.live, daemon=True).start()
+        self.process = self.started.get()
+        if self.line(START_LIMIT) != "ready\n":
+            self.stop()
+            raise MachineError(
+                "the grader of mathematical answers does not start",
+                "`python -m gspo_lite.rewards.grading.worker` shows why; it needs `pip install math-verify`",
+            )
+
+    def live(self) -> None:
+        """Start the process and hand over every line it prints; an empty one when it is gone."""
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        # A session of its own, so that Ctrl-C in a terminal reaches the run and not its worker.
+        with subprocess.Popen(
+            command(), stdin=pipe, stdout=pipe, stderr=nothing, text=True, bufsize=1, start_new_session=True
+        ) as process:
+            self.started.put(process)
+            for line in process.stdout or ():
+                self.lines.put(line)
+        self.lines.put("")
+
+    def line(self, limit: float) -> str:
+        """The next line; empty where none came or ever will."""
+        try:
+            return self.lines.get(timeout=limit)
+        except queue.Empty:
+            return ""
+
+    def ask(self, answer: str, gold: str, limit: float) -> bool | None:
+        """The verdict, or None where it took longer than `limit` seconds or a process died over it."""
+        try:
+            print(json.dumps([answer, gold, limit]), file=self.process.stdin, flush=True)
+        except OSError:  # it was killed from outside between two answers
+            return None
+        line = self.line(limit + GRACE)
+        if not line:
+            self.stop()
+            return None
+        verdict: bool | None = json.loads(line)
+        return verdict
+
+    @property
+    def usable(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+LOCK = threading.Lock()
+CURRENT: list[Worker] = []
+
+
+def verify_all(pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
+    """Whether each answer equals its gold; None, with a warning, where that took too long or cost a process.
+
+    Args:
+        pairs: (answer, gold), both spelled. Equal pairs are graded once.
+    """
+    limit = LIMIT
+    verdicts: dict[tuple[str, str], bool | None] = {}
+    with LOCK:
+        for pair in dict.fromkeys(pairs):
+            verdicts[pair] = worker().ask(*pair, limit)
+            if verdicts[pair] is None:
+                logger.warning("an answer is left unjudged: its grading took too long or died: %.80r", pair[0])
+                limit = max(limit / 2, SHORTEST)
+    return [verdicts[pair] for pair in pairs]
+
+
+def worker() -> Worker:
+    """The worker that runs, or a fresh one."""
+    if not (CURRENT and CURRENT[0].usable):
+        stop()
+        CURRENT.append(Worker())
+    return CURRENT[0]
+
+
+def start_ahead() -> None:
+    """Start the worker beside other work, on another core; what is wrong with it is said by the first answer."""
+
+    def start() -> None:
+        with LOCK, suppress(MachineError, OSError):
+            worker()
+
+    threading.Thread(target=start, daemon=True).start()
+
+
+@atexit.register
+def stop() -> None:
+    """End the worker; the next answer starts another."""
+    while CURRENT:
+        CURRENT.pop().stop()
+
+
+def forget() -> None:
+    """Leave the worker to the parent: a forked process needs one of its own."""
+    global LOCK
+    LOCK = threading.Lock()
+    CURRENT.clear()
+
+
+os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,112 @@
+"""The process behind `grader.py`: reads `[answer, gold, seconds]` as JSON lines and writes true, false or null.
+
+It imports the engine once and grades in a forked child, which is killed when its time is over and costs a few
+milliseconds to replace. Nothing hostile is ever parsed in this process itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable
+
+MEMORY = 384 * 2**20  # bytes of address space of a child; an answer that wants more ends it
+GRADES_PER_CHILD = 500  # sympy's caches grow; a fresh child every so often keeps memory flat
+PR_SET_PDEATHSIG = 1
+
+Judge = Callable[[str, str], bool]
+
+
+def main() -> None:
+    """Answer until the parent goes."""
+    die_with_parent()
+    logging.disable(logging.CRITICAL)
+    judge = load_judge()
+    judge("x+\\frac{1}{2}", "\\frac{1}{2}+x")  # fills the parser's tables, which every child then shares
+    print("ready", flush=True)
+    child: Child | None = None
+    for line in sys.stdin:
+        answer, gold, seconds = json.loads(line)
+        if child is None or child.left == 0:
+            if child:
+                child.kill()
+            child = Child(judge)
+        verdict = child.ask(answer, gold, seconds)
+        if verdict is None:
+            child.kill()
+            child = None
+        print(json.dumps(verdict), flush=True)
+
+
+def load_judge() -> Judge:
+    """What compares two answers. Imported here: it brings sympy, which the parent must not need."""
+    from gspo_lite.rewards.grading.answers import same_answer
+    from gspo_lite.rewards.grading.symbolic import same_value
+
+    return lambda answer, gold: same_answer(answer, gold, same_value)
+
+
+def die_with_parent() -> None:
+    """End with the process or thread that started this one, also on kill -9 of it."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere the closed pipe ends the loop
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Child:
+    """A forked process that judges one pair after the other, in bounded memory."""
+
+    def __init__(self, judge: Judge):
+        self.left = GRADES_PER_CHILD
+        questions, self.questions = os.pipe()
+        self.verdicts, verdicts = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.questions)
+            os.close(self.verdicts)
+            try:
+                answer_all(judge, questions, verdicts)
+            finally:
+                os._exit(1)  # out of memory or of stack: the parent sees the pipe close
+        os.close(questions)
+        os.close(verdicts)
+
+    def ask(self, answer: str, gold: str, seconds: float) -> bool | None:
+        """The verdict; None where the time is over or the child died."""
+        self.left -= 1
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.questions, (json.dumps([answer, gold]) + "\n").encode())
+            if select.select([self.verdicts], [], [], seconds)[0]:
+                return {b"1": True, b"0": False}.get(os.read(self.verdicts, 1))
+        return None
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.questions)
+        os.close(self.verdicts)
+
+
+def answer_all(judge: Judge, questions: int, verdicts: int) -> None:
+    """The child's life: what raises on untrusted text is no right answer, except for lack of memory."""
+    die_with_parent()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for line in os.fdopen(questions):
+        answer, gold = json.loads(line)
+        try:
+            verdict = judge(answer, gold)
+        except MemoryError:
+            return
+        except Exception:
+            verdict = False
+        os.write(verdicts, b"1" if verdict else b"0")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""How a recipe, its custom rewards, its processes and versions differ from those a checkpoint was trained with.
+
+Owns which differences change the steps to come, and so need `--force`. Imports neither torch nor trl, so that a run
+can be refused before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from gspo_lite.errors import UsageError
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.system.processes import count
+from gspo_lite.system.redaction import redact_values, without_fingerprints
+from gspo_lite.training.checkpoint.manifest import Checkpoint
+
+# Changes of a recipe after which the rest of the run is still what it would have been, each with all keys below it.
+HARMLESS = (
+    "output", "training.max_steps", "training.save_steps", "training.guards", "training.max_unscored_rollouts",
+    "model.gpu_memory_utilization",
+)  # fmt: skip
+HARMLESS_REWARD_KEYS = ("timeout", "on_error")
+SCHEDULES_OVER_MAX_STEPS = ("linear", "cosine")
+
+
+def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) -> list[str]:
+    """Lines on how the recipe differs from the one a checkpoint was trained with.
+
+    Raises:
+        UsageError: where a difference would make the resumed run another one than the first, unless `force`; and where
+            this run has more or fewer processes.
+    """
+    refuse_other_processes(checkpoint)
+    old, new = checkpoint.needs.get("recipe"), redact_values(recipe, fingerprints=True)
+    if old is None:
+        return []
+    old = with_later_fields(old)
+    decisive = differences(without_fingerprints(old), without_fingerprints(new))  # another key opens the same door
+    breaking = [line for place, line in decisive if not harmless(place, recipe)]
+    if breaking and not force:
+        raise UsageError(
+            f"the recipe is not the one `{checkpoint.path}` was trained with:\n  " + "\n  ".join(breaking),
+            "give the recipe as it was (the run folder's recipe.yaml has it), or add --force to go on all the same",
+        )
+    return [line for _, line in differences(old, new)]
+
+
+def with_later_fields(recipe: dict[str, Any]) -> dict[str, Any]:
+    """An earlier version's recipe with the fields that came later, at their defaults: nobody changed those."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:  # it has fields that are gone, which is a difference to show
+        return recipe
+
+
+def refuse_other_code(checkpoint: Checkpoint, rewards: dict[str, str], force: bool) -> None:
+    """Refuse custom rewards whose files changed since the checkpoint.
+
+    Args:
+        rewards: sha256 of the file of each custom reward, by its name.
+
+    Raises:
+        UsageError: where one is another than it was, unless `force`.
+    """
+    old = checkpoint.needs.get("custom_rewards", {})
+    changed = [f"`{name}`" for name, digest in rewards.items() if old.get(name, digest) != digest]
+    if changed and not force:
+        raise UsageError(
+            f"the file of {', '.join(changed)} changed since `{checkpoint.path}` was written",
+            "add --force if the change is meant, as after repairing a reward",
+        )
+
+
+def refuse_other_processes(checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint of another number of processes: each keeps its own part of the rollout.
+
+    Raises:
+        UsageError: where this run has more or fewer.
+    """
+    had = checkpoint.needs.get("processes", 1)
+    if had != count():
+        raise UsageError(
+            f"`{checkpoint.path}` was written by {had} processes, and this run has {count()}",
+            f"launch it with {had}, or begin anew in another folder",
+        )
+
+
+def version_changes(checkpoint: Checkpoint, versions: dict[str, str | None]) -> list[str]:
+    """Lines on what is installed in another version than when the checkpoint was written."""
+    old = checkpoint.needs.get("versions", {})
+    changed = [name for name, now in versions.items() if old.get(name, now) != now]
+    told = [f"{name} was {old[name] or 'not there'}, is {versions[name] or 'not there'}" for name in changed]
+    return [f"{one}; the steps to come may differ from an uninterrupted run's" for one in told]
+
+
+def differences(old: Any, new: Any, place: str = "") -> list[tuple[str, str]]:
+    """Key paths whose values differ, each with a line that says how."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        nested = [differences(old.get(key), new.get(key), f"{place}.{key}".lstrip(".")) for key in keys]
+        return [one for inner in nested for one in inner]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        nested = [differences(a, b, f"{place}.{index}") for index, (a, b) in enumerate(zip(old, new, strict=True))]
+        return [one for inner in nested for one in inner]
+    return [] if old == new else [(place, f"`{place}` was {json.dumps(old)}, is {json.dumps(new)}")]
+
+
+def harmless(place: str, recipe: dict[str, Any]) -> bool:
+    """Whether a change of this key leaves the steps to come as they were."""
+    if place == "training.max_steps":
+        return recipe["training"]["lr_scheduler_type"] not in SCHEDULES_OVER_MAX_STEPS
+    if place.startswith("rewards.") and place.rpartition(".")[2] in HARMLESS_REWARD_KEYS:
+        return True
+    return any(place == known or place.startswith(known + ".") for known in HARMLESS)

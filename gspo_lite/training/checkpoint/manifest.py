@@ -1,0 +1,170 @@
+"""What makes a checkpoint complete: its manifest, the search for the newest whole one, and rotation.
+
+    checkpoints/checkpoint-40/manifest.json    {"step", "files": {name: {"bytes", "sha256"}}, "needs", "sha256"}
+    checkpoints/.saving-.../                   being written; nothing reads it
+    checkpoints/broken-checkpoint-48/          found incomplete on resuming and set aside
+
+Imports neither torch nor trl, so that a run can be refused before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.system.redaction import redact_values
+
+MANIFEST = "manifest.json"
+STAGING, GONE, BROKEN = ".saving-", ".gone-", "broken-"
+NAME = re.compile(r"checkpoint-(\d+)")
+CHUNK = 1 << 20  # bytes read at a time
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint.
+
+    Attributes:
+        step: optimizer steps done.
+        needs: what it was made with: recipe, versions, custom_rewards; empty outside a run.
+    """
+
+    path: Path
+    step: int
+    needs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest complete checkpoint, if any, and one line for each newer one that had to be passed over."""
+
+    checkpoint: Checkpoint | None
+    passed_over: list[str] = field(default_factory=list)
+
+
+def write_manifest(folder: Path, step: int, needs: dict[str, Any]) -> int:
+    """Describe every file below `folder`, put everything on the disk, and return the bytes it takes."""
+    files = {str(path.relative_to(folder)): described(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    content = {"step": step, "files": files, "needs": redact_values(needs, fingerprints=True)}
+    text = json.dumps({**content, "sha256": digest_of(content)}, indent=1)
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
+    return sum(one["bytes"] for one in files.values()) + len(text)
+
+
+def described(path: Path) -> dict[str, Any]:
+    """Size and hash of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """Hash of the manifest itself, whose step and needs are trusted as well."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Have the disk hold a file or the names in a folder before going on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint.
+
+    Raises:
+        ValueError: where it is missing or not as it was written, in words.
+    """
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        digest = content.pop("sha256")
+    except FileNotFoundError:
+        raise ValueError(f"it has no `{MANIFEST}`, so it was never finished") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
+        raise ValueError(f"its `{MANIFEST}` cannot be read") from None
+    if digest != digest_of(content):
+        raise ValueError(f"its `{MANIFEST}` was changed after it was written")
+    return content
+
+
+def fault_of(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None where every file is as it was written."""
+    try:
+        files = read_manifest(folder)["files"]
+        for name, wanted in files.items():
+            path = folder / name
+            if not path.is_file():
+                return f"`{name}` is missing"
+            size = path.stat().st_size
+            if size != wanted["bytes"]:
+                return f"`{name}` has {size} bytes, not {wanted['bytes']}"
+            if described(path)["sha256"] != wanted["sha256"]:
+                return f"`{name}` was changed after it was written (sha256)"
+    except ValueError as error:
+        return str(error)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    return None
+
+
+def by_step(checkpoints: Path) -> list[tuple[int, Path]]:
+    """Steps and folders of the checkpoints, newest first, whole or not."""
+    found = checkpoints.iterdir() if checkpoints.is_dir() else iter(())
+    named = [(NAME.fullmatch(path.name), path) for path in found if path.is_dir()]
+    return sorted(((int(match.group(1)), path) for match, path in named if match), reverse=True)
+
+
+def newest_complete(checkpoints: Path) -> Found:
+    """The checkpoint to go on from; reads only."""
+    passed_over: list[str] = []
+    for step, path in by_step(checkpoints):
+        fault = fault_of(path)
+        if fault is None:
+            manifest = read_manifest(path)
+            return Found(Checkpoint(path, int(manifest["step"]), manifest["needs"]), passed_over)
+        passed_over.append(f"checkpoint of step {step} passed over: {fault}")
+    return Found(None, passed_over)
+
+
+def tidy(checkpoints: Path, newest: Checkpoint | None) -> None:
+    """Remove what a killed save or rotation left, and set newer checkpoints, all incomplete, aside."""
+    if not checkpoints.is_dir():
+        return
+    for path in checkpoints.iterdir():
+        if path.name.startswith((STAGING, GONE)):
+            shutil.rmtree(path, ignore_errors=True)
+    for step, path in by_step(checkpoints):
+        if newest is None or step > newest.step:
+            aside = path.with_name(BROKEN + path.name)
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+
+
+def publish(written: Path, final: Path) -> None:
+    """Put a finished checkpoint in its place in one move; one that was there is known to be broken."""
+    if final.exists():
+        shutil.rmtree(final)
+    os.rename(written, final)
+    flush(final.parent)
+
+
+def rotate(checkpoints: Path, newest: Path, limit: int | None) -> None:
+    """Remove the oldest checkpoints beyond `limit`; never the one just written, which is whole."""
+    older = [path for _, path in by_step(checkpoints) if path != newest]
+    for path in older[max(limit - 1, 0) :] if limit else []:
+        gone = path.with_name(GONE + path.name)  # out of sight first: half a checkpoint must not look like one
+        path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

@@ -1,0 +1,289 @@
+"""Checkpoints that are whole or not there: written beside, described by a manifest, renamed into place.
+
+Transformers still writes model, optimizer, scheduler, random numbers and trainer state; this redirects where, adds
+the rollout under way, checks what is written, and rotates. Works on stock TRL and on Unsloth's trainer alike, because
+both save through `Trainer._save_checkpoint`.
+
+Owns when a checkpoint counts. Must not know recipes or commands.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from gspo_lite.errors import NotSaved
+from gspo_lite.system import processes, run_folder, stopping
+from gspo_lite.training.checkpoint.manifest import (
+    STAGING,
+    fault_of,
+    flush,
+    newest_complete,
+    publish,
+    rotate,
+    write_manifest,
+)
+from gspo_lite.training.checkpoint.numeric_state import not_finite, random_states, restore_random_states
+from gspo_lite.training.checkpoint.rollout_state import read_state, write_state
+
+ARGUMENTS = "training_args.bin"  # transformers pickles its arguments here, hub_token and all; nothing reads it back
+STATES = 3  # numbers kept per trained weight: itself and Adam's two moments
+BESIDES = 8 << 20  # bytes of tokenizer, configuration and states beside the weights
+SPARE = 1.1  # of the last checkpoint's size that must be free for the next
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """What moves on while the next step is made, as it was when the last one was done."""
+
+    step: int
+    passes: int  # forward and backward passes, which decide where in the rollout the run is
+    batches: list[dict[str, Any]] | None
+    tokens: float
+    counters: dict[str, Any]
+    rng: dict[str, Any]
+
+
+class Checkpoints:
+    """Mixin in front of the trainer.
+
+    Attributes:
+        needs: what a checkpoint says it was made with.
+        last_step: the last optimizer step that was done; None until there is one in this process.
+    """
+
+    # The trainer's own, behind this mixin.
+    args: Any
+    state: Any
+    model: Any
+    num_iterations: int
+    _step: int
+    _buffered_inputs: list[dict[str, Any]] | None
+
+    needs: dict[str, Any]
+    last_step: LastStep | None
+    applying: bool  # from the optimizer step until its figures are written; half of that must not be saved
+    _staging: str | None = None
+    _resumed: str | None = None
+    _bytes: int | None = None
+
+    def _begin_checkpoints(self) -> None:
+        self.needs, self.last_step, self.applying = {}, None, False
+        self.add_callback(StepBoundary(self))  # type: ignore[attr-defined]
+
+    def train(self, resume_from_checkpoint: Any = None, **options: Any) -> Any:
+        """Train, or go on from a checkpoint; True is the newest complete one of `output_dir`."""
+        if resume_from_checkpoint is True:
+            found = newest_complete(Path(self.args.output_dir)).checkpoint
+            resume_from_checkpoint = None if found is None else str(found.path)
+        self._resumed = resume_from_checkpoint or None
+        if self._resumed is not None and trained_steps(self._resumed) >= self.args.max_steps > 0:
+            self._load_from_checkpoint(self._resumed)  # type: ignore[attr-defined]
+            return None  # transformers would make one step more
+        return super().train(resume_from_checkpoint=self._resumed, **options)  # type: ignore[misc]
+
+    def save_last_step(self) -> Path | None:
+        """Save the last step that was done, wherever in the next one training stopped.
+
+        Returns:
+            The checkpoint; None where this process has done no step, or none that is whole.
+
+        Raises:
+            NotSaved: when it cannot be written; what was there before stays.
+        """
+        last = self.last_step
+        if last is None or self.applying:
+            return None
+        self.model.zero_grad(set_to_none=True)
+        with self._as_of(last):
+            self._save_checkpoint(self.model, None)
+        path = Path(self.args.output_dir) / f"checkpoint-{last.step}"
+        return path if path.is_dir() else None
+
+    def roll_back(self) -> int | None:
+        """Take weights, optimizer and schedule of the newest complete checkpoint, and nothing else of it.
+
+        Returns:
+            The checkpoint's step; None where there is none.
+        """
+        found = newest_complete(Path(self.args.output_dir)).checkpoint
+        if found is None:
+            return None
+        self._load_from_checkpoint(str(found.path))  # type: ignore[attr-defined]
+        super()._load_optimizer_and_scheduler(str(found.path))  # type: ignore[misc]
+        return found.step
+
+    @contextmanager
+    def _as_of(self, last: LastStep) -> Iterator[None]:
+        """Turn back what the unfinished step has moved already."""
+        now = random_states()
+        restore_random_states(last.rng)
+        self.state.num_input_tokens_seen = last.tokens
+        try:
+            yield
+        finally:
+            restore_random_states(now)
+
+    def remember_step(self) -> None:
+        """Note where the run is, right after an optimizer step."""
+        inside = self._step % (self.args.steps_per_generation * self.num_iterations)
+        self.last_step = LastStep(
+            self.state.global_step,
+            self._step,
+            self._buffered_inputs if inside else None,
+            self.state.num_input_tokens_seen,
+            self._counters(),
+            random_states(),
+        )
+
+    def _counters(self) -> dict[str, Any]:
+        """Counters that a rollout moves; the trainer has its own."""
+        return {}
+
+    def _guard_counters(self) -> dict[str, Any]:
+        """Counters that only a finished step moves."""
+        return {}
+
+    def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
+        """Take back what both gave."""
+
+    def _get_output_dir(self, trial: Any = None) -> str:
+        return self._staging or super()._get_output_dir(trial)  # type: ignore[misc]
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)  # type: ignore[misc]
+        (Path(output_dir or self.args.output_dir) / ARGUMENTS).unlink(missing_ok=True)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        checkpoints = Path(super()._get_output_dir(trial))  # type: ignore[misc]
+        step = self.state.global_step
+        final = checkpoints / f"checkpoint-{step}"
+        if final.is_dir() and fault_of(final) is None:
+            return
+        broken = not_finite(self.model, getattr(self, "optimizer", None))
+        if broken is not None:
+            raise NotSaved(
+                f"`{broken}` is no longer finite after step {step}; it is not saved, earlier checkpoints stay",
+                "lower training.learning_rate; training.guards says what to do when a gradient is not finite",
+            )
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        self._refuse_full_disk(checkpoints)
+        staging = checkpoints / f"{STAGING}{step}"
+        if processes.is_main():
+            shutil.rmtree(staging, ignore_errors=True)
+        processes.wait()
+        try:
+            self._write(staging, step, model, trial)
+            processes.wait()
+            if processes.is_main():
+                self._bytes = write_manifest(staging / final.name, step, self.needs)
+                publish(staging / final.name, final)
+        except Exception as error:  # a full disk is an OSError here, a RuntimeError in torch, another in safetensors
+            raise self._not_written(final, error) from error
+        finally:
+            if processes.is_main():
+                shutil.rmtree(staging, ignore_errors=True)
+        if processes.is_main():
+            rotate(checkpoints, final, self.args.save_total_limit)
+        processes.wait()
+
+    def _write(self, staging: Path, step: int, model: Any, trial: Any) -> None:
+        """Everything of a checkpoint but its manifest, below `staging`; each process adds what is its own."""
+        self._staging = str(staging)
+        try:
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        finally:
+            self._staging = None
+        folder = staging / f"checkpoint-{step}"
+        last = self.last_step
+        if last is not None and last.step == step:
+            facts = {"passes": last.passes, "counters": last.counters, "guards": self._guard_counters()}
+            write_state(folder, facts, last.batches)
+        for name in (run_folder.METRICS, run_folder.COMPLETIONS):  # no checkpoint may be ahead of its metrics
+            path = staging.parent.parent / name
+            if path.is_file():
+                flush(path)
+
+    def _refuse_full_disk(self, checkpoints: Path) -> None:
+        """Refuse a checkpoint that will not fit, before half of it is written."""
+        needed = self._bytes_needed()
+        free = shutil.disk_usage(checkpoints).free
+        if free < needed:
+            raise NotSaved(
+                f"a checkpoint in `{checkpoints}` needs about {needed:,} bytes and {free:,} are free",
+                "make room and add --resume; earlier checkpoints are whole",
+            )
+
+    def _bytes_needed(self) -> int:
+        """Size of the next checkpoint: the last one's, or what its parts come to."""
+        if self._bytes is not None:
+            return int(self._bytes * SPARE)
+        trained = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
+        return trained * STATES + BESIDES
+
+    def _not_written(self, final: Path, error: Exception) -> NotSaved:
+        free = shutil.disk_usage(final.parent).free
+        return NotSaved(
+            f"the checkpoint `{final}` could not be written: {error}; it needs about {self._bytes_needed():,} bytes "
+            f"and {free:,} are free",
+            "make room and add --resume; earlier checkpoints are whole",
+        )
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        if checkpoint is None:
+            return
+        facts, batches = read_state(Path(checkpoint), self.args.device)
+        if facts:
+            self._step, self._buffered_inputs = facts["passes"], batches
+            self._restore_counters(facts["counters"], facts["guards"])
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        """The order of the data; a resumed run first draws the orders of the epochs that are over."""
+        sampler = super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]
+        if self._resumed is not None and getattr(sampler, "generator", None) is not None:
+            for _ in range(epochs_done(self._resumed)):
+                torch.randperm(sampler.num_samples, generator=sampler.generator)
+        return sampler
+
+
+class StepBoundary(TrainerCallback):
+    """Tells the trainer when a step is whole, and holds signals back while it is not."""
+
+    def __init__(self, trainer: Checkpoints):
+        self.trainer = trainer
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.whole()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        stopping.hold()
+        self.trainer.applying = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.remember_step()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.whole()
+
+    def whole(self) -> None:
+        """The step is applied, and its figures are written."""
+        self.trainer.applying = False
+        stopping.release()
+
+
+def trained_steps(checkpoint: str) -> int:
+    """Optimizer steps a checkpoint stands for."""
+    return int(run_folder.read_json(Path(checkpoint) / "trainer_state.json")["global_step"])
+
+
+def epochs_done(checkpoint: str) -> int:
+    """Whole passes over the data that a checkpoint stands for."""
+    return int(run_folder.read_json(Path(checkpoint) / "trainer_state.json")["epoch"] or 0)

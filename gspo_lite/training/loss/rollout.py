@@ -1,0 +1,166 @@
+"""Rollouts on stock TRL, computed without what changes nothing: see `rows.py` for what that is.
+
+    once per rollout     TRL samples, scores, shuffles and splits; its micro-batches are then arranged anew
+    old log-probs        by the arranged micro-batches, rows and columns as training will look at them, so that both
+                         passes round alike; none at all where the policy has not moved yet
+    every micro-batch    TRL's own loss times the factor that restores each row's weight; metrics of all rows
+
+Owns the change of TRL's buffer and of its metrics; must not hold a loss of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gspo_lite.training.loss.rows import (
+    LEFT_OUT,
+    LOSS_SCALE,
+    ROW_SHARE,
+    TOKEN_SHARE,
+    Batch,
+    RowRules,
+    arranged,
+    row_rules,
+)
+
+OLD = "old_per_token_logps"
+REMEMBER = "remember_logps"  # a micro-batch whose first pass gives the old log-probs of later ones
+CLIPS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
+LOWEST_CLIP = "clip_ratio/low_min"
+ACTIVE_ENTROPY = "entropy_active_rows"
+
+
+class LeanRollout:
+    """Mixin in front of TRL's `GRPOTrainer` that computes only the rows and columns which matter."""
+
+    row_rules: RowRules | None = None
+    _placeholder_due = False
+    _loss_logps: torch.Tensor | None = None
+    # of the trainer
+    args: Any
+    gauges: Any
+    model: Any
+    importance_sampling_level: str
+    num_iterations: int
+    state: Any
+    _buffered_inputs: Any
+    _metrics: Any
+    _step: int
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)  # type: ignore[misc]
+        rules = self.row_rules
+        if rules is None or not self.model.training or self._buffered_inputs is before:
+            return inputs
+        batches = arranged(self._buffered_inputs, self.args.gradient_accumulation_steps, rules)
+        self._buffered_inputs = self._with_old_logps(batches)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        self._placeholder_due = self._scores_old_itself(inputs)
+        try:
+            return super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        finally:
+            self._placeholder_due = False
+
+    def _scores_old_itself(self, rows: Any) -> bool:
+        """Whether TRL is about to ask for old log-probs that are better computed on the arranged micro-batches."""
+        asks = self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations) != 0
+        images = any(name in rows[0] for name in ("image", "images"))
+        return self.row_rules is not None and bool(self.model.training) and asks and not images
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._placeholder_due:  # TRL's first call while it scores a rollout is the one for old log-probs
+            self._placeholder_due = False
+            input_ids, _, width = args[:3]
+            return torch.full((len(input_ids), width), torch.nan, device=input_ids.device), None, None
+        result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
+        self._loss_logps = result[0].detach()
+        return result
+
+    def _with_old_logps(self, batches: list[Batch]) -> list[Batch]:
+        """The micro-batches with old log-probs where TRL has left a placeholder."""
+        if any(OLD not in batch or LOSS_SCALE not in batch for batch in batches):
+            return batches
+        window = self.args.gradient_accumulation_steps
+        # The first optimizer step on a rollout compares the policy with itself. The very first one of a run does so by
+        # both paths all the same, which shows how much noise lies between them.
+        free = window if self.state.global_step > 0 else 0
+        for index, batch in enumerate(batches):
+            if index < free:
+                del batch[OLD]
+                batch[REMEMBER] = self.num_iterations > 1
+            elif len(batch["completion_ids"]):
+                batch[OLD] = self._old_logps(batch)
+        return batches
+
+    def _old_logps(self, batch: Batch) -> torch.Tensor:
+        """Log-probs (B, T) of a micro-batch by the policy as it is."""
+        with torch.no_grad():
+            ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+            attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+            width = batch["completion_ids"].shape[1]
+            logps: torch.Tensor = self._get_per_token_logps_and_entropies(self.model, ids, attention, width)[0]
+        return logps
+
+    def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+        if LOSS_SCALE not in inputs:
+            return super()._compute_loss(model, inputs)  # type: ignore[misc]
+        self.gauges.leave_out(*inputs[LEFT_OUT])
+        if not len(inputs["completion_ids"]):
+            return nothing(model, self._metrics["train"])
+        before = {name: len(values) for name, values in self._metrics["train"].items()}
+        loss = super()._compute_loss(model, inputs) * inputs[LOSS_SCALE]  # type: ignore[misc]
+        self._correct_metrics(before, inputs)
+        if inputs.pop(REMEMBER, False):
+            inputs[OLD] = self._loss_logps
+        return loss
+
+    def _correct_metrics(self, before: dict[str, int], inputs: Batch) -> None:
+        """Make figures of the computed rows those of all rows; what cannot be gets a name that says so."""
+        metrics = self._metrics["train"]
+        by_row = self.importance_sampling_level == "sequence"
+        clip_share = inputs[ROW_SHARE] if by_row else inputs[TOKEN_SHARE]
+        for name in CLIPS:
+            if len(metrics[name]) > before.get(name, 0):
+                metrics[name][-1] *= clip_share  # a row without advantage is never clipped
+        if inputs[ROW_SHARE] < 1 and metrics[LOWEST_CLIP]:
+            metrics[LOWEST_CLIP][-1] = 0.0
+        if "kl" in metrics:
+            metrics["kl"][-1] *= inputs[TOKEN_SHARE]
+        if self.row_rules is not None and self.row_rules.drop:
+            metrics[ACTIVE_ENTROPY].append(metrics["entropy"].pop())
+            if not metrics["entropy"]:
+                del metrics["entropy"]
+        else:
+            metrics["entropy"][-1] *= inputs[TOKEN_SHARE]
+
+
+def nothing(model: Any, metrics: dict[str, list[float]]) -> torch.Tensor:
+    """The loss of an empty micro-batch: 0, with a gradient of 0 as TRL's would have."""
+    for name in (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"):
+        metrics[name].append(0.0)
+    return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
+
+
+def rules_of(trainer: Any) -> RowRules | None:
+    """The row rules of a trainer's configuration; None on stock TRL under vLLM.
+
+    There TRL needs its old log-probs at once, of whole rows. Training on cut ones would round otherwise, which in
+    bfloat16 is more than GSPO's clip. Unsloth's two passes pack rows differently in any case.
+    """
+    if trainer.use_vllm and isinstance(trainer, LeanRollout):
+        return None
+    config = trainer.model.config.get_text_config()
+    args = trainer.args
+    return row_rules(
+        args.loss_type,
+        beta=args.beta,
+        entropy=args.top_entropy_quantile < 1 or bool(getattr(trainer, "_entropy_bonus_enabled", False)),
+        aux_loss=bool(getattr(trainer, "aux_loss_enabled", False)),
+        rotary=bool(getattr(config, "rope_parameters", None)),
+        processes=trainer.accelerator.num_processes,
+    )

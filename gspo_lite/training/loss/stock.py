@@ -1,0 +1,54 @@
+"""GSPO-token on stock TRL: the level `sequence_token`, which TRL has no name for, on TRL's own loss.
+
+TRL computes, at level `token`, exp(new - old) per token. Put old := sg(new) - mean(new - old) there, with the mean
+over the sequence's tokens, and that becomes s_i in value while each token keeps its own gradient: s_it of GSPO-token
+(arXiv 2507.18071, section 4.3). Everything TRL does after the ratio stays TRL's.
+
+Owns the change of `old_per_token_logps` and the reading of the ratios; must not hold a loss of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gspo_lite.training.watch.gauges import RatioGauges
+
+LEVEL = "sequence_token"
+
+
+class SequenceTokenLoss:
+    """Mixin in front of TRL's `GRPOTrainer` that adds the level `sequence_token` and feeds the gauges."""
+
+    importance_sampling_level: str
+    gauges: RatioGauges
+    _loss_inputs: dict[str, Any] | None = None
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        # A copy: TRL keeps the batch and uses it again at the next iteration over the rollout.
+        self._loss_inputs = dict(inputs)
+        level = self.importance_sampling_level
+        self.importance_sampling_level = "token" if level == LEVEL else level
+        try:
+            return super()._compute_loss(model, self._loss_inputs)  # type: ignore[misc]
+        finally:
+            self._loss_inputs = None
+            self.importance_sampling_level = level
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)  # type: ignore[misc]
+        if self._loss_inputs is not None:  # only between the loss's own forward pass and its use of the old log-probs
+            self._use_ratio(result[0].detach(), self._loss_inputs)
+        return result
+
+    def _use_ratio(self, new: torch.Tensor, inputs: dict[str, Any]) -> None:
+        """Record log new - log old (B, T), and at our level shift the old log-probs that TRL is about to read."""
+        old = inputs.get("old_per_token_logps")
+        mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+        log_ratio = torch.zeros_like(new) if old is None else torch.where(mask.bool(), new - old, 0.0)
+        self.gauges.record(log_ratio, mask, inputs["advantages"], compared=old is not None)
+        if self.gauges.level == LEVEL:
+            inputs["old_per_token_logps"] = new - log_ratio.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(
+                min=1
+            )

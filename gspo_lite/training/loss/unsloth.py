@@ -1,0 +1,199 @@
+"""GSPO-token on Unsloth's patched trainer: one more level in its own loss, and advantages aligned with its packing.
+
+Unsloth assembles a module with a trainer in it; the loss there is `grpo_compute_loss`, which turns the level into log
+importance weights in an if-chain. `install` adds the level `sequence_token` to that chain, in memory, on the syntax
+tree of the function as it is installed; nothing of Unsloth is copied here and no file of it is touched. Afterwards
+the function is checked against `objective.py`, and refused if it computes anything else.
+
+Owns what is changed about Unsloth. Must not hold a loss of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import inspect
+import linecache
+import sys
+import textwrap
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from gspo_lite.errors import MachineError
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP, nothing
+from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, ROW_SHARE, TOKEN_SHARE, Batch, RowRules, kept_rows, lean
+from gspo_lite.training.watch.gauges import RatioGauges
+
+LEVEL = "sequence_token"
+LISTENERS: list[list[tuple[torch.Tensor, torch.Tensor]]] = []  # where the ratios of a loss under way are put
+LOSSES = ("grpo_compute_loss", "grpo_compute_loss_slow")
+WEIGHTS = "log_importance_weights"
+UNTOUCHED = {"pixel_values", "pixel_values_videos", "unsloth_sample_weight"}  # a batch with one of these stays whole
+
+
+class UnslothTokenLoss:
+    """Mixin in front of Unsloth's trainer: rows without an advantage stay out, and advantages (B, T) follow the
+    log-probs through left packing.
+    """
+
+    gauges: RatioGauges
+    row_rules: RowRules | None = None
+    # of the trainer
+    importance_sampling_level: str
+    _metrics: Any
+
+    def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
+        rules, batch = self.row_rules, inputs
+        if rules is not None and rules.drop and model.training and not UNTOUCHED & inputs.keys():
+            batch = active_rows(inputs, rules)
+            self.gauges.leave_out(*batch[LEFT_OUT])
+            if not len(batch["completion_ids"]):
+                return nothing(model, self._metrics["train"])
+        loss = self._heard_loss(model, batch, *args, **kwargs)
+        if batch is not inputs:
+            self._correct_metrics(batch, inputs)
+        return loss
+
+    def _heard_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Unsloth's loss; the gauges hear its ratios."""
+        if inputs["advantages"].dim() == 2:
+            pad = tokenizer_of(self.processing_class).pad_token_id  # type: ignore[attr-defined]
+            inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
+        ratios: list[tuple[torch.Tensor, torch.Tensor]] = []
+        LISTENERS.append(ratios)
+        try:
+            loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
+        finally:
+            LISTENERS.remove(ratios)
+        for ratio, mask in ratios:
+            self.gauges.record(ratio.log(), mask, inputs["advantages"])
+        return loss
+
+    def _correct_metrics(self, batch: Batch, inputs: Batch) -> None:
+        """Make figures of the computed rows those of all rows."""
+        metrics = self._metrics["train"]
+        share = batch[ROW_SHARE if self.importance_sampling_level == "sequence" else TOKEN_SHARE]
+        for name in CLIPS:
+            metrics[name][-1] *= share  # a row without advantage is never clipped
+        if share < 1:
+            metrics[LOWEST_CLIP][-1] = 0.0
+        metrics["completion_length"][-1] = float(inputs["completion_mask"].sum(1).float().mean())
+
+
+def active_rows(inputs: Batch, rules: RowRules) -> Batch:
+    """The rows of a micro-batch that have an advantage, at the batch's own width, each with the weight it had.
+
+    The factor goes into the advantages: Unsloth's backward pass takes its gradient from the forward one and would not
+    see a factor on the loss, and the loss is linear in the advantages of a row up to a positive factor. Padding stays,
+    as Unsloth's packing leaves it out by itself.
+    """
+    batch = lean(inputs, kept_rows(inputs, rules), rules, trim=False)
+    return {**batch, "advantages": batch["advantages"] * batch[LOSS_SCALE]}
+
+
+def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor:
+    """Advantages (B, T) where Unsloth's loss has its log-probs: (B, W), or as they are with images.
+
+    Unsloth moves each row's padding to the right with a stable sort and keeps the last W columns; the same permutation
+    is applied here. W is the width of the log-probs it has from before; where there are none, T and the most padding
+    in a prompt.
+
+    Raises:
+        ValueError: when T is not the completions' width.
+    """
+    advantages, completion_ids = inputs["advantages"], inputs["completion_ids"]
+    if advantages.shape != completion_ids.shape:
+        raise ValueError(f"advantages {tuple(advantages.shape)} must match completions {tuple(completion_ids.shape)}")
+    if "max_left_pad" not in inputs or inputs.get("pixel_values") is not None:
+        return advantages
+    before = [inputs[name] for name in ("old_per_token_logps", "ref_per_token_logps") if inputs.get(name) is not None]
+    left_pad = int((inputs["prompt_ids"] == pad_token_id).sum(1).max())
+    width = before[0].shape[1] if before else completion_ids.shape[1] + left_pad
+    ids = torch.cat([inputs["prompt_ids"], completion_ids], dim=1)
+    full = torch.cat([advantages.new_zeros(inputs["prompt_ids"].shape), advantages], dim=1)
+    order = (ids != pad_token_id).argsort(dim=1, descending=True, stable=True)
+    return full.gather(1, order)[:, -width:]
+
+
+def generated_module(trainer_class: type) -> ModuleType | None:
+    """The module Unsloth generated for this trainer, or None where the trainer is stock TRL's."""
+    for base in trainer_class.__mro__:
+        module = sys.modules.get(base.__module__)
+        if module is not None and all(hasattr(module, name) for name in (LOSSES[0], "UnslothEfficientGRPO")):
+            return module
+    return None
+
+
+def install(module: ModuleType) -> None:
+    """Add the level `sequence_token` to the losses of Unsloth's generated module; once, however often called.
+
+    Raises:
+        MachineError: when the installed Unsloth is not built as this expects.
+    """
+    if getattr(module, "_gspo_lite_level", None) == LEVEL:
+        return
+    if module.UnslothEfficientGRPO.forward.__globals__ is not vars(module):
+        raise unexpected("its loss is not looked up in the module that holds its trainer")
+    for name in LOSSES:
+        if hasattr(module, name):
+            rebind(module, name)
+    module.grpo_accumulated_loss = heard(module.grpo_accumulated_loss)  # type: ignore[attr-defined]
+    module._gspo_lite_level = LEVEL  # type: ignore[attr-defined]
+
+
+def heard(accumulated_loss: Any) -> Any:
+    """The same function, telling listeners the ratio (B, W) or (B, 1) and mask (B, W) that it returns last."""
+
+    @functools.wraps(accumulated_loss)  # keeps the signature and the source that Unsloth looks into
+    def listening(*args: Any, **kwargs: Any) -> Any:
+        result = accumulated_loss(*args, **kwargs)
+        for listener in LISTENERS:
+            listener.append((result[-2].detach(), result[-1]))
+        return result
+
+    return listening
+
+
+def rebind(module: ModuleType, name: str) -> None:
+    """Replace one loss of the module by itself with one more branch, its source kept readable for inspect."""
+    original = getattr(module, name)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(original)))
+    add_level(tree, name)
+    source = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+    filename = f"<{module.__name__}.{name} with {LEVEL}>"
+    # Unsloth reads its own loss back with inspect.getsource to see which options it has.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    exec(compile(source, filename, "exec"), vars(module))
+
+
+def add_level(tree: ast.Module, name: str) -> None:
+    """Insert, after the branch for `sequence`, one that has its value and each token's own gradient."""
+    hits = [node for node in ast.walk(tree) if isinstance(node, ast.If) and is_sequence_branch(node)]
+    if len(hits) != 1:
+        raise unexpected(f"{name} has {len(hits)} branches for the level `sequence`, not 1")
+    branch = hits[0]
+    own_gradient = ast.parse(f"{WEIGHTS} = {WEIGHTS}.detach() + new - new.detach()").body
+    test = copy.deepcopy(branch.test)
+    test.comparators = [ast.Constant(LEVEL)]  # type: ignore[attr-defined]
+    branch.orelse = [ast.If(test=test, body=[*copy.deepcopy(branch.body), *own_gradient], orelse=branch.orelse)]
+
+
+def is_sequence_branch(node: ast.If) -> bool:
+    """Whether this is `if importance_sampling_level == 'sequence'` that sets the log importance weights."""
+    if ast.unparse(node.test) != "importance_sampling_level == 'sequence'":
+        return False
+    return any(isinstance(n, ast.Name) and n.id == WEIGHTS for part in node.body for n in ast.walk(part))
+
+
+def unexpected(what: str) -> MachineError:
+    """The refusal of an Unsloth that is built differently."""
+    from importlib.metadata import version
+
+    return MachineError(
+        f"gspo_token cannot be added to the installed unsloth {version('unsloth')}: {what}",
+        "use model.backend=transformers, or a version of unsloth that `gspo-lite doctor` lists as tested",
+    )

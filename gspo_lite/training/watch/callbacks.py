@@ -1,0 +1,167 @@
+"""What a run writes, shows and gives back while it trains: metrics, completions, the live view, free memory.
+
+Owns what is in metrics.jsonl and completions.jsonl. Must not change training.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from gspo_lite.system.progress import View, open_view
+from gspo_lite.system.run_folder import append_jsonl
+
+KEPT = 100  # steps whose figures transformers may hold too; metrics.jsonl has all
+NOISE_SHARE = 4.0  # standard deviations of the noise that the clip must leave room for
+
+
+class MetricsWriter(TrainerCallback):
+    """Append one object per optimizer step to metrics.jsonl."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.clock = TokenClock()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.clock = TokenClock()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not logs or "train_runtime" in logs:  # the summary after the last step is no step
+            return
+        self.clock.update(logs.get("num_tokens"))
+        logs["tokens_per_second"] = self.clock.rate
+        append_jsonl(self.path, [{"step": state.global_step, "time": round(time.time(), 3), **logs}])
+        del state.log_history[:-KEPT]  # or memory and every checkpoint grow with the steps
+
+
+class HeapTrimmer(TrainerCallback):
+    """Return free memory to the system at every save, where the C library is glibc.
+
+    Freed blocks between ones that live on are otherwise kept: a guard against growth over hours, not a cure for a leak.
+    """
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        with suppress(AttributeError, OSError, TypeError):  # another C library, another system
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+class TokenClock:
+    """Tokens per second over the whole cycle of a rollout: generating, scoring and its optimizer steps."""
+
+    def __init__(self) -> None:
+        self.start: tuple[float, float] | None = None
+        self.rate: float | None = None
+
+    def update(self, num_tokens: float | None) -> None:
+        """Take the running count of prompt and completion tokens, which changes once per rollout."""
+        if num_tokens is None:
+            return
+        now = time.perf_counter()
+        if self.start is None:
+            self.start = (now, num_tokens)
+        elif num_tokens > self.start[1]:
+            self.rate = (num_tokens - self.start[1]) / (now - self.start[0])
+            self.start = (now, num_tokens)
+
+
+class CompletionsWriter(TrainerCallback):
+    """Hand some completions of each rollout on, with extracted answer, rewards and advantages.
+
+    Args:
+        trainer: a GSPOTrainer.
+        count: completions of a rollout.
+        takers: take the rows, each with its `step`.
+    """
+
+    def __init__(self, trainer: Any, count: int, takers: Sequence[Callable[[list[dict[str, Any]]], None]]):
+        self.trainer, self.count, self.takers = trainer, count, takers
+        self.written: list[dict[str, Any]] | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer.rollout is self.written:
+            return
+        self.written = self.trainer.rollout
+        rows = [{"step": state.global_step, **row} for row in self.trainer.sampled(self.count)]
+        for take in self.takers:
+            take(rows)
+
+
+class Progress(TrainerCallback):
+    """The live figures of training, wherever `gspo_lite.system.progress` can show them."""
+
+    def __init__(self, accuracy_reward: str | None):
+        self.accuracy_reward = accuracy_reward
+        self.shown: dict[str, Any] = {}
+        self.clipped: deque[float] = deque(maxlen=8)  # of the last steps; the first on a rollout never clips
+        self.view: View | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.view = open_view("training", state.max_steps, state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not logs or "train_runtime" in logs or self.view is None:
+            return
+        self.shown.update({name: value for name, value in logs.items() if value is not None})
+        if logs.get("clip_ratio/region_mean") is not None:
+            self.clipped.append(logs["clip_ratio/region_mean"])
+            self.shown["clipped"] = sum(self.clipped) / len(self.clipped)
+        self.view.update(state.global_step, self.text())
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back; safe to call twice, and needed when training ends with an error."""
+        if self.view is not None:
+            self.view.close()
+            self.view = None
+
+    def text(self) -> str:
+        """The live figures, each left out until it is known."""
+        parts = [
+            ("reward", "reward", "{:.2f}"),
+            ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
+            ("clipped", "clipped", "{:.0%}"),
+            ("tok/s", "tokens_per_second", "{:.0f}"),
+        ]
+        known = [(label, key, form) for label, key, form in parts if self.shown.get(key) is not None]
+        return "  ".join(f"{label} {form.format(self.shown[key])}" for label, key, form in known)
+
+
+class NoiseFloor(TrainerCallback):
+    """Warn, once, when ratios differ from 1 before any weight has moved, by so much that the clip cuts noise.
+
+    Args:
+        epsilon: the narrower side of the clip.
+        note: takes what is said, as (step, kind, text).
+    """
+
+    def __init__(self, epsilon: float, note: Callable[..., None]):
+        self.epsilon, self.note = epsilon, note
+        self.said = False
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        floor = (logs or {}).get("gspo/noise_floor")
+        if self.said or floor is None or floor <= self.epsilon / NOISE_SHARE:
+            return
+        self.said = True
+        text = (
+            f"the noise floor sd(log s) is {floor:.1e}, more than a quarter of epsilon {self.epsilon:.1e}: "
+            "the clip cuts rounding as well as change. A wider number type or an epsilon of "
+            f"{smallest_epsilon(floor):.1e} and up helps; `gspo-lite probe` measures it"
+        )
+        self.note(state.global_step, "warning", text)
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+def smallest_epsilon(floor: float) -> float:
+    """The narrowest clip that noise of this size, sd(log s), leaves alone but for one sequence in 10,000."""
+    return NOISE_SHARE * floor

@@ -1,0 +1,155 @@
+"""Watches every step: what is not finite is never applied, what looks like collapse is said in plain words.
+
+Owns what is done about it: warn, stop, or roll back to the newest checkpoint. What collapse looks like is in
+`collapse.py`. Must not change a step that is sound.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from gspo_lite.errors import NotSaved, RunError
+from gspo_lite.recipe.schema import GuardSettings
+from gspo_lite.system.processes import gathered, is_main
+from gspo_lite.training.checkpoint.numeric_state import all_finite
+from gspo_lite.training.watch.collapse import SIGNS
+
+SCALER_PATIENCE = 16  # steps in a row that float16's loss scaling may skip while it looks for its scale
+ROLLBACKS = 3  # in one run; what needs more will not get better
+
+
+class FiniteLoss:
+    """Mixin in front of the trainer that notes a loss which is not finite, and hides none."""
+
+    loss_is_finite = True
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)  # type: ignore[misc]
+        self.loss_is_finite = self.loss_is_finite and bool(torch.isfinite(loss).all())
+        return loss
+
+
+class Guards(TrainerCallback):
+    """The guards of one run.
+
+    Args:
+        trainer: a GSPOTrainer, whose step is guarded.
+        settings: what each guard does.
+        note: takes what is said, as (step, kind, text, hint).
+
+    Attributes:
+        not_applied: steps that were left out.
+    """
+
+    def __init__(self, trainer: Any, settings: GuardSettings, note: Callable[..., None] | None = None):
+        self.trainer, self.settings, self.note = trainer, settings, note
+        self.streaks: Counter[str] = Counter()
+        self.not_applied = 0
+        self.rollbacks = 0
+        self.roll_back_next = False
+
+    def counters(self) -> dict[str, Any]:
+        """What a resumed run goes on counting from."""
+        return {"streaks": dict(self.streaks), "not_applied": self.not_applied, "rollbacks": self.rollbacks}
+
+    def restore(self, counters: dict[str, Any]) -> None:
+        """Take back what `counters` gave."""
+        self.streaks = Counter(counters["streaks"])
+        self.not_applied, self.rollbacks = counters["not_applied"], counters["rollbacks"]
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leave the step out where loss or gradient is not finite."""
+        trained = [p for p in self.trainer.model.parameters() if p.requires_grad and p.grad is not None]
+        loss_is_finite, self.trainer.loss_is_finite = self.trainer.loss_is_finite, True
+        loss_is_finite = all(gathered(loss_is_finite))  # processes apply a step together or not at all
+        if loss_is_finite and all_finite(p.grad for p in trained):
+            self.streaks["skipped"] = 0
+            return
+        self.not_applied += 1
+        self.streaks["skipped"] += 1
+        if self.scaling() and loss_is_finite and self.streaks["skipped"] < SCALER_PATIENCE:
+            return  # the scaler leaves the step out by itself and lowers its scale
+        for parameter in trained:
+            parameter.grad = None  # no optimizer moves a weight without one, not even by momentum
+        what = "gradient" if loss_is_finite else "loss"
+        self.act(
+            "non_finite",
+            f"the {what} of step {state.global_step + 1} is not finite; the step was not applied",
+            "lower training.learning_rate or training.max_grad_norm, or train in a wider number type (model.dtype)",
+            before_step=True,
+        )
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Weights that have overflowed are worth nothing: back to the newest checkpoint, or the end."""
+        if all_finite(p.data for p in self.trainer.model.parameters() if p.requires_grad):
+            return
+        message = f"a weight is no longer finite after step {state.global_step + 1}"
+        if self.settings.non_finite == "stop":
+            raise NotSaved(message, "lower training.learning_rate; --resume goes on from the newest checkpoint")
+        self.warn(message, "the weights of the newest checkpoint are taken back")
+        self.roll_back_next = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.roll_back_next:
+            self.roll_back_next = False
+            self.roll_back()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Look for collapse."""
+        if not logs or "train_runtime" in logs:
+            return
+        found = [sign.seen(logs, self.trainer.rollout) for sign in SIGNS]
+        for sign, seen in zip(SIGNS, gathered(found)[0], strict=True):  # the first process decides for all
+            if seen is None:
+                continue
+            self.streaks[sign.name] = self.streaks[sign.name] + 1 if seen else 0
+            if self.streaks[sign.name] == (sign.patience or self.settings.rollouts):
+                figures = defaultdict(float, logs, times=self.streaks[sign.name])
+                self.act(sign.name, sign.text.format_map(figures), sign.hint)
+
+    def act(self, guard: str, message: str, hint: str, *, before_step: bool = False) -> None:
+        """Do what the recipe says about one guard.
+
+        Args:
+            before_step: the optimizer step is still to come, so going back has to wait for its end.
+        """
+        action = getattr(self.settings, guard)
+        if action == "stop":
+            self.trainer.applying = False  # nothing of the step has touched a weight
+            raise RunError(message, f"{hint}. training.guards.{guard} can be warn or rollback instead")
+        self.warn(message, hint)
+        if action == "rollback":
+            self.streaks[guard] = 0
+            if before_step:
+                self.roll_back_next = True
+            else:
+                self.roll_back()
+
+    def roll_back(self) -> None:
+        """Take back the weights and the optimizer of the newest checkpoint; data and steps go on."""
+        self.rollbacks += 1
+        if self.rollbacks > ROLLBACKS:
+            raise NotSaved(f"{ROLLBACKS} times the run went back to a checkpoint and it did not help", None)
+        step = self.trainer.roll_back()
+        if step is None:
+            raise NotSaved("there is no complete checkpoint to go back to", "set training.save_steps")
+        self.warn(f"weights and optimizer are those of step {step} again; the run goes on with new data", None)
+
+    def scaling(self) -> bool:
+        """Whether float16's loss scaling is at work, which meets infinities on its way."""
+        return getattr(self.trainer.accelerator, "scaler", None) is not None
+
+    def warn(self, message: str, hint: str | None) -> None:
+        if not is_main():
+            return
+        if self.note is not None:
+            self.note(self.trainer.state.global_step, "warning", message, hint)
+        with suppress(OSError):
+            print(f"warning: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr, flush=True)

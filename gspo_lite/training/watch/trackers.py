@@ -1,0 +1,138 @@
+"""The trackers of a run: wandb, trackio, tensorboard. Transformers sends the metrics; this says where they go.
+
+Owns that a resumed run goes on under its old name, that the table of completions is there, that no secret is, and that
+a package which is missing is named before a model is loaded. Must not know metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.errors import MachineError
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.system import run_folder
+from gspo_lite.system.redaction import redact
+
+PROJECT = "gspo-lite"
+PACKAGES = ("wandb", "trackio", "tensorboard")
+TABLE = "completions"
+TABLES = ("wandb", "trackio")  # trackers that have tables
+
+
+def require(report_to: Sequence[str]) -> None:
+    """Refuse trackers that cannot work here; imports none that is not asked for.
+
+    Raises:
+        MachineError: where a package is missing, or wandb has neither a key nor the word that it works offline.
+    """
+    missing = [name for name in PACKAGES if name in report_to and find_spec(name) is None]
+    if missing:
+        names = " ".join(missing)
+        raise MachineError(
+            f"`output.report_to` needs packages that are not installed: {names}",
+            f"`pip install {names}`, or set output.report_to=[none]",
+        )
+    if "wandb" in report_to and not wandb_can_start():
+        raise MachineError(
+            "`output.report_to: wandb` has no API key, and there is no terminal to ask for one",
+            "`wandb login`, or WANDB_MODE=offline to keep the run on this machine until `wandb sync`",
+        )
+
+
+def wandb_can_start() -> bool:
+    """Whether wandb has what it needs, or can ask for it."""
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE") or wandb.Settings().mode
+    return mode != "online" or sys.stdin.isatty() or bool(wandb.api.api_key)
+
+
+def place(trainer: Any, folder: Path, recipe: Recipe) -> None:
+    """Name the run and say where each tracker of `trainer` writes; nothing where there is none.
+
+    The name has the time the run was started, which a resumed run keeps: it goes on where it was, and a second run
+    into the same folder does not.
+    """
+    if not set(PACKAGES) & set(recipe.output.report_to):
+        return
+    from transformers.integrations import TensorBoardCallback
+
+    facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+    trainer.args.run_name = f"{folder.name} {facts['started']}"
+    trainer.args.project = PROJECT
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback):
+            callback.logging_dir = str(folder / "tensorboard")
+    if "wandb" in recipe.output.report_to:
+        config = json.loads(redact(json.dumps({"recipe": recipe.model_dump(mode="json"), "environment": facts})))
+        open_wandb(folder, trainer.args.run_name, config)
+
+
+def open_wandb(folder: Path, name: str, config: dict[str, Any]) -> None:
+    """Begin a run of wandb in the run folder, or go on with the one that is there.
+
+    wandb's own copy of the terminal and of the command line is off: it is taken before secrets are masked.
+    """
+    import wandb
+
+    begun = sorted((folder / "wandb").glob("*run-*-*"))  # [offline-]run-TIME-ID
+    wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        dir=str(folder),
+        id=begun[-1].name.rsplit("-", 1)[1] if begun else None,
+        resume="allow",
+        name=name,
+        config=config,
+        settings=wandb.Settings(console="off", quiet=True, x_disable_meta=True, disable_git=True),
+    )
+
+
+def close(trainer: Any, failed: bool) -> None:
+    """End what transformers leaves open, above all where training ended early."""
+    wandb, trackio = sys.modules.get("wandb"), sys.modules.get("trackio")
+    for callback in trainer.callback_handler.callbacks:
+        kind = type(callback).__name__
+        with suppress(Exception):  # what a tracker says at its end must not hide how the run ended
+            if kind == "WandbCallback" and wandb is not None and wandb.run is not None:
+                wandb.finish(exit_code=int(failed))
+            if kind == "TrackioCallback" and trackio is not None and callback._initialized:
+                trackio.finish()
+            if kind == "TensorBoardCallback" and callback.tb_writer is not None:
+                callback.tb_writer.close()
+
+
+def tables(recipe: Recipe) -> list[Callable[[list[dict[str, Any]]], None]]:
+    """What takes sampled completions for each tracker that has tables.
+
+    TRL's `log_completions` would print them as well and write the whole rollout at every optimizer step.
+    """
+    return [table_of(name) for name in TABLES if name in recipe.output.report_to]
+
+
+def table_of(name: str) -> Callable[[list[dict[str, Any]]], None]:
+    """Sends rows of completions.jsonl to one tracker."""
+
+    def take(rows: list[dict[str, Any]]) -> None:
+        import pandas as pd
+
+        tracker = __import__(name)
+        if not rows:
+            return
+        frame = pd.DataFrame([cells(row) for row in rows])
+        tracker.log({TABLE: tracker.Table(dataframe=frame), "train/global_step": rows[0]["step"]})
+
+    return take
+
+
+def cells(row: dict[str, Any]) -> dict[str, Any]:
+    """One row of the table: rewards in columns of their own, secrets masked."""
+    plain = {name: row[name] for name in ("step", "prompt", "completion", "answer", "extracted", "advantage")}
+    texts = {name: redact(value) if isinstance(value, str) else value for name, value in plain.items()}
+    return {**texts, "answer": redact(str(row["answer"])), **row["rewards"]}

@@ -1,0 +1,184 @@
+"""Exports of a trained adapter, each proven by asking what was written."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.cli import main
+from gspo_lite.errors import MachineError, RunError, UsageError
+from gspo_lite.export import gguf, merge
+from gspo_lite.export import round_trip as exporting
+from gspo_lite.recipe.schema import ModelSettings
+
+SEEN = "<answer>{}</answer>"
+
+
+def rows(count):
+    return [{"prompt": "?", "answer": str(number)} for number in range(count)]
+
+
+def answers(*numbers):
+    return [(SEEN.format(number), [number]) for number in numbers]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, starter):
+    """A run folder whose adapter has learned for 40 steps on a 4-bit base."""
+    from gspo_lite.run import run
+
+    folder = tmp_path_factory.mktemp("export") / "run"
+    settings = ["training.max_steps=40", "data.eval.limit=200"]
+    run(load_recipe("quickstart", settings, output=str(folder), allow_outside=True).recipe)
+    return folder
+
+
+def test_agreement_is_about_the_final_answer_and_identity_about_tokens():
+    reference = [*answers(0, 1, 2), ("no answer", [7])]
+    found = [("<think>x</think>" + SEEN.format(0), [9]), *answers(1, 5), ("nothing at all", [8])]
+    result = exporting.compared(reference, found, rows(4), "think_answer")
+    # the same answers: 0 and 1 of 4; the same tokens: 1 of 4; right: 0, 1, 2 and 0, 1
+    assert (result.agreement, result.identical) == (0.5, 0.25)
+    assert (result.adapter_accuracy, result.export_accuracy) == (0.75, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "accuracy", "faithful"),
+    [(0.96, 0.79, True), (0.94, 0.80, False), (0.96, 0.78, True), (0.96, 0.77, False), (0.96, 0.85, True)],
+)
+def test_too_little_agreement_or_a_drop_of_accuracy_is_no_faithful_export(agreement, accuracy, faithful):
+    result = exporting.RoundTrip(100, 0.80, accuracy, agreement, agreement)
+    assert result.faithful(0.95) is faithful
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["adapter", "merged"])
+def test_what_was_written_answers_200_prompts_as_the_adapter_does(trained, tmp_path, form):
+    result = exporting.export(trained, form, tmp_path / "out")
+    assert result.round_trip.n == 200
+    assert result.round_trip.agreement >= 0.99
+    figures = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert figures["faithful"] is True
+    assert figures["round_trip"]["agreement"] == result.round_trip.agreement
+
+
+@pytest.mark.slow
+def test_merged_weights_are_16_bit_and_ordinary(trained, tmp_path):
+    from safetensors.torch import load_file
+
+    exporting.export(trained, "merged", tmp_path / "out", exporting.Options(prompts=8, least_agreement=0.0))
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    assert {str(weight.dtype) for weight in weights.values()} == {"torch.bfloat16"}
+    assert not any("lora" in name or "quant" in name for name in weights)
+    assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_base_of_a_4_bit_run_is_its_nf4_weights_and_not_the_published_ones(trained, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from gspo_lite.models.load import load_base
+    from gspo_lite.models.names import resolve_name
+
+    settings = ModelSettings(name="starter", dtype="float32", load_in_4bit=True)
+    folder = resolve_name("starter")
+    quantized = merge.widened(load_base(folder, settings)[0])
+    published = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    for base, model, other in (("trained", quantized, published), ("original", published, quantized)):
+        merge.merge(settings, trained / "adapter", tmp_path / base, base=base, dtype="float32")
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / base)
+        # the adapter adds rank 32 of 128: what remains of the difference to the right base has no higher rank
+        name = "model.layers.0.self_attn.q_proj.weight"
+        ranks = [
+            torch.linalg.matrix_rank(merged.get_parameter(name) - one.get_parameter(name), rtol=1e-4)
+            for one in (model, other)
+        ]
+        assert ranks[0] <= 32 < ranks[1]
+
+
+@pytest.mark.slow
+def test_a_broken_merge_is_caught(trained, tmp_path, monkeypatch):
+    right = merge.widened
+
+    def half_lost(model):
+        model = right(model)
+        model.get_input_embeddings().weight.data[::2] = 0
+        return model
+
+    monkeypatch.setattr(merge, "widened", half_lost)
+    with pytest.raises(RunError, match=r"merged export does not answer as the adapter does: accuracy .* is kept"):
+        exporting.export(trained, "merged", tmp_path / "out", exporting.Options(prompts=50))
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["faithful"] is False
+
+
+@pytest.mark.slow
+def test_a_merge_that_forgets_the_adapter_is_caught(trained, tmp_path, monkeypatch):
+    from peft import LoraModel
+
+    monkeypatch.setattr(LoraModel, "merge_and_unload", lambda self, **options: self.unload())
+    with pytest.raises(RunError, match="does not answer as the adapter does"):
+        exporting.export(trained, "merged", tmp_path / "out", exporting.Options(prompts=100))
+
+
+def test_the_base_that_unsloth_quantized_beforehand_is_the_one_trained_on(tmp_path):
+    config = tmp_path / "adapter_config.json"
+    settings = ModelSettings(name="Qwen/Qwen3-4B")
+    config.write_text('{"base_model_name_or_path": "unsloth/qwen3-4b-unsloth-bnb-4bit"}')
+    assert merge.as_trained(settings, tmp_path).name == "unsloth/qwen3-4b-unsloth-bnb-4bit"
+    config.write_text('{"base_model_name_or_path": "Qwen/Qwen3-4B"}')
+    assert merge.as_trained(settings, tmp_path).name == "Qwen/Qwen3-4B"
+    config.write_text("{")
+    with pytest.raises(UsageError, match="no adapter that can be read"):
+        merge.as_trained(settings, tmp_path)
+
+
+def test_what_cannot_be_exported_is_refused_before_anything_slow(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["gspo-lite", "export", str(tmp_path), "--to", "merged"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert "is no run folder" in capsys.readouterr().err
+    (tmp_path / "something").touch()
+    with pytest.raises(UsageError, match="in use already"):
+        exporting.empty_folder(tmp_path)
+
+
+def test_a_missing_converter_is_named_with_the_line_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gguf, "PLACES", ())
+    with pytest.raises(MachineError, match=r"git clone .*pip install gguf.*LLAMA_CPP"):
+        gguf.find_converter()
+    (tmp_path / gguf.CONVERTER).touch()
+    monkeypatch.setattr(gguf, "find_spec", lambda name: None)
+    with pytest.raises(MachineError, match="pip install gguf"):
+        gguf.find_converter()
+    monkeypatch.setattr(gguf, "find_spec", lambda name: True)
+    assert gguf.find_converter() == tmp_path / gguf.CONVERTER
+
+
+def test_the_converter_is_called_as_llama_cpp_wants_and_its_failure_told(tmp_path):
+    converter, file = tmp_path / "converter.py", tmp_path / "model.gguf"
+    converter.write_text("import sys\nopen(sys.argv[3], 'w').write(' '.join(sys.argv[1:]))")
+    gguf.convert(converter, tmp_path / "merged", file, "q8_0")
+    assert file.read_text() == f"{tmp_path / 'merged'} --outfile {file} --outtype q8_0"
+    converter.write_text("import sys\nprint('loading')\nsys.exit('Model Wonder is not supported')")
+    with pytest.raises(RunError, match="exit code 1: Model Wonder is not supported"):
+        gguf.convert(converter, tmp_path / "merged", file, "f16")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("gguf") is None, reason="needs the package gguf")
+def test_a_gguf_file_answers_as_the_adapter_does(trained, tmp_path):
+    """llama.cpp's converter knows no tokenizer like the starter's; one of our own writes the file in its place."""
+    place = Path(__file__).parent.parent / "models" / "gguf_writer"
+    command = [sys.executable, "-m", "gspo_lite", "export", str(trained), "--to", "gguf", "--output", tmp_path / "out"]
+    done = subprocess.run(command, env={**os.environ, "LLAMA_CPP": str(place)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["round_trip"]["agreement"] >= 0.99

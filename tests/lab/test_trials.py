@@ -1,0 +1,134 @@
+"""The reward lab: made-up completions are what they say, and hostile ones that are paid are found."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gspo_lite.lab.attempts import differs, hostile, in_form, instructive, other_than
+from gspo_lite.lab.judging import judge, made_up_ids, question_of, stress
+from gspo_lite.recipe.schema import RewardSettings
+from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.registry import build_rewards
+from gspo_lite.rewards.math import grade
+
+GSM8K = next(
+    (folder for parent in Path(__file__).resolve().parents[2:4] if (folder := parent / "shared/data/gsm8k").is_dir()),
+    Path("nowhere"),
+)
+MARKERS = ("tag", "boxed", "gsm8k")
+ROWS = [
+    {"prompt": [{"role": "user", "content": "What is 47 + 23?"}], "answer": "70"},
+    {"prompt": "How many are 1 and 1?", "answer": 2},
+    {"prompt": "Zero?", "answer": "0"},
+    {"prompt": "What is half of 1?", "answer": "\\frac{1}{2}"},
+    {"prompt": "What is 10 * 120?", "answer": "1,200"},
+    {"prompt": "Solve x^2 = 2.", "answer": "\\sqrt{2}"},
+]
+
+
+def rewards(*names, **options):
+    return build_rewards([RewardSettings(name=name, options=options) for name in names])
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["answer"]))
+def test_no_hostile_completion_is_paid_like_a_right_answer_by_math_correct(row, marker):
+    found, _ = stress(rewards("math_correct", marker=marker), row, marker, 200)
+    assert [str(one) for one in found] == []
+
+
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="no local gsm8k")
+@pytest.mark.parametrize("marker", MARKERS)
+def test_no_finding_on_gsm8k(marker):
+    lines = (GSM8K / "test.jsonl").read_text(encoding="utf-8").splitlines()[:40]
+    made = rewards("math_correct", marker=marker)
+    for line in lines:
+        row = json.loads(line)
+        found, _ = stress(made, {"prompt": row["question"], "answer": row["answer"]}, marker, 100)
+        assert [str(one) for one in found] == []
+
+
+def paid(function, weight=1.0):
+    """Kinds of hostile completions that a reward pays like a right one."""
+    made = GuardedReward(function, "mine", weight, [])
+    return {one.attempt.kind for one in stress([made], ROWS[0], "tag", 50)[0]}
+
+
+def texts(completions):
+    return [completion[0]["content"] for completion in completions]
+
+
+def test_rewards_that_can_be_cheated_are_found():
+    def anywhere(completions, answer, **columns):
+        return [float(gold in text) for text, gold in zip(texts(completions), answer, strict=True)]
+
+    def any_answer(completions, **columns):
+        return [float("<answer>" in text) for text in texts(completions)]
+
+    def long(completions, completion_ids, **columns):
+        return [float(len(ids)) for ids in completion_ids]
+
+    assert {"right or wrong", "right among others", "right in the thoughts only", "many boxes"} <= paid(anywhere)
+    assert {"empty form", "tag spam", "prompt echo in form", "zero", "every number"} <= paid(any_answer)
+    assert {"longest", "repeated", "tag spam", "prompt echo repeated"} <= paid(long)
+    assert "empty" in paid(lambda completions, **columns: [0.0] * len(completions))
+    assert "empty" not in paid(anywhere)
+    assert "empty" in paid(anywhere, weight=-1.0)
+
+
+def test_a_finding_names_who_pays_it():
+    made = [*rewards("math_correct"), GuardedReward(lambda completions, **c: [2.0] * len(completions), "gift", 1.0, [])]
+    assert stress(made, ROWS[0], "tag", 50)[0] == []
+    made[1].function = lambda completions, **c: [2.0 * ("so so" in text) for text in texts(completions)]
+    found = stress(made, ROWS[0], "tag", 50)[0]
+    assert [str(one) for one in found] == ["longest: total 2, a right answer gets 1; paid by `gift`"]
+
+
+def test_a_sum_that_is_not_worked_out_is_a_note_and_no_finding():
+    found, notes = stress(rewards("math_correct"), ROWS[0], "tag", 50)
+    assert found == []
+    assert [(one.attempt.kind, one.verdict.extracted) for one in notes] == [("the question's own sum", "47 + 23")]
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_instructive_completions_are_what_they_say(marker):
+    for row in ROWS[:3]:
+        for attempt in instructive(str(row["answer"]), marker):
+            formed = attempt.role == "right" and attempt.kind != "right, no form"
+            assert grade(attempt.text, row["answer"], marker) is formed, attempt
+
+
+def test_hostile_completions_are_of_every_kind_once():
+    kinds = [attempt.kind for attempt in hostile("What is 1 + 2?", "3", "tag", 64)]
+    assert len(kinds) == len(set(kinds)) > 30
+    longest = next(a for a in hostile("?", "3", "tag", 1000) if a.kind == "longest")
+    assert len(made_up_ids(longest.text)) == pytest.approx(1000, rel=0.01)
+
+
+def test_a_verdict_has_values_weights_and_the_extracted_answer():
+    made = [
+        GuardedReward(lambda completions, **c: [None, 2.0], "half", 0.5, []),
+        GuardedReward(lambda completions, topic, **c: [float(len(topic[0])), 0.0], "topic", 2.0, ["topic"]),
+    ]
+    first, second = judge(made, {"prompt": "p", "topic": "abc"}, [in_form("boxed", "7"), ""], "boxed")
+    assert (first.values, first.total, first.extracted) == ({"half": None, "topic": 3.0}, 6.0, "7")
+    assert (second.values, second.total, second.extracted) == ({"half": 2.0, "topic": 0.0}, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("gold", "other"),
+    [("70", "71"), ("0.5", "1.5"), ("70000000", "70000001"), ("1,200", "1201"), ("north", "none of these")],
+)
+def test_a_wrong_answer_is_of_the_same_kind(gold, other):
+    assert other_than(gold) == other
+    assert differs(other, gold)
+
+
+def test_a_question_is_the_last_message():
+    chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    assert (question_of(chat), question_of("q")) == ("q", "q")
+
+
+def test_made_up_ids_are_one_for_every_four_bytes():
+    assert [len(made_up_ids(text)) for text in ("", "abcd", "abcde", "ä" * 4)] == [0, 1, 2, 2]

@@ -1,0 +1,208 @@
+"""`gspo-lite plan`: which card a recipe fits, and whether its advice is worth taking."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.errors import MachineError
+from gspo_lite.recipe.check import check_recipe
+from gspo_lite.recipe.shipped import shipped_recipes
+from gspo_lite.sizing.knobs import changed
+from gspo_lite.sizing.memory import GIB, Room
+from gspo_lite.sizing.plan import as_dict, has_images, lines_of, plan, room_for
+
+CARDS = {"T4": 16, "RTX 3060": 12, "RTX 4090": 24}
+
+
+LARGE = ("training.gradient_accumulation_steps=4", "training.steps_per_generation=16", "data.eval.batch_size=64",
+         "generation.max_prompt_length=512", "generation.max_completion_length=1024")  # fmt: skip
+
+
+def planned(vram, *overrides, recipe="gsm8k_gspo", backend="unsloth", engine="transformers"):
+    chosen = load_recipe(recipe, overrides).recipe
+    return plan(chosen, Room(vram * GIB, int(vram * 0.92 * GIB), backend, engine, images=has_images(chosen)))
+
+
+# The card that a recipe's header names, in GB; a card of 2 GB where it names none.
+HEADERS = {
+    name: int((re.search(r"card of (\d+) GB", path.read_text().replace("\n# ", " ")) or [0, 2])[1])
+    for name, path in shipped_recipes().items()
+}
+
+
+def test_headers_name_cards():
+    assert {name: card for name, card in HEADERS.items() if card > 2} == {
+        "gsm8k_gspo": 16, "gsm8k_gspo_token": 16, "gsm8k_grpo": 16, "gsm8k_moe": 80, "geometry_vlm": 24,
+        "countdown": 16, "json_output": 16, "math_boxed": 16, "multiple_choice": 16, "reward_model": 16,
+    }  # fmt: skip
+
+
+ENGINES_OF = [(name, "transformers") for name in HEADERS] + [
+    (name, "vllm") for name, card in HEADERS.items()
+    if card > 2 and load_recipe(name).recipe.generation.engine != "transformers"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "engine"), ENGINES_OF)
+def test_a_shipped_recipe_fits_the_card_its_header_names(name, engine):
+    found = planned(HEADERS[name], recipe=name, engine=engine)
+    assert found.fits, "\n".join(lines_of(found))
+
+
+def test_the_larger_rollout_that_the_header_offers_fits_too():
+    offered = [word for word in shipped_recipes()["gsm8k_gspo"].read_text().split("\n\n")[0].split()
+               if word.startswith("training.")]  # fmt: skip
+    assert len(offered) == 2
+    for engine in ("transformers", "vllm"):
+        assert planned(24, *offered, engine=engine).fits
+    assert load_recipe("gsm8k_gspo", offered).recipe.training.rollout_size == 12 * 8
+
+
+def test_phases_and_parts_are_named():
+    found = planned(16)
+    assert [phase.name for phase in found.phases] == ["evaluation", "generation", "training", "resume"]
+    training = found.phases[2].parts
+    assert {"base weights", "adapter", "optimizer state", "gradients of what is trained"} < set(training)
+    assert found.phases[1].parts["KV cache of 64 sequences"] == 64 * 960 * 36 * 2 * 8 * 128 * 2
+
+
+@pytest.mark.parametrize("vram", CARDS.values(), ids=CARDS)
+@pytest.mark.parametrize("backend", ["unsloth", "transformers"])
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_the_advice_makes_the_gsm8k_recipe_fit(vram, backend, engine):
+    wide = ["model.load_in_4bit=false"] if (backend, engine) == ("transformers", "vllm") else []
+    found = planned(vram, *LARGE, *wide, backend=backend, engine=engine)
+    if wide and vram < 24:  # two copies in 16 bits
+        assert not found.fits_changed
+        assert "generation.engine=transformers" in list(lines_of(found))[-1]
+        return
+    assert found.fits_changed
+    recipe = found.recipe
+    for suggestion in found.suggestions:
+        recipe = changed(recipe, suggestion.change)
+        assert not [problem for problem in check_recipe(recipe) if problem.severity == "error"]
+    again = plan(recipe, found.room)
+    assert again.fits
+    assert not again.suggestions
+    if found.suggestions:
+        assert [phase.total for phase in again.phases] == [phase.total for phase in found.suggestions[-1].phases]
+
+
+def test_a_recipe_that_fits_through_vllm_says_so():
+    said = "with vLLM (`pip install 'gspo-lite[vllm]'`) it fits as it stands"
+    assert said in "\n".join(lines_of(planned(12)))
+    assert said not in "\n".join(lines_of(planned(12, *LARGE)))
+    assert said not in "\n".join(lines_of(planned(12, "generation.engine=transformers")))
+    assert said not in "\n".join(lines_of(planned(12, backend="transformers")))  # 4-bit weights go to no vLLM there
+
+
+def test_the_least_harmful_change_comes_first():
+    found = planned(16, *LARGE, "training.gradient_checkpointing=false", backend="transformers")
+    places = [next(iter(suggestion.change)) for suggestion in found.suggestions]
+    assert places == [
+        "data.eval.batch_size",
+        "training.gradient_checkpointing",
+        "training.per_device_train_batch_size",
+        "training.gradient_accumulation_steps",
+    ]
+
+
+def test_smaller_passes_keep_rollout_and_updates():
+    found = planned(16, *LARGE, "training.gradient_checkpointing=false", backend="transformers")
+    (smaller,) = [one for one in found.suggestions if "training.per_device_train_batch_size" in one.change]
+    before, after = found.recipe.training, changed(found.recipe, smaller.change).training
+    assert after.per_device_train_batch_size < before.per_device_train_batch_size
+    assert (after.rollout_size, after.updates_per_rollout) == (before.rollout_size, before.updates_per_rollout)
+
+
+def test_under_unsloth_a_pass_holds_a_whole_group():
+    found = planned(6, "training.per_device_train_batch_size=32", "training.steps_per_generation=4",
+                    "training.gradient_accumulation_steps=1")  # fmt: skip
+    sizes = [s.change.get("training.per_device_train_batch_size", 32) for s in found.suggestions]
+    groups = [s.change.get("generation.num_generations", 8) for s in found.suggestions]
+    assert all(size >= group for size, group in zip(sizes, groups, strict=True))
+
+
+def test_completions_are_shortened_last():
+    found = planned(7, "generation.max_completion_length=8192", "model.max_seq_length=9000", backend="transformers")
+    places = [next(iter(suggestion.change)) for suggestion in found.suggestions]
+    assert "generation.max_completion_length" in places
+    assert places.index("generation.max_completion_length") == len(places) - 1
+
+
+def test_a_share_for_vllm_is_not_lowered_below_what_it_needs():
+    for suggestion in planned(16, *LARGE, backend="unsloth", engine="vllm").suggestions:
+        assert not any(phase.over for phase in suggestion.phases if phase.name == "inside vLLM's share")
+
+
+def test_a_model_that_is_too_large_is_said_to_be():
+    found = planned(8, "model.name=Qwen3-30B-A3B")
+    assert not found.fits_changed
+    text = "\n".join(lines_of(found))
+    assert "take a smaller model" in text
+    assert "stay in 16 bits" in text  # experts are no linear layers
+
+
+def test_quickstart_fits_anywhere():
+    found = planned(2, recipe="quickstart")
+    assert found.fits
+    assert "what to change" not in "\n".join(lines_of(found))
+
+
+def test_json_holds_the_same_figures():
+    found = planned(16, *LARGE)
+    told = json.loads(json.dumps(as_dict(found)))
+    assert told["fits"] is False
+    assert told["fits_with_suggestions"] is True
+    assert told["phases"]["training"]["bytes"] == sum(told["phases"]["training"]["parts"].values())
+    assert told["peak_bytes"] == max(phase["bytes"] for phase in told["phases"].values())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "backend", "engine"),
+    [
+        ("gsm8k_gspo", [], "unsloth", "vllm"),
+        ("gsm8k_gspo", ["generation.engine=transformers"], "unsloth", "transformers"),
+        ("gsm8k_gspo", ["model.load_in_4bit=false", "model.full_finetuning=true"], "unsloth", "transformers"),
+        ("gsm8k_gspo", ["model.backend=transformers"], "transformers", "transformers"),  # 4-bit weights
+        ("gsm8k_gspo", ["model.backend=transformers", "model.load_in_4bit=false"], "transformers", "vllm"),
+        ("geometry_vlm", ["generation.engine=auto"], "unsloth", "transformers"),
+    ],
+)
+def test_backend_and_engine_are_those_that_a_run_would_take(monkeypatch, recipe, overrides, backend, engine):
+    monkeypatch.setattr("gspo_lite.sizing.plan.find_spec", lambda name: object())  # unsloth and vllm are installed
+    room = room_for(load_recipe(recipe, overrides).recipe, 24)
+    assert (room.backend, room.engine) == (backend, engine)
+
+
+def test_an_engine_that_a_run_would_refuse_is_refused():
+    asked = ["model.backend=transformers", "generation.engine=vllm"]
+    with pytest.raises(MachineError, match="unquantized weights"):
+        room_for(load_recipe("gsm8k_gspo", asked).recipe, 24)
+    with pytest.raises(MachineError, match="prompts without images"):
+        room_for(load_recipe("geometry_vlm", ["generation.engine=vllm"]).recipe, 24)
+
+
+def test_a_run_folders_recipe_has_no_images_because_it_names_every_field():
+    recipe = load_recipe("gsm8k_gspo").recipe
+    assert not has_images(changed(recipe, {}))
+    assert has_images(load_recipe("geometry_vlm").recipe)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["quickstart", "--vram", "8"], 0, "fits: the peak is"),
+        (["gsm8k_gspo", "--vram", "16", "--set", "model.backend=unsloth"], 0, "fits: the peak is"),
+        (["gsm8k_gspo", "--vram", "12", "--set", "model.backend=unsloth"], 3, "--set training.gradient_acc"),
+        (["quickstart", "--vram", "8", "--set", "model.name=no/such"], 3, "hf download no/such config.json"),
+        (["quickstart"], 2, "--vram"),
+    ],
+)
+def test_command(words, code, says):
+    done = subprocess.run([sys.executable, "-m", "gspo_lite", "plan", *words], capture_output=True, text=True)
+    assert (done.returncode, says in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
