@@ -15,10 +15,11 @@ FLOORS = {
     "rewards": 3, "credit": 3,
     "data": 4, "models": 4, "checked_recipe": 4,
     "training": 5, "sizing": 5,
-    "load_parts": 6, "evaluation": 6, "report": 6, "doctor": 6,
-    "run": 7, "export": 7,
-    "lab": 8,
-    "cli": 9, "__main__": 10,
+    "load_parts": 6, "load_trained": 6, "report": 6, "doctor": 6,
+    "evaluation": 7,
+    "run": 8, "export": 8,
+    "lab": 9,
+    "cli": 10, "__main__": 11,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "unsloth", "sympy", "math_verify", "matplotlib", "wandb")

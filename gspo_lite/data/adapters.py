@@ -5,13 +5,13 @@ A new one is a function and a row of `ADAPTERS`. Must not know where rows come f
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from string import ascii_uppercase
 from typing import Any
 
 from gspo_lite.completion.text import boxed
+from gspo_lite.errors import did_you_mean
 from gspo_lite.recipe.schema import Columns
 
 Adapter = Callable[[dict[str, Any], Columns], dict[str, Any]]
@@ -80,6 +80,5 @@ def column(row: dict[str, Any], name: str) -> Any:
     """A column's value, or an error that names the columns there are."""
     if name in row:
         return row[name]
-    near = difflib.get_close_matches(name, row, 1)
-    guess = f"; did you mean `{near[0]}`?" if near else ""
-    raise ValueError(f"there is no column `{name}`; there are {', '.join(f'`{c}`' for c in row)}{guess}")
+    there = ", ".join(f"`{column}`" for column in row)
+    raise ValueError(f"there is no column `{name}`; there are {there}{did_you_mean(name, row)}")
