@@ -37,8 +37,8 @@ VARIANTS = {
 OF_A_LIST = {
     "algorithm.adv_estimator": "trainer/ppo/core_algos.py", f"{ACTOR}.kl_loss_type": "trainer/ppo/core_algos.py",
     f"{ACTOR}.policy_loss.loss_mode": "trainer/ppo/core_algos.py", f"{ACTOR}.loss_agg_mode": "workers/config/actor.py",
-    f"{ACTOR}.optim.lr_scheduler_type": "workers/config/optimizer.py", f"{ROLLOUT}.name": "workers/rollout/base.py",
-    "trainer.logger": "utils/tracking.py",
+    f"{ACTOR}.optim.lr_scheduler_type": "workers/engine/fsdp/transformer_impl.py",
+    f"{ROLLOUT}.name": "workers/rollout/base.py", "trainer.logger": "utils/tracking.py",
 }  # fmt: skip
 # Keys whose default is null and that no dataclass of verl declares.
 UNDECLARED = {
@@ -149,13 +149,13 @@ def test_nothing_breaks_out_of_a_comment(tmp_path):
 
 
 def test_the_command_prints_it():
-    done = subprocess.run(
-        [sys.executable, "-m", "gspo_lite", "export-config", "quickstart_token", "--to", "verl", "--gpus", "2"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "gspo_lite", "export-config", "quickstart_token", "--to", "verl", "--gpus", "2"]
+    hostile = ["--set", 'data.source="arith\\e[2Jmetic"']
+    done = subprocess.run([*command, *hostile], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "trainer.n_gpus_per_node=2" in done.stdout
     assert "credit and advantages per token" in done.stderr
+    assert "arith?[2Jmetic" in done.stderr
 
 
 @pytest.fixture(scope="module")
