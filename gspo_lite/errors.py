@@ -14,6 +14,9 @@ This module knows nothing about the rest of the package.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 Place = tuple[str | int, ...]  # where in a recipe: keys, and indices of lists
 
 
@@ -80,3 +83,9 @@ class NotSaved(RunError):
 
 class RewardError(RunError):
     """A reward function raised or returned something that is no list of numbers."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean `x`?` for the nearest of the known names, an empty string where none is near."""
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean `{near[0]}`?" if near else ""
