@@ -34,9 +34,10 @@ ACCURACY_REWARDS = ("math_correct", "numeric_match", "exact_match")
 
 
 def build_trainer(
-    recipe: Recipe, folder: Path, model: Any, processing: Any, rewards: list[Any], dataset: Any, args: GSPOConfig
-) -> GSPOTrainer:
-    """The trainer of this recipe with the callbacks that write and show."""
+    recipe: Recipe, folder: Path, model: Any, processing: Any, rewards: list[Any], dataset: Any, args: GSPOConfig,
+    code: dict[str, dict[str, str]] | None = None,
+) -> GSPOTrainer:  # fmt: skip
+    """The trainer of this recipe with the callbacks that write and show; checkpoints keep the hashes in `code`."""
     wanted = settings_of(args)
     note = partial(run_folder.note_event, folder)
     trainer = GSPOTrainer(
@@ -51,7 +52,7 @@ def build_trainer(
     for line in refuse_or_tell(changed(wanted, trainer)):
         if processes.is_main():
             print(f"note     {line}", file=sys.stderr, flush=True)
-    trainer.needs = needs(recipe, rewards)
+    trainer.needs = needs(recipe, code or {})
     trainer.remove_callback(transformers.PrinterCallback)
     if processes.is_main():
         add_writers(trainer, recipe, folder, note)
@@ -146,11 +147,11 @@ def out_of_memory(error: BaseException) -> bool:
     return plain or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
-def needs(recipe: Recipe, rewards: list[Any]) -> dict[str, Any]:
+def needs(recipe: Recipe, code: dict[str, dict[str, str]]) -> dict[str, Any]:
     """What a checkpoint of this run says it was made with."""
     return {
         "recipe": recipe.model_dump(mode="json"),
-        "custom_rewards": {one.__name__: one.sha256 for one in rewards if getattr(one, "sha256", None)},
+        **code,
         "processes": processes.count(),
         "versions": training_versions(),
     }
