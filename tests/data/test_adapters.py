@@ -26,11 +26,11 @@ def picky(row):
         raise ValueError("level 3")
     return problem(row)
 
-def number(row):
-    return {"prompt": row["task"], "answer": float(row["task"])}
+def inverse(number):
+    return 1 / number
 
 def buggy(row):
-    return {"prompt": row["task"], "answer": row["level"] / (row["level"] - 3)}
+    return {"prompt": row["task"], "answer": inverse(row["level"] - 3)}
 
 def leaves(row):
     raise SystemExit("bye")
@@ -113,7 +113,7 @@ def test_a_value_error_is_about_the_row_and_can_be_skipped(home):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("buggy", "`rows.jsonl`: row 3: adapter `mine.py:buggy`: mine.py:19: ZeroDivisionError: division by zero"),
+        ("buggy", "`rows.jsonl`: row 3: adapter `mine.py:buggy`: mine.py:16: ZeroDivisionError: division by zero"),
         ("leaves", "row 1: adapter `mine.py:leaves`: mine.py:22: SystemExit: bye"),
         ("half", "row 1: adapter `mine.py:half` must return a dict with `prompt` and `answer`; it returned"),
         ("half", "one with ['prompt', 'level']"),
