@@ -9,7 +9,6 @@ Read this first: each step of `run` is one call into the floor below. No branch 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,8 +26,10 @@ from gspo_lite.report import write_reports
 from gspo_lite.report.summary import last_screen
 from gspo_lite.system import processes, run_folder
 from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
+from gspo_lite.system.figures import share
 from gspo_lite.system.lock import held
 from gspo_lite.system.progress import live
+from gspo_lite.system.say import say
 from gspo_lite.training.checkpoint.differences import refuse_changes, refuse_other_code, version_changes
 from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete
 
@@ -157,7 +158,7 @@ def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None
         result = evaluate(
             loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, lambda done, _: view.update(done)
         )
-    say(f"         accuracy {result.figures['accuracy']:.1%}, sampled {result.figures['sampled_accuracy']:.1%}")
+    say(f"         accuracy {share(result.figures['accuracy'])}, sampled {share(result.figures['sampled_accuracy'])}")
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
     run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
@@ -183,7 +184,7 @@ def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: boo
         parts.rewards,
         parts.problems.train,
         parts.args,
-        custom_code(parts),
+        code=custom_code(parts),
     )
     rules = f"; {trainer.row_rules}" if trainer.row_rules else ""
     say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps{rules}")
@@ -226,11 +227,3 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[phase] = round(time.perf_counter() - start, 1)
-
-
-def say(text: str) -> None:
-    """One line to the user, of one process; stdout is kept for results."""
-    if not processes.is_main():
-        return
-    with suppress(OSError):  # a closed terminal must not end what was to outlive it
-        print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 import pytest
 
-from gspo_lite.evaluation import cut, share, wilson
+from gspo_lite.evaluation import share, wilson
+from gspo_lite.models.generate import cut
 
 
 def test_wilson_interval_equals_the_textbook_value():

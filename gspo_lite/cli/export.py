@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import JsonOption, RecipeArgument, SetOption, app, load, quiet_libraries
+from gspo_lite.cli.shared import JsonOption, RecipeArgument, SetOption, app, load, printable, quiet_libraries
 
 
 class Form(str, Enum):
@@ -95,4 +95,4 @@ def export_config(
     print(verl.as_script(found, recipe), end="")
     print(f"does not carry over to {to.value}:", file=sys.stderr)
     for line in found.left_behind:
-        print(f"  - {line}", file=sys.stderr)
+        print(f"  - {printable(line)}", file=sys.stderr)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.errors import DataError
+from gspo_lite.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,8 @@ def read_file(path: Path) -> Iterator[Row]:
 
 def nearest(path: Path) -> str:
     """A guess at the file that was meant."""
-    there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, 1)
-    return f"; did you mean `{path.parent / near[0]}`?" if near else ""
+    there = path.parent.iterdir() if path.parent.is_dir() else ()
+    return did_you_mean(path.name, (entry.name for entry in there))
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:

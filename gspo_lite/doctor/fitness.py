@@ -9,7 +9,7 @@ from dataclasses import replace
 from gspo_lite.doctor.check import Check, Status
 from gspo_lite.doctor.machine import Machine
 from gspo_lite.errors import GspoLiteError, MachineError
-from gspo_lite.models.engines import Engine, choose_engine
+from gspo_lite.models.engines import Engine, backend_for, choose_engine
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.memory import GIB, Room
 from gspo_lite.sizing.plan import gib, has_images, peak_of, plan, settings_of
@@ -58,9 +58,9 @@ def engine_of(recipe: Recipe, machine: Machine) -> Engine:
 
 
 def backend_of(recipe: Recipe, machine: Machine) -> str:
-    """The backend that a run of this recipe takes on this machine."""
-    unsloth = recipe.model.backend != "transformers" and "unsloth" in machine.versions
-    return "unsloth" if unsloth else "transformers"
+    """Return the backend that a run of this recipe takes on this machine."""
+    unsloth, gpu = "unsloth" in machine.versions, machine.usable_gpu
+    return backend_for(recipe.model, unsloth=unsloth, gpu=gpu, images=has_images(recipe))
 
 
 def backend(recipe: Recipe, machine: Machine) -> Iterator[Check]:

@@ -10,31 +10,28 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.completion.text import find_answer
 from gspo_lite.data.images import COLUMN as IMAGES
-from gspo_lite.data.prompts import marker
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import RunError, UsageError
-from gspo_lite.evaluation import answer, share, what_to_evaluate
+from gspo_lite.evaluation import judged, share
 from gspo_lite.export import gguf, merge
 from gspo_lite.load_parts import offline_if_local
+from gspo_lite.load_trained import find_trained
+from gspo_lite.models.generate import Answer, answer
 from gspo_lite.models.load import LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.rewards.math import grade_all
-from gspo_lite.run import say
+from gspo_lite.rewards.contract.judging import judge_of, verdicts
 from gspo_lite.system import run_folder
+from gspo_lite.system.say import say
 
 FORMS = ("adapter", "merged", "gguf")
 RESULT, GGUF_FILE = "export.json", "model.gguf"
 LEAST_AGREEMENT = 0.95
 LARGEST_DROP = 0.02  # of the accuracy, as a share of all prompts
-
-Answer = tuple[str, list[int]]  # text and token ids of a greedy completion
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def export(run: Path, form: str, output: Path | None = None, options: Options | 
     say(f"wrote    {written}")
     say("export   reloaded, answering the same prompts ...")
     found = ask(READERS[form](recipe, folder, options, sees), rows, recipe)
-    result = Export(folder, form, written, compared(reference, found, rows, recipe.data.prompt))
+    result = Export(folder, form, written, compared(reference, found, rows, recipe))
     run_folder.write_json(folder / RESULT, as_dict(result, run, options))
     refuse_unfaithful(result, options)
     return result
@@ -122,7 +119,7 @@ def trained_run(run: Path) -> tuple[Recipe, Path]:
     """The recipe of a run folder, and what it trained."""
     if not run_folder.is_run(run):
         raise UsageError(f"`{run}` is no run folder; it has no {run_folder.RECIPE} and {run_folder.ENVIRONMENT}")
-    recipe, _ = what_to_evaluate(str(run), None)
+    recipe, _ = find_trained(str(run), None)
     return recipe, run / run_folder.ADAPTER
 
 
@@ -192,19 +189,21 @@ WRITERS = {"adapter": write_adapter, "merged": write_merged, "gguf": write_gguf}
 READERS = {"adapter": read_adapter, "merged": read_merged, "gguf": read_gguf}
 
 
-def compared(reference: Sequence[Answer], found: Sequence[Answer], rows: list[dict[str, Any]], style: str) -> RoundTrip:
-    """The figures of two models' greedy completions to the same prompts."""
-    where = marker(style)
-    golds = [row["answer"] for row in rows]
+def compared(reference: list[Answer], found: list[Answer], rows: list[dict[str, Any]], recipe: Recipe) -> RoundTrip:
+    """Return the figures of two models' greedy completions to the same prompts."""
+    judge = judge_of(recipe)
+
+    def accuracy(answers: list[Answer]) -> float:
+        return share(verdicts(judged([judge], rows, answers, recipe)[judge.__name__]))
 
     def final(text: str) -> str:
-        return find_answer(text, where) or text
+        return judge.extracted(text) or text
 
     pairs = list(zip(reference, found, strict=True))
     return RoundTrip(
         n=len(rows),
-        adapter_accuracy=share(grade_all([text for text, _ in reference], golds, marker=where)),
-        export_accuracy=share(grade_all([text for text, _ in found], golds, marker=where)),
+        adapter_accuracy=accuracy(reference),
+        export_accuracy=accuracy(found),
         agreement=share([final(old) == final(new) for (old, _), (new, _) in pairs]),
         identical=share([old == new for (_, old), (_, new) in pairs]),
     )

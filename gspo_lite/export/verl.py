@@ -1,11 +1,13 @@
 """A recipe as the command line of a larger engine, with what does not carry over said beside it.
 
-Key names and units are those of verl's `main_ppo` (verl-project/verl, `_generated_ppo_trainer.yaml` at 01d4d766); they
-move between its versions. Owns the translation. Must not run anything; imports nothing heavy.
+Keys, types and units are those of `main_ppo` in one release of verl; tests/export/test_verl.py composes that release's
+own configuration with them. Owns the translation. Must not run anything; imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +15,14 @@ from typing import Any
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.schema import Recipe
 
-ACTOR, ROLLOUT, MODEL = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"
-SOURCE = "verl-project/verl at 01d4d766"
+ACTOR, ROLLOUT, MODEL, REFERENCE = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
+RELEASE = "0.9.1"
 LOSS_TYPES = {
     "grpo": "seq-mean-token-mean", "bnpo": "token-mean", "dapo": "token-mean", "dr_grpo": "seq-mean-token-sum-norm",
 }  # fmt: skip
 SCHEDULES = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine"}
+NO_BOUND = 1e9  # verl's vanilla loss bounds ratios of negative advantages, at 3 unless told otherwise
+PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z][\w./-]*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,21 +34,24 @@ class Handover:
 
 
 def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
-    """The recipe in verl's settings.
+    """Return the recipe in verl's settings, for one machine with so many GPUs.
 
-    verl counts prompts where TRL counts completions, and a step of its trainer is a rollout with all of its updates.
+    verl counts prompts where TRL counts completions. One step of its trainer and learning rate is a rollout.
 
     Raises:
-        UsageError: where an optimizer step does not hold whole groups, which verl cannot do.
+        UsageError: where an optimizer step holds no whole number of groups, or GPUs cannot share it equally.
     """
     training, generation = recipe.training, recipe.generation
     per_update = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    if per_update % generation.num_generations:
-        raise UsageError(
-            f"an optimizer step has {per_update} completions, no whole groups of {generation.num_generations}",
-            "verl counts in prompts: make per_device_train_batch_size x gradient_accumulation_steps a multiple of it",
-        )
+    for size, parts in ((generation.num_generations, "groups of {}"), (gpus, "equal shares for {} GPUs")):
+        if per_update % size:
+            raise UsageError(
+                f"an optimizer step has {per_update} completions, which cannot be split into {parts.format(size)}",
+                "--gpus and num_generations must each divide per_device_train_batch_size x gradient_accumulation_steps",
+            )
     updates = training.steps_per_generation // training.gradient_accumulation_steps * training.num_iterations
+    rollouts = max(training.max_steps // updates, 1)
+    micro_batch = math.gcd(training.per_device_train_batch_size, per_update // gpus)  # divides a GPU's share
     settings = {
         "data.train_files": "train.parquet",
         "data.val_files": "test.parquet",
@@ -55,74 +62,69 @@ def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
         "data.seed": training.seed,
         **objective_of(recipe),
         f"{ACTOR}.ppo_mini_batch_size": per_update // generation.num_generations,
-        f"{ACTOR}.ppo_micro_batch_size_per_gpu": training.per_device_train_batch_size,
+        f"{ACTOR}.ppo_micro_batch_size_per_gpu": micro_batch,
         f"{ACTOR}.ppo_epochs": training.num_iterations,
         f"{ACTOR}.optim.lr": training.learning_rate,
         f"{ACTOR}.optim.weight_decay": training.weight_decay,
-        f"{ACTOR}.optim.lr_warmup_steps": training.warmup_steps,
+        f"{ACTOR}.optim.lr_warmup_steps": math.ceil(training.warmup_steps / updates),
         f"{ACTOR}.optim.lr_scheduler_type": SCHEDULES.get(training.lr_scheduler_type, "constant"),
-        f"{ACTOR}.grad_clip": training.max_grad_norm,
+        f"{ACTOR}.optim.clip_grad": training.max_grad_norm,
         **model_of(recipe),
+        f"{REFERENCE}.log_prob_micro_batch_size_per_gpu": micro_batch,
         f"{ROLLOUT}.name": "vllm",
+        f"{ROLLOUT}.seed": training.seed,
         f"{ROLLOUT}.n": generation.num_generations,
         f"{ROLLOUT}.temperature": generation.temperature,
         f"{ROLLOUT}.top_p": generation.top_p,
         f"{ROLLOUT}.top_k": generation.top_k or -1,
         f"{ROLLOUT}.tensor_model_parallel_size": 1,
         f"{ROLLOUT}.gpu_memory_utilization": recipe.model.gpu_memory_utilization,
-        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu": training.per_device_train_batch_size,
+        f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu": micro_batch,
         "reward.custom_reward_function.path": "reward.py",
         "reward.custom_reward_function.name": "compute_score",
-        "trainer.critic_warmup": 0,
         "trainer.n_gpus_per_node": gpus,
         "trainer.nnodes": 1,
-        "trainer.total_training_steps": max(training.max_steps // updates, 1),
+        "trainer.logger": ["console", *(one for one in recipe.output.report_to if one != "none")],
+        "trainer.total_training_steps": rollouts,
+        "trainer.total_epochs": rollouts,  # an epoch has at least one step, so that this never ends the run first
         "trainer.save_freq": max(training.save_steps // updates, 1) if training.save_steps else -1,
     }
-    return Handover(settings, list(left_behind(recipe)))
+    return Handover(settings, left_behind(recipe))
 
 
 def objective_of(recipe: Recipe) -> dict[str, Any]:
-    """What is optimised."""
+    """Return what is optimised."""
     objective = recipe.objective
-    settings = {
+    return {
         "algorithm.adv_estimator": "grpo",
         "algorithm.norm_adv_by_std_in_grpo": objective.scale_rewards != "none",
-        "algorithm.use_kl_in_reward": False,
         f"{ACTOR}.policy_loss.loss_mode": "vanilla" if objective.algorithm == "grpo" else "gspo",
         f"{ACTOR}.loss_agg_mode": LOSS_TYPES.get(objective.resolved_loss_type, LOSS_TYPES["grpo"]),
-        f"{ACTOR}.clip_ratio": objective.epsilon,
         f"{ACTOR}.clip_ratio_low": objective.epsilon,
         f"{ACTOR}.clip_ratio_high": objective.epsilon_high or objective.epsilon,
-        f"{ACTOR}.entropy_coeff": 0,
+        f"{ACTOR}.clip_ratio_c": objective.delta or NO_BOUND,
         f"{ACTOR}.use_kl_loss": objective.beta > 0,
+        f"{ACTOR}.kl_loss_coef": objective.beta,
+        f"{ACTOR}.kl_loss_type": "low_var_kl",
     }
-    if objective.beta > 0:
-        settings |= {f"{ACTOR}.kl_loss_coef": objective.beta, f"{ACTOR}.kl_loss_type": "low_var_kl"}
-    return settings
 
 
 def model_of(recipe: Recipe) -> dict[str, Any]:
-    """The model and its adapter."""
+    """Return the model and its adapter; rank 0 is none."""
     model = recipe.model
-    settings: dict[str, Any] = {
+    return {
         f"{MODEL}.path": model.name,
         f"{MODEL}.trust_remote_code": model.trust_remote_code,
         f"{MODEL}.enable_gradient_checkpointing": recipe.training.gradient_checkpointing,
+        f"{MODEL}.lora_rank": 0 if model.full_finetuning else model.lora.rank,
+        f"{MODEL}.lora_alpha": model.lora.alpha,
+        f"{MODEL}.target_modules": model.lora.target_modules,
+        f"{ROLLOUT}.load_format": "dummy" if model.full_finetuning else "safetensors",
     }
-    if not model.full_finetuning:
-        targets = model.lora.target_modules
-        settings |= {
-            f"{MODEL}.lora_rank": model.lora.rank,
-            f"{MODEL}.lora_alpha": model.lora.alpha,
-            f"{MODEL}.target_modules": targets if isinstance(targets, str) else f"[{','.join(targets)}]",
-            f"{ROLLOUT}.load_format": "safetensors",
-        }
-    return settings
 
 
 def left_behind(recipe: Recipe) -> list[str]:
-    """What verl does not take from the recipe, one line each."""
+    """Return what verl does not take from the recipe, one text each."""
     model, objective, generation, training = recipe.model, recipe.objective, recipe.generation, recipe.training
     names = ", ".join(f"{one.name} x {one.weight:g}" for one in recipe.rewards)
     found = {
@@ -136,10 +138,11 @@ def left_behind(recipe: Recipe) -> list[str]:
             objective.algorithm == "gspo_token"
         ),
         f"objective.loss_type `{objective.loss_type}`": objective.resolved_loss_type not in LOSS_TYPES,
-        "objective.delta, the two-sided clip": objective.delta is not None,
+        "objective.delta, the two-sided clip": objective.delta is not None and objective.algorithm != "grpo",
         "objective.scale_rewards `batch`: divided by the group's deviation": objective.scale_rewards == "batch",
         "objective.mask_truncated_completions": objective.mask_truncated_completions,
         "objective.use_bias_correction_kl": objective.use_bias_correction_kl and objective.beta > 0,
+        "generation.oversample: see algorithm.filter_groups": generation.oversample > 0,
         "generation.min_p": generation.min_p is not None,
         "generation.repetition_penalty": generation.repetition_penalty != 1,
         f"training.lr_scheduler_type `{training.lr_scheduler_type}`": training.lr_scheduler_type not in SCHEDULES,
@@ -153,20 +156,27 @@ def left_behind(recipe: Recipe) -> list[str]:
 
 
 def as_script(handover: Handover, recipe_name: str) -> str:
-    """A shell script that starts verl."""
+    """Return a shell script that starts verl."""
     head = [
         "#!/usr/bin/env bash",
-        f"# {recipe_name} for verl's main_ppo; keys of {SOURCE}. Not run by gspo-lite: try it for a few steps first.",
+        f"# {recipe_name} for main_ppo of verl {RELEASE}. Not run by gspo-lite: try it for a few steps first.",
         "# Counts are in prompts, and a training step is a whole rollout.",
         "#",
         "# What does not carry over:",
         *(f"#   - {line}" for line in handover.left_behind),
         "",
     ]
+    comments = ("".join(one if one.isprintable() else " " for one in line) for line in head)  # a line break ends one
     lines = [f"    {shlex.quote(f'{key}={spelled(value)}')}" for key, value in handover.settings.items()]
-    return "\n".join(head) + "\npython3 -m verl.trainer.main_ppo \\\n" + " \\\n".join(lines) + ' \\\n    "$@"\n'
+    return "\n".join(comments) + "\npython3 -m verl.trainer.main_ppo \\\n" + " \\\n".join(lines) + ' \\\n    "$@"\n'
 
 
 def spelled(value: Any) -> str:
-    """A value as Hydra reads it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return a value as Hydra's command line reads it; text that is not a plain word goes into double quotes."""
+    if isinstance(value, list):
+        return f"[{','.join(spelled(one) for one in value)}]"
+    if not isinstance(value, str) or PLAIN.fullmatch(value):
+        return str(value)
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)  # otherwise an interpolation
+    escaped = re.sub(r'(\\+)(?="|\Z)', r"\1\1", literal).replace('"', '\\"')
+    return f'"{escaped}"'

@@ -14,14 +14,15 @@ from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.data.inputs import prompt_length
 from gspo_lite.data.prompts import Messages, messages
 from gspo_lite.errors import UsageError
-from gspo_lite.evaluation import generate, ready_to_generate, what_to_evaluate
 from gspo_lite.export import merge, round_trip
 from gspo_lite.load_parts import offline_if_local
+from gspo_lite.load_trained import find_trained
+from gspo_lite.models.generate import generate, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.models.load import ADAPTER_CONFIG, LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.run import say
 from gspo_lite.system import run_folder, stopping
+from gspo_lite.system.say import say
 
 QUIT = ("/quit", "/exit", "/bye")
 RESET = "/reset"
@@ -114,7 +115,7 @@ def recipe_for(path: Path, recipe: str | None) -> Recipe:
 def load(path: Path, recipe: Recipe) -> LoadedModel:
     """The model a folder holds, ready to generate."""
     if run_folder.is_run(path):
-        recipe, adapter = what_to_evaluate(str(path), recipe)
+        recipe, adapter = find_trained(str(path), recipe)
         return load_for_evaluation(merge.as_trained(recipe.model, adapter or path), adapter)
     if (path / round_trip.GGUF_FILE).is_file():
         return round_trip.read_gguf(recipe, path, round_trip.Options(), False)

@@ -5,17 +5,18 @@ Owns judging and the findings. Takes rewards and rows as arguments; must not kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gspo_lite.completion.text import completion_text, find_answer
 from gspo_lite.lab.attempts import Attempt, hostile, in_form
 from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.judging import score
+from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
 from gspo_lite.rewards.math import gold_text
 
 BYTES_PER_TOKEN = 4  # of the token ids that are made up where no tokenizer is at hand
-EQUAL = 1e-9  # totals that differ less are the same
 MADE_UP_IDS = f"completion_ids are made up, one for every {BYTES_PER_TOKEN} bytes: no tokenizer is loaded here"
 
 
@@ -55,27 +56,20 @@ class Finding:
 def judge(
     rewards: Sequence[GuardedReward], row: Mapping[str, Any], completions: Sequence[str], marker: str
 ) -> list[Verdict]:
-    """Lay completions of one problem, as one group, before every reward.
+    """Score completions of one problem, as one group, with every reward.
 
     Args:
         row: the problem with its prompt and the columns the rewards read.
         marker: where to look for the answer if no reward does.
     """
-    count = len(completions)
-    columns = {name: [value] * count for name, value in row.items() if name not in ("prompt", "completion")}
-    inputs = {
-        "prompts": [row["prompt"]] * count,
-        "completion_ids": [made_up_ids(text) for text in completions],
-        **columns,
-    }
-    messages = [[{"role": "assistant", "content": text}] for text in completions]
-    values = {one.__name__: one(completions=messages, **inputs) for one in rewards}
+    ids = [made_up_ids(text) for text in completions]
+    calls = score(rewards, [row] * len(completions), completions, ids)
     finder = next((one.marker for one in rewards if one.marker), marker)
-    weights = {one.__name__: one.weight for one in rewards}
+    weights = [one.weight for one in rewards]
     verdicts = []
     for index, text in enumerate(completions):
-        own = {name: column[index] for name, column in values.items()}
-        total = sum(weights[name] * value for name, value in own.items() if value is not None)
+        own = {name: call.values[index] for name, call in calls.items()}
+        total = weighted_sum(list(own.values()), weights) or 0.0
         verdicts.append(Verdict(text, find_answer(text, finder), own, total))
     return verdicts
 
@@ -94,7 +88,7 @@ def stress(
     right, *others = judge(rewards, row, [attempt.text for attempt in attempts], marker)
     paid: dict[str, list[Finding]] = {"hostile": [], "equal": []}
     for attempt, verdict in zip(attempts[1:], others, strict=True):
-        if verdict.total >= right.total - EQUAL:
+        if verdict.total >= right.total or all_equal([verdict.total, right.total]):
             payers = [one.__name__ for one in rewards if one.weight * (verdict.values[one.__name__] or 0.0) > 0]
             paid[attempt.role].append(Finding(question, attempt, verdict, right.total, payers))
     return paid["hostile"], paid["equal"]
@@ -114,10 +108,3 @@ def question_of(prompt: Any) -> str:
 def made_up_ids(text: str) -> list[int]:
     """Token ids in a plausible number, for rewards that count them."""
     return list(range(-(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)))
-
-
-def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of a table whose columns are as wide as they need to be."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

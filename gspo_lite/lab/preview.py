@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
-from gspo_lite.evaluation import generate, ready_to_generate
 from gspo_lite.load_parts import Parts, load_parts
+from gspo_lite.models.generate import generate, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward
+from gspo_lite.rewards.contract.judging import score
+from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
+from gspo_lite.system.figures import brief, columns, number
 
-EQUAL = 1e-6  # rewards that differ less are the same
 MUCH_TRUNCATION = 0.2
 MANY_FLAT_GROUPS = 0.5
 LITTLE_SHARE = 0.02  # of the variance of the summed reward
@@ -96,11 +98,11 @@ def preview(recipe: Recipe, samples: int) -> Preview:
     start = time.perf_counter()
     groups = [sampled(parts, row) for row in rows]
     seconds = time.perf_counter() - start
-    spent: Counter[str] = Counter()
-    judged = [judge(parts, row, group, spent) for row, group in zip(rows, groups, strict=True)]
-    rewards = [reward_preview(one, judged, spent[one.__name__]) for one in parts.rewards]
-    sampling = summary(parts, groups, judged, seconds)
-    return Preview(sampling, rewards, examples(parts, groups[0], judged[0]), advice(recipe, sampling, rewards))
+    called = [judged(parts, row, group) for row, group in zip(rows, groups, strict=True)]
+    rewards = [reward_preview(one, [calls[one.__name__] for calls in called]) for one in parts.rewards]
+    values = [{name: call.values for name, call in calls.items()} for calls in called]
+    sampling = summary(parts, groups, values, seconds)
+    return Preview(sampling, rewards, examples(parts, groups[0], values[0]), advice(recipe, sampling, rewards))
 
 
 def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
@@ -115,35 +117,24 @@ def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
         )  # fmt: skip
 
 
-def judge(parts: Parts, row: dict[str, Any], group: list[list[int]], spent: Counter[str]) -> Values:
-    """Values of each reward for one group; the seconds each took are added to `spent`."""
+def judged(parts: Parts, row: dict[str, Any], group: list[list[int]]) -> dict[str, Call]:
+    """Return what each reward says about the completions of one group."""
     tokenizer = tokenizer_of(parts.loaded.processing_class)
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group]
-    columns = {name: [value] * len(group) for name, value in row.items() if name != "prompt"}
-    values = {
-        one.__name__: one(
-            prompts=[row["prompt"]] * len(group),
-            completions=[[{"role": "assistant", "content": text}] for text in texts],
-            completion_ids=group,
-            **columns,
-        )
-        for one in parts.rewards
-    }
-    spent.update({one.__name__: one.figures.seconds for one in parts.rewards})
-    return values
+    return score(parts.rewards, [row] * len(group), texts, group)
 
 
 def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], seconds: float) -> Sampling:
     """Figures of all samples."""
-    weights = {one.__name__: one.weight for one in parts.rewards}
-    totals = [group_totals(values, weights) for values in judged]
+    weights = [one.weight for one in parts.rewards]
+    totals = [[weighted_sum(row, weights) for row in zip(*values.values(), strict=True)] for values in judged]
     lengths = [len(ids) for group in groups for ids in group]
     limit = parts.recipe.generation.max_completion_length
     return Sampling(
         groups=len(groups),
         group_size=len(groups[0]),
-        expected=statistics.fmean(total for group in totals for total in group),
-        flat_share=statistics.fmean(max(group) - min(group) < EQUAL for group in totals),
+        expected=statistics.fmean(total or 0.0 for group in totals for total in group),
+        flat_share=statistics.fmean(all_equal(group) for group in totals),
         truncated_share=statistics.fmean(length >= limit for length in lengths),
         mean_tokens=statistics.fmean(lengths),
         generation_seconds=seconds,
@@ -162,30 +153,21 @@ def examples(parts: Parts, group: list[list[int]], values: Values) -> list[dict[
     ]
 
 
-def group_totals(values: Values, weights: dict[str, float]) -> list[float]:
-    """R of each completion of a group: the weighted sum of what could be judged."""
-    return [
-        sum(weights[name] * value for name, value in zip(values, row, strict=True) if value is not None)
-        for row in zip(*values.values(), strict=True)
-    ]
-
-
-def reward_preview(one: Any, judged: list[Values], seconds: float) -> RewardPreview:
-    """One reward's figures."""
-    groups = [[value for value in values[one.__name__] if value is not None] for values in judged]
+def reward_preview(one: GuardedReward, calls: Sequence[Call]) -> RewardPreview:
+    """Return one reward's figures, from its call for each group."""
+    groups = [[value for value in call.values if value is not None] for call in calls]
     known = [value for group in groups for value in group]
-    spreads = [statistics.pstdev(group) for group in groups if group]
-    total = sum(len(values[one.__name__]) for values in judged)
+    judged = [group for group in groups if group]
     return RewardPreview(
         name=one.__name__,
         weight=one.weight,
         mean=statistics.fmean(known) if known else None,
         low=min(known, default=None),
         high=max(known, default=None),
-        within=statistics.fmean(spreads) if spreads else 0.0,
-        flat_share=statistics.fmean(spread < EQUAL for spread in spreads) if spreads else 1.0,
-        none_share=1 - len(known) / total,
-        seconds=seconds,
+        within=statistics.fmean(map(statistics.pstdev, judged)) if judged else 0.0,
+        flat_share=statistics.fmean(map(all_equal, judged)) if judged else 1.0,
+        none_share=1 - len(known) / sum(len(call.values) for call in calls),
+        seconds=sum(call.seconds for call in calls),
     )
 
 
@@ -229,12 +211,9 @@ def drowned(rewards: Sequence[RewardPreview]) -> list[tuple[str, float]]:
 
 def lines_of(found: Preview) -> list[str]:
     """The same for people."""
-    from gspo_lite.lab.judging import table
-    from gspo_lite.lab.trials import brief, shown
-
     head = ["reward", "weight", "mean", "from", "to", "spread in a group", "groups without", "not judged", "seconds"]
     rows = [
-        [one.name, f"{one.weight:g}", shown(one.mean), shown(one.low), shown(one.high), f"{one.within:.2f}",
+        [one.name, f"{one.weight:g}", number(one.mean), number(one.low), number(one.high), f"{one.within:.2f}",
          f"{one.flat_share:.0%}", f"{one.none_share:.0%}", f"{one.seconds:.2f}"]
         for one in found.rewards
     ]  # fmt: skip
@@ -243,12 +222,12 @@ def lines_of(found: Preview) -> list[str]:
     lines = [
         f"{sampling.groups} groups of {sampling.group_size} completions by the untrained model: "
         f"{sampling.mean_tokens:.0f} tokens on average, sampled in {sampling.generation_seconds:.1f} s",
-        *table([head, *rows]),
+        *columns([head, *rows]),
         f"expected reward {sampling.expected:.2f}; {sampling.flat_share:.0%} of the groups without variance; "
         f"{sampling.truncated_share:.0%} cut off; slowest reward `{slowest.name}`",
         "of the first group:",
     ]
     for one in found.examples:
-        values = "  ".join(f"{name} {shown(value)}" for name, value in one["rewards"].items())
+        values = "  ".join(f"{name} {number(value)}" for name, value in one["rewards"].items())
         lines.append(f"  {brief(one['completion'], 70):70}  {values}")
     return lines + ([f"change: {line}" for line in found.advice] or ["nothing to change: there is something to learn"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,40 +84,22 @@ def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
     import torch
 
     from gspo_lite.training import build
-    from gspo_lite.training.watch.gauges import sequence_means
 
     args = parts.args
     args.output_dir, args.learning_rate, args.warmup_steps = str(folder), 0.0, 0
     args.max_steps, args.save_strategy, args.report_to = int(parts.recipe.training.updates_per_rollout) or 1, "no", []
     loaded, problems = parts.loaded, parts.problems
     trainer = build.build_trainer(
-        parts.recipe, folder, loaded.model, loaded.processing_class, parts.rewards, problems.train, args
-    )
-    if trainer.row_rules is not None:
-        trainer.row_rules = replace(trainer.row_rules, drop=False)  # noise is in rows without an advantage, too
-    seen: dict[str, list[float]] = {"trainer": [], "sampler": []}
-    record, generate = trainer.gauges.record, trainer._generate_and_score_completions
-
-    def recording(log_ratio: Any, mask: Any, advantages: Any, compared: bool = True) -> None:
-        log_s = sequence_means(log_ratio.detach().float(), mask)
-        seen["trainer"] += log_s[mask.bool().any(1)].tolist()
-        record(log_ratio, mask, advantages, compared)
-
-    def generating(inputs: Any) -> Any:
-        output = generate(inputs)
-        old, sampled = output.get("old_per_token_logps"), output.get("sampling_per_token_logps")
-        if old is not None and sampled is not None:
-            seen["sampler"] += sequence_means(old.float() - sampled.float(), output["completion_mask"]).tolist()
-        return output
-
-    trainer.gauges.record = recording  # type: ignore[method-assign]
-    trainer._generate_and_score_completions = generating  # type: ignore[method-assign]
+        parts.recipe, folder, loaded.model, loaded.processing_class, parts.rewards, problems.train, args,
+        measure_noise=True,
+    )  # fmt: skip
     before = [parameter.detach().clone() for parameter in trainer.model.parameters() if parameter.requires_grad]
     build.train(trainer, folder, resume=False)
     after = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
     if not all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):
         raise RunError("weights moved at a learning rate of 0, so what was measured is not noise")
-    return seen
+    assert trainer.gauges.kept is not None
+    return trainer.gauges.kept
 
 
 def noise(log_s: list[float], epsilon: float, epsilon_high: float) -> Noise:

@@ -17,10 +17,11 @@ from gspo_lite.data.prompts import as_text, marker
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError
 from gspo_lite.lab.attempts import Attempt, instructive
-from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress, table
+from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.guarded import GuardedReward, calls
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+from gspo_lite.system.figures import brief, columns, number
 
 OWN_KEYS = ("step", "rewards", "advantage", "extracted", "completion_ids")  # of a run's completions.jsonl, no columns
 WIDTH = 48  # characters of a completion in a table
@@ -39,8 +40,9 @@ class Bench:
 
     def judge(self, row: Row, completions: Sequence[str]) -> list[Verdict]:
         """What the rewards say about completions of one problem."""
-        verdicts = judge(self.rewards, row, completions, self.marker)
-        self.seconds.update({one.__name__: one.figures.seconds for one in self.rewards})
+        with calls() as heard:
+            verdicts = judge(self.rewards, row, completions, self.marker)
+        self.seconds.update({call.name: call.seconds for call in heard})
         return verdicts
 
 
@@ -128,12 +130,12 @@ def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
                 attempt.kind,
                 brief(verdict.completion, WIDTH),
                 "none" if verdict.extracted is None else brief(verdict.extracted, 20),
-                *(shown(verdict.values[name]) for name in names),
-                shown(verdict.total),
+                *(number(verdict.values[name]) for name in names),
+                number(verdict.total),
             ]
             for attempt, verdict in zip(trial.attempts, trial.verdicts, strict=True)
         ]
-        yield from (f"  {line}" for line in table([head, *rows]))
+        yield from (f"  {line}" for line in columns([head, *rows]))
         yield ""
     yield "weights  " + "  ".join(f"{reward.__name__} {reward.weight:g}" for reward in one.rewards)
     yield "seconds  " + "  ".join(f"{name} {one.seconds[name]:.3f}" for name in names)
@@ -160,14 +162,3 @@ def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], count:
         yield "A note is an answer of the right value that is not worked out; a reward that compares values takes it."
     kinds = len({one.attempt.kind for one in found})
     yield f"{f'{kinds} kinds of finding' if kinds else 'no finding'} on {count} problems; {MADE_UP_IDS}"
-
-
-def shown(value: float | None) -> str:
-    """A value in a table."""
-    return "none" if value is None else f"{value:.2f}"
-
-
-def brief(text: str, width: int) -> str:
-    """A text on one line, its middle left out where it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else f"{line[: width * 2 // 3 - 1]} … {line[-width // 3 + 2 :]}"

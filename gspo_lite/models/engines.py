@@ -1,4 +1,4 @@
-"""The engines that generate completions, as one table: what each needs here, in the order in which they are taken.
+"""The backend that loads and trains, and the engines that generate, as one table: what each needs, first choice first.
 
 A new engine is a row. Must not know training: which field of the trainer's configuration says so is in
 `training/config.py`.
@@ -55,6 +55,17 @@ class Engine:
     lacking: Lacking
     fast_inference: bool = False
     images: bool = False
+
+
+def backend_for(settings: ModelSettings, *, unsloth: bool, gpu: bool, images: bool = False) -> str:
+    """Return the backend of a recipe: Unsloth where it is asked for by name, or open and able to run.
+
+    Args:
+        unsloth: it is installed there.
+        gpu: there is a GPU, without which Unsloth cannot train on images.
+    """
+    able = unsloth and (gpu or not images)
+    return "unsloth" if settings.backend == "unsloth" or (settings.backend == "auto" and able) else "transformers"
 
 
 def this_place() -> Place:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import MachineError
+from gspo_lite.models.engines import backend_for
 from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.models.names import explain, resolve_name
 from gspo_lite.models.weights import int8, keep_gradients_right, left_unquantized, nf4, torch_dtype
@@ -63,23 +64,6 @@ def choose_backend(settings: ModelSettings) -> str:
     return "unsloth"
 
 
-def backend_that_sees(wanted: str) -> str:
-    """The backend for a model with images: Unsloth's takes a GPU.
-
-    Raises:
-        MachineError: when the recipe asks for Unsloth and there is no GPU.
-    """
-    import torch
-
-    if torch.cuda.is_available():
-        return "unsloth"
-    if wanted == "unsloth":
-        raise MachineError(
-            "`model.backend: unsloth` trains on images with a GPU only", "set model.backend=transformers"
-        )
-    return "transformers"
-
-
 def load_model(
     settings: ModelSettings,
     backend: str,
@@ -101,8 +85,8 @@ def load_model(
         UsageError: when the model does not exist. MachineError: when the hub cannot be reached.
     """
     name = resolve_name(settings.name)
-    if images and backend == "unsloth":
-        backend = backend_that_sees(settings.backend)
+    if images:
+        backend = backend_with_images(settings, backend)
     load = load_with_unsloth if backend == "unsloth" else load_with_transformers
     try:
         loaded = load(name, settings, seed, gradient_checkpointing, vllm, images)
@@ -112,6 +96,21 @@ def load_model(
     if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
         loaded.notes.append("8-bit weights do not work here: they are loaded unquantized")
     return loaded
+
+
+def backend_with_images(settings: ModelSettings, backend: str) -> str:
+    """Return the backend that trains on images in this place of the one chosen without them.
+
+    Raises:
+        MachineError: when the recipe asks for Unsloth and there is no GPU.
+    """
+    import torch
+
+    gpu = torch.cuda.is_available()
+    if settings.backend == "unsloth" and not gpu:
+        message = "`model.backend: unsloth` trains on images with a GPU only"
+        raise MachineError(message, "set model.backend=transformers")
+    return backend_for(settings, unsloth=backend == "unsloth", gpu=gpu, images=True)
 
 
 def load_with_unsloth(

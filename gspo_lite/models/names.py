@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.models import starter
+from gspo_lite.system.progress import View, live
+from gspo_lite.system.say import say
 
 
 def resolve_name(name: str) -> str:
@@ -26,23 +28,17 @@ def resolve_name(name: str) -> str:
 
 
 def build_starter() -> Path:
-    """The starter's folder; building it, once a machine, is shown."""
-    from rich.console import Console
-    from rich.progress import Progress
+    """Return the starter's folder; show progress while it is built, which happens once on a machine."""
+    views: list[View] = []
+    with ExitStack() as closing:
 
-    if not sys.stderr.isatty():
-        return starter.starter_folder(announce)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("building the starter model (once)", total=None, visible=False)
-        return starter.starter_folder(lambda done, total: bar.update(task, completed=done, total=total, visible=True))
+        def show(done: int, total: int) -> None:
+            if not views:
+                say("building the starter model (once; one to two minutes) ...")
+                views.append(closing.enter_context(live("warm-up step", total, ends=False)))
+            views[0].update(done)
 
-
-def announce(done: int, total: int) -> None:
-    """Progress of the starter in plain lines."""
-    if done == 1:
-        print("building the starter model (once; one to two minutes) ...", file=sys.stderr, flush=True)
-    elif done % (total // 5) == 0:
-        print(f"  warm-up step {done}/{total}", file=sys.stderr, flush=True)
+        return starter.starter_folder(show)
 
 
 def explain(error: Exception, name: str) -> Exception:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from gspo_lite.errors import Place, RecipeError
+from gspo_lite.errors import Place, RecipeError, did_you_mean
 from gspo_lite.recipe.check import Problem, check_paths
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.shipped import find_recipe
@@ -176,15 +175,13 @@ def nearest(place: Place) -> str:
     if holder is None:
         return ""
     known = list(holder.model_fields)
-    near = difflib.get_close_matches(str(place[-1]), known, 1)
-    return (f"; did you mean `{near[0]}`?" if near else "") + f" allowed: {', '.join(known)}"
+    return f"{did_you_mean(str(place[-1]), known)}; allowed: {', '.join(known)}"
 
 
 def guess(value: Any, expected: str) -> str:
     """A guess at the value that was meant."""
     options = [option.strip(" '") for option in expected.replace(" or ", ",").split(",")]
-    near = difflib.get_close_matches(str(value), options, 1)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    return did_you_mean(str(value), options)
 
 
 def model_at(place: Place) -> type[BaseModel] | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from gspo_lite.errors import UsageError
+from gspo_lite.errors import UsageError, did_you_mean
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -31,9 +30,8 @@ def find_recipe(reference: str) -> Path:
         return shipped[reference.removesuffix(".yaml")]
     if path.is_dir():
         raise UsageError(f"`{reference}` is a folder; name a recipe", f"shipped recipes: {', '.join(shipped)}")
-    near = difflib.get_close_matches(path.stem, shipped, 1)
-    guess = f"did you mean `{near[0]}`? " if near else ""
-    raise UsageError(f"there is no recipe `{reference}`", f"{guess}shipped recipes: {', '.join(shipped)}")
+    message = f"there is no recipe `{reference}`{did_you_mean(path.stem, shipped)}"
+    raise UsageError(message, f"shipped recipes: {', '.join(shipped)}")
 
 
 def headline(path: Path) -> str:

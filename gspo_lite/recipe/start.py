@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 
-from gspo_lite.errors import UsageError
+from gspo_lite.errors import UsageError, did_you_mean
 from gspo_lite.recipe.shipped import shipped_recipes
 
 COMMAND = re.compile(r"(gspo-lite \w+ )recipes/\w+\.yaml")
@@ -26,9 +25,8 @@ def copy_recipe(name: str, target: Path | None) -> Path:
     """
     shipped, name = shipped_recipes(), name.removesuffix(".yaml")
     if name not in shipped:
-        near = difflib.get_close_matches(name, shipped, 1)
-        guess = f"did you mean `{near[0]}`? " if near else ""
-        raise UsageError(f"there is no shipped recipe `{name}`", f"{guess}shipped recipes: {', '.join(shipped)}")
+        message = f"there is no shipped recipe `{name}`{did_you_mean(name, shipped)}"
+        raise UsageError(message, f"shipped recipes: {', '.join(shipped)}")
     path = Path(f"{name}.yaml") if target is None else target / f"{name}.yaml" if target.is_dir() else target
     if path.suffix not in (".yaml", ".yml"):
         raise UsageError(f"`{path}` does not end in .yaml, as a recipe does")

@@ -11,6 +11,7 @@ from typing import Any
 
 from gspo_lite.report.verdict import verdict
 from gspo_lite.system import run_folder
+from gspo_lite.system.figures import measured, number
 
 ROWS = (
     ("Greedy accuracy", "accuracy", "ci95"),
@@ -92,25 +93,14 @@ def read(path: Path) -> dict[str, Any]:
 
 def table(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of figures, one cell for each of these evaluations; `-` where one has no such figure."""
-    rows = [{"label": label, "cells": [share(one, key, ends) for one in columns]} for label, key, ends in ROWS]
-    rows.append({"label": "Tokens in a completion, mean", "cells": [number(one.get("mean_tokens")) for one in columns]})
+    rows = [{"label": label, "cells": [measured(one, key, ends) for one in columns]} for label, key, ends in ROWS]
+    lengths = [number(one.get("mean_tokens"), 1, "-") for one in columns]
+    rows.append({"label": "Tokens in a completion, mean", "cells": lengths})
     names = list(dict.fromkeys(name for one in columns for name in one["rewards"]))
     for name in names:
-        cells = [number(one["rewards"].get(name), 3) for one in columns]
+        cells = [number(one["rewards"].get(name), 3, "-") for one in columns]
         rows.append({"label": f"Reward {name}", "cells": cells})
     return rows if columns else []
-
-
-def share(figures: dict[str, Any], key: str, interval: str | None) -> str:
-    """A share in percent, with its interval where it has one."""
-    if interval is None:
-        return f"{figures[key]:.1%}"
-    low, high = figures[interval]
-    return f"{figures[key]:.1%} ({low:.0%} to {high:.0%})"
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def gains(run: RunFacts) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gspo_lite.report import verdict
 from gspo_lite.system import run_folder
+from gspo_lite.system.figures import measured, minutes, number
 
 OVERSAMPLE = "gspo/oversample/"
 WORTH_SAYING = 0.1  # share of groups without variance
@@ -87,7 +88,7 @@ def warmed(evaluation: dict[str, Any]) -> list[str]:
     figures = evaluation.get("warmed")
     if figures is None:
         return []
-    reached = f"{percent(figures, 'accuracy', 'ci95')}, right format {percent(figures, 'format_rate', None)}"
+    reached = f"{measured(figures, 'accuracy', 'ci95')}, right format {measured(figures, 'format_rate', None)}"
     return [f"The supervised warm-up alone took it to {reached}; what came after is RL's."]
 
 
@@ -95,29 +96,14 @@ def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Lines of figures before and after, with intervals where there are any."""
     lines = [f"  {'':18}{'before':>20}{'after':>20}"]
     for label, key, interval in ROWS:
-        lines.append(f"  {label:18}{percent(before, key, interval):>20}{percent(after, key, interval):>20}")
+        lines.append(f"  {label:18}{measured(before, key, interval):>20}{measured(after, key, interval):>20}")
     lines.append(f"  {'tokens, mean':18}{before['mean_tokens']:>20.1f}{after['mean_tokens']:>20.1f}")
     return lines
 
 
 def lines_of(figures: dict[str, Any]) -> list[str]:
     """Lines of the figures of one evaluation."""
-    lines = [f"{label:18}{percent(figures, key, interval):>20}" for label, key, interval in ROWS]
+    lines = [f"{label:18}{measured(figures, key, interval):>20}" for label, key, interval in ROWS]
     lines.append(f"{'tokens, mean':18}{figures['mean_tokens']:>20.1f}")
-    lines += [
-        f"{name:18}{'-' if mean is None else format(mean, '.3f'):>20}" for name, mean in figures["rewards"].items()
-    ]
+    lines += [f"{name:18}{number(mean, 3, '-'):>20}" for name, mean in figures["rewards"].items()]
     return [*lines, f"{'problems':18}{figures['n']:>20}"]
-
-
-def percent(figures: dict[str, Any], key: str, interval: str | None) -> str:
-    """A share in percent, with its 95 percent interval."""
-    if interval is None:
-        return f"{figures[key]:.1%}"
-    low, high = figures[interval]
-    return f"{figures[key]:.1%} ({low:.0%} to {high:.0%})"
-
-
-def minutes(seconds: float) -> str:
-    """Seconds as `m:ss`."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gspo_lite.system.figures import interval, measured, share
+
 
 def verdict(evaluation: dict[str, Any]) -> str:
     """One sentence on held-out accuracy before and after, from the figures of eval.json."""
@@ -12,14 +14,16 @@ def verdict(evaluation: dict[str, Any]) -> str:
     if before is None:
         return "Nothing was measured on held-out problems."
     if after is None:
-        return f"Held-out accuracy was {percent(before)} before training, which did not end."
-    intervals = f"95% intervals {interval(before)} and {interval(after)}"
-    figures = f"from {percent(before)} to {percent(after)} ({intervals}) on {after['n']} unseen problems"
+        return f"Held-out accuracy was {share(before['accuracy'])} before training, which did not end."
+    intervals = f"95% intervals {interval(before['ci95'])} and {interval(after['ci95'])}"
+    figures = (
+        f"from {share(before['accuracy'])} to {share(after['accuracy'])} ({intervals}) on {after['n']} unseen problems"
+    )
     if apart(before["ci95"], after["ci95"]):
         word = "rose" if after["accuracy"] > before["accuracy"] else "fell"
         return f"Held-out accuracy {word} {figures}."
     if before["accuracy"] == after["accuracy"]:
-        figures = f"{percent(after)} (95% interval {interval(after)}) on {after['n']} unseen problems"
+        figures = f"{share(after['accuracy'])} (95% interval {interval(after['ci95'])}) on {after['n']} unseen problems"
         return f"Held-out accuracy stayed at {figures}."
     return f"Held-out accuracy went {figures}: the intervals overlap, so this may be chance."
 
@@ -42,19 +46,10 @@ def between(runs: Sequence[Any]) -> list[str]:
     parts += [f"not to be told from {', '.join(near)}: the intervals overlap"] if near else []
     return [
         *lines,
-        f"Highest after training: {best.name}, {percent(figures)} ({interval(figures)}), {'; '.join(parts)}.",
+        f"Highest after training: {best.name}, {measured(figures, 'accuracy', 'ci95')}, {'; '.join(parts)}.",
     ]
 
 
 def apart(first: list[float], second: list[float]) -> bool:
     """Whether two intervals have no point in common."""
     return first[1] < second[0] or second[1] < first[0]
-
-
-def percent(figures: dict[str, Any]) -> str:
-    return f"{figures['accuracy']:.1%}"
-
-
-def interval(figures: dict[str, Any]) -> str:
-    low, high = figures["ci95"]
-    return f"{low:.0%} to {high:.0%}"

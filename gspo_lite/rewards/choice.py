@@ -17,7 +17,7 @@ LETTER = re.compile(r"\(?([A-Za-z])(?:\)|\b)[.:)]?(?:[ \n]+(.*))?", re.DOTALL)
 DRESSING = re.compile(r"\\text(?:bf)?\{([^{}]*)\}|[*$`]")
 
 
-@reward
+@reward(judges=True)
 def multiple_choice(
     completion: str, answer: Any, choices: Sequence[str] | None = None, *, marker: Marker = "tag"
 ) -> float | None:

@@ -28,7 +28,7 @@ def not_trusted(options: dict[str, Any]) -> str | None:
     )
 
 
-@reward(check=not_trusted)
+@reward(check=not_trusted, judges=True)
 def code_execution(
     completions: Sequence[str],
     tests: Sequence[Any],

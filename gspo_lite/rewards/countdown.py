@@ -20,7 +20,7 @@ SPELLING = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "\n": " "
 OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
-@reward
+@reward(judges=True)
 def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: Marker = "tag") -> float | None:
     """1.0 where the final answer reaches `target` from the column `numbers`, each used exactly once, else 0.0.
 

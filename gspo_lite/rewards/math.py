@@ -107,7 +107,7 @@ def lenient_match(completion: str, gold: Any) -> bool | None:
     return last is not None and same(last, wanted)
 
 
-@reward
+@reward(judges=True, anywhere=lenient_match)
 def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: Marker = "tag") -> list[float | None]:
     """1.0 where the final answer equals the column `answer`, 0.0 where it does not, None where that cannot be judged.
 
@@ -121,7 +121,7 @@ def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: M
     return [None if right is None else float(right) for right in grade_all(completions, answer, marker)]
 
 
-@reward
+@reward(judges=True, anywhere=lenient_match)
 def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
     """1.0 where the last number of the final answer has exactly the value of the column `answer`, else 0.0.
 
@@ -136,7 +136,7 @@ def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> fl
     return None if right is None else float(right)
 
 
-@reward
+@reward(judges=True, anywhere=lenient_match)
 def exact_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
     """1.0 where the final answer is the text of the column `answer`, apart from case and white space, else 0.0."""
     right = gold_text(answer)

@@ -40,7 +40,7 @@ def bad_schema(options: dict[str, Any]) -> str | None:
     return f"option `schema`: {problem}" if problem else None
 
 
-@reward(check=bad_schema)
+@reward(check=bad_schema, judges=True)
 def json_schema(
     completions: Sequence[str], schema: Annotated[Sequence[Any] | dict[str, Any], OR_OPTION], *, marker: Place = "tag"
 ) -> list[float | None]:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gspo_lite.errors import GspoLiteError
-from gspo_lite.models.engines import Place, choose_engine
+from gspo_lite.models.engines import Place, backend_for, choose_engine
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.knobs import KNOBS, Change, Knob, changed
 from gspo_lite.sizing.memory import GIB, OPTIMIZER_BYTES, Phase, Room, predict
@@ -78,7 +78,7 @@ def room_for(recipe: Recipe, vram: float) -> Room:
         MachineError: the engine that the recipe asks for could not run on any card.
     """
     model, wanted = recipe.model, recipe.generation.engine
-    backend = model.backend if model.backend != "auto" else "unsloth" if find_spec("unsloth") else "transformers"
+    backend = backend_for(model, unsloth=find_spec("unsloth") is not None, gpu=True)
     there = Place(gpu=True, capability=NEW_CARD, vllm=wanted == "vllm" or find_spec("vllm") is not None)
     images = has_images(recipe)
     engine = choose_engine(wanted, model, backend, images=images, place=there)

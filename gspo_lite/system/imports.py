@@ -48,7 +48,7 @@ def code_problem(name: str) -> str | None:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message about a name that stands neither for one of the `known` nor for code."""
     allowed = f"{', '.join(known)}, `module:function` or `file.py:function`"
-    return f"there is no {kind} `{name}`; allowed: {allowed}{did_you_mean(name, known)}"
+    return f"there is no {kind} `{name}`{did_you_mean(name, known)}; allowed: {allowed}"
 
 
 def load_code(name: str, kind: str) -> Code:

@@ -6,9 +6,7 @@ Owns the joining of configuration, callbacks and trainer. Must not know evaluati
 from __future__ import annotations
 
 import errno
-import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from gspo_lite.errors import RunError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system import processes, run_folder, stopping
 from gspo_lite.system.environment import training_versions
+from gspo_lite.system.say import say, warn
 from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
 from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete, tidy
 from gspo_lite.training.config import GSPOConfig
@@ -30,14 +29,26 @@ from gspo_lite.training.watch.callbacks import CompletionsWriter, HeapTrimmer, M
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Torch's own words where it raises a plain RuntimeError: its CPU allocator, CUDA libraries.
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "STATUS_ALLOC_FAILED")
-ACCURACY_REWARDS = ("math_correct", "numeric_match", "exact_match")
 
 
 def build_trainer(
-    recipe: Recipe, folder: Path, model: Any, processing: Any, rewards: list[Any], dataset: Any, args: GSPOConfig,
+    recipe: Recipe,
+    folder: Path,
+    model: Any,
+    processing: Any,
+    rewards: list[Any],
+    dataset: Any,
+    args: GSPOConfig,
+    *,
     code: dict[str, dict[str, str]] | None = None,
-) -> GSPOTrainer:  # fmt: skip
-    """The trainer of this recipe with the callbacks that write and show; checkpoints keep the hashes in `code`."""
+    measure_noise: bool = False,
+) -> GSPOTrainer:
+    """Return the trainer of this recipe, with the callbacks that write the run folder and show progress.
+
+    Args:
+        code: hashes of a user's code, as `custom_code` has them, for checkpoints to keep.
+        measure_noise: keep the log ratio of every sequence in `gauges.kept`, for `gspo-lite probe`.
+    """
     wanted = settings_of(args)
     note = partial(run_folder.note_event, folder)
     trainer = GSPOTrainer(
@@ -48,30 +59,31 @@ def build_trainer(
         processing_class=processing,
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
+        needs=needs(recipe, code or {}),
+        watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
+        guards=recipe.training.guards,
+        note=note,
+        measure_noise=measure_noise,
     )
     for line in refuse_or_tell(changed(wanted, trainer)):
-        if processes.is_main():
-            print(f"note     {line}", file=sys.stderr, flush=True)
-    trainer.needs = needs(recipe, code or {})
+        say(f"note     {line}")
     trainer.remove_callback(transformers.PrinterCallback)
     if processes.is_main():
-        add_writers(trainer, recipe, folder, note)
-    trainer.guard(recipe.training.guards, note)  # last, so that what it ends is written down
+        trackers.place(trainer, folder, recipe)
     return trainer
 
 
-def add_writers(trainer: GSPOTrainer, recipe: Recipe, folder: Path, note: Callable[..., None]) -> None:
-    """Add the callbacks that write the run folder and show progress; `note` keeps what is said."""
-    args = trainer.args
-    trackers.place(trainer, folder, recipe)
-    trainer.add_callback(MetricsWriter(folder / run_folder.METRICS))
+def watchers(
+    recipe: Recipe, folder: Path, rewards: list[Any], args: GSPOConfig, note: Callable[..., None]
+) -> Iterator[Callable[[Any], Any]]:
+    """Yield what makes the callbacks that write the run folder and show progress; `note` keeps what is said."""
+    yield lambda trainer: MetricsWriter(folder / run_folder.METRICS)
     takers: list[Any] = [partial(run_folder.append_jsonl, folder / run_folder.COMPLETIONS), *trackers.tables(recipe)]
-    trainer.add_callback(CompletionsWriter(trainer, recipe.output.completions_per_step, takers))
-    shown = next((reward.name for reward in recipe.rewards if reward.name in ACCURACY_REWARDS), None)
-    trainer.add_callback(Progress(shown))
-    trainer.add_callback(HeapTrimmer())
+    yield lambda trainer: CompletionsWriter(trainer, recipe.output.completions_per_step, takers)
+    yield lambda trainer: Progress(next((one.__name__ for one in rewards if one.judges), None))
+    yield lambda trainer: HeapTrimmer()
     if args.importance_sampling_level != "token":
-        trainer.add_callback(NoiseFloor(min(args.epsilon, trainer.epsilon_high), note))
+        yield lambda trainer: NoiseFloor(min(args.epsilon, trainer.epsilon_high), note)
 
 
 def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> None:
@@ -110,8 +122,7 @@ def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
         if processes.count() == 1 and not (isinstance(error, RunError) and not error.worth_saving):
             trainer.save_last_step()
     except RunError as refused:
-        with suppress(OSError):
-            print(f"warning: {refused.message}", file=sys.stderr, flush=True)
+        warn(refused.message)
     found = newest_complete(Path(trainer.args.output_dir)).checkpoint
     if found is None:
         return "no step was saved"
@@ -121,8 +132,7 @@ def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
 def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, saved: str) -> None:
     """Raise the error again, in words where it has none of its own, after saying what was saved."""
     step = trainer.state.global_step + 1
-    with suppress(OSError):  # the terminal may be what has gone
-        print(f"stopped  in step {step}; {saved}", file=sys.stderr, flush=True)
+    say(f"stopped  in step {step}; {saved}")
     if out_of_memory(error):
         raise RunError(
             f"out of memory at step {step}; the run folder `{folder}` is kept",

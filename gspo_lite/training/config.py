@@ -6,7 +6,6 @@ Owns which setting of a recipe becomes which field of the trainer's configuratio
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 import trl
 from trl import GRPOConfig
 
-from gspo_lite.errors import RecipeError
+from gspo_lite.errors import RecipeError, did_you_mean
 from gspo_lite.models.weights import has_bfloat16
 from gspo_lite.recipe.check import has_server
 from gspo_lite.recipe.schema import Recipe, TrainingSettings
@@ -179,8 +178,7 @@ def refuse_unknown_extra(extra: dict[str, Any]) -> None:
     problems = []
     for name in extra:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            guess = f"; did you mean `{near[0]}`?" if near else ""
+            guess = did_you_mean(name, known)
             problems.append(f"`training.extra.{name}`: the installed TRL has no such field in GRPOConfig{guess}")
     if problems:
         raise RecipeError(problems)

@@ -32,8 +32,9 @@ import torch
 
 from gspo_lite.errors import UsageError
 from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
 from gspo_lite.training.loss.rows import COMPLETION, PROMPT, Batch, rows_of
-from gspo_lite.training.scoring import alike, call_metrics, summed
+from gspo_lite.training.scoring import call_metrics
 
 OLD = "old_per_token_logps"
 METRIC = "gspo/oversample/"
@@ -105,8 +106,8 @@ class Oversampler:
         self.trainer, self.rounds = trainer, rounds
         self.prompts = FreshPrompts(trainer.train_dataset, trainer.args.seed)
 
-    def filled(self, output: Batch, inputs: Sequence[dict[str, Any]]) -> Batch:
-        """The rollout just scored with flat groups swapped; `trainer.rollout` holds the rows that are trained on.
+    def filled(self, output: Batch, inputs: Sequence[dict[str, Any]]) -> tuple[Batch, list[dict[str, Any]]]:
+        """Swap the flat groups of the rollout just scored; return its tensors, and its rows as they are trained on.
 
         Args:
             output: the rollout's tensors (B, ...), whole groups one after the other.
@@ -128,7 +129,6 @@ class Oversampler:
             for there, here in zip(into, rows, strict=True):
                 rollout[there] = trainer.rollout[here]
             flat, sampled, kept = flat[len(teaching) :], sampled + len(fresh), kept + len(teaching)
-        trainer.rollout = rollout
         if kept:
             self._rescore(output, inputs)
         self._log("extra_groups", sampled)
@@ -137,10 +137,11 @@ class Oversampler:
         self._log("seconds", time.perf_counter() - began)
         if sampled:
             self._log("kept_share", kept / sampled)
-        return output
+        return output, rollout
 
     def _flat(self, output: Batch, rollout: Sequence[dict[str, Any]]) -> list[int]:
-        sums = summed_rewards(rollout, self.trainer.reward_weights.tolist())
+        weights = self.trainer.reward_weights.tolist()
+        sums = [weighted_sum(list(row["rewards"].values()), weights) for row in rollout]
         return flat_groups(output, sums, self.trainer.num_generations)
 
     def _sampled(self, inputs: list[dict[str, Any]]) -> Batch:
@@ -152,7 +153,7 @@ class Oversampler:
             del metrics[name][before.get(name, 0) :]
             if not metrics[name]:
                 del metrics[name]
-        for name, value in call_metrics(self.trainer.reward_funcs).items():
+        for name, value in call_metrics(self.trainer.calls).items():
             metrics[name][-1] += value
         return extra
 
@@ -173,23 +174,19 @@ class Oversampler:
         self.trainer._metrics["train"][METRIC + name].append(float(value))
 
 
-def flat_groups(output: Batch, sums: torch.Tensor, num_generations: int) -> list[int]:
+def flat_groups(output: Batch, sums: Sequence[float | None], num_generations: int) -> list[int]:
     """Numbers of the groups without variance: rewards alike, or no advantage on any token that counts.
 
     Args:
         output: advantages (B,) or (B, T), completion_mask (B, T) and, with tools, tool_mask (B, T).
-        sums: each completion's R (B,), NaN where nothing could judge it.
+        sums: each completion's R, B; None where nothing could judge it.
     """
     advantages, mask = output["advantages"], counted(output)
     moves = ((advantages if advantages.dim() == 2 else advantages.unsqueeze(1)) != 0) & mask.bool()
-    teaches = moves.any(1).view(-1, num_generations).any(1).cpu() & ~alike(sums.view(-1, num_generations))
-    return (~teaches).nonzero().flatten().tolist()
-
-
-def summed_rewards(rollout: Sequence[dict[str, Any]], weights: Sequence[float]) -> torch.Tensor:
-    """R (B,): the weighted sum of each row's rewards, NaN where none could judge it."""
-    values = [[torch.nan if one is None else one for one in row["rewards"].values()] for row in rollout]
-    return summed(torch.tensor(values, dtype=torch.float64), weights)
+    moved = moves.any(1).view(-1, num_generations).any(1).tolist()
+    starts = range(0, len(sums), num_generations)
+    flat = [all_equal(sums[start : start + num_generations]) for start in starts]
+    return [group for group, moves in enumerate(moved) if flat[group] or not moves]
 
 
 def swapped(output: Batch, extra: Batch, into: Sequence[int], rows: Sequence[int], pad_token_id: int) -> Batch:

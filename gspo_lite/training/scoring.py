@@ -1,99 +1,116 @@
 """What a rollout's rewards amount to: scored rows, groups without variance, figures of each reward's call, a stop where
 nothing is judged.
 
-Owns which groups are paid alike, and the metrics `rewards/<name>/none_count`, `error_count` and `seconds`; TRL logs
-mean and deviation. Must not change rewards.
+Owns the metrics `rewards/<name>/none_count`, `error_count` and `seconds`; TRL logs mean and deviation. Must not change
+rewards.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RunError
-from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.rewards.contract.guarded import Call
+from gspo_lite.rewards.contract.sums import all_equal, is_known, weighted_sum
 from gspo_lite.system.processes import gathered
 
-EQUAL = 1e-6  # of the largest, or of 1: sums of rewards that differ less are the same but for rounding
 ZERO_STD = "frac_reward_zero_std"
 
 
-def summed(rewards: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
-    """R (N,) of rewards (N, K): their weighted sum in float64, NaN where none could judge."""
-    sums = (rewards.double() * torch.tensor(weights, dtype=torch.float64, device=rewards.device)).nansum(1)
-    return sums.masked_fill(rewards.isnan().all(1), torch.nan)
+@dataclass(frozen=True)
+class Scored:
+    """The completions of this process as the rewards saw them.
 
+    Attributes:
+        inputs: the rows of the data that were asked, each once per completion, N.
+        completions: as texts or as lists of messages, N.
+        rewards: of all processes, (N x processes, K), whole groups one after the other; NaN where not judged.
+        calls: what came of the call of each guarded reward; a reward model, which is TRL's, has none.
+    """
 
-def alike(groups: torch.Tensor) -> torch.Tensor:
-    """Whether the sums of each row of `groups` (n, size) are equal but for rounding, (n,); what is NaN is left out."""
-    low, high = groups.nan_to_num(nan=torch.inf).amin(1), groups.nan_to_num(nan=-torch.inf).amax(1)
-    return high - low <= EQUAL * groups.abs().nan_to_num(nan=0.0, posinf=0.0).amax(1).clamp(min=1.0)
+    inputs: list[dict[str, Any]]
+    completions: list[Any]
+    rewards: torch.Tensor
+    calls: list[Call]
+
+    def marks(self, names: Sequence[str]) -> list[Sequence[Any]]:
+        """Return what each reward returned for each completion, spans and steps included; nothing for a model."""
+        called = {call.name: call.marks for call in self.calls}
+        return [called.get(name, ()) for name in names]
 
 
 def drop_rounding(trainer: Any, rewards: torch.Tensor, output: dict[str, Any]) -> None:
-    """Set advantages to 0 in groups that are paid alike, as (R - mean) / std is but for rounding.
+    """Set advantages to 0 in groups with equal rewards, where (R - mean) / std is 0 but for rounding.
 
     Eight rewards of 0.2 have a mean that is not 0.2 in float32 and a deviation of 2e-8, which TRL takes for variance:
     their advantages are about 1e-4 instead of 0, and where no other group teaches, Adam makes whole steps of them.
 
     Args:
-        trainer: TRL's, whose logs hold the rollout of all processes.
+        trainer: TRL's.
         rewards: (N, K) of all processes, whole groups one after the other.
         output: the tensors of this process; its advantages (B,) are replaced.
     """
     if trainer.multi_objective_aggregation != "sum_then_normalize":
         return
-    sums, group = summed(rewards, trainer.reward_weights.tolist()), trainer.num_generations
-    flat = alike(sums.view(-1, group))
-    rows, size = flat.repeat_interleave(group), len(output["advantages"])
+    sums, group = sums_of(rewards, trainer.reward_weights.tolist()), trainer.num_generations
+    flat = [all_equal(sums[start : start + group]) for start in range(0, len(sums), group)]
+    rows, size = torch.tensor(flat).repeat_interleave(group), len(output["advantages"])
     start = trainer.accelerator.process_index * size
-    output["advantages"] = output["advantages"].masked_fill(rows[start : start + size], 0.0)
-    logged = trainer._logs["advantages"]
-    for at, is_flat in enumerate(rows.tolist(), start=len(logged) - len(rows)):
-        logged[at] = 0.0 if is_flat else logged[at]
-    whole = alike(sums.view(1, -1)) if trainer.scale_rewards == "batch" else flat
-    trainer._metrics["train"][ZERO_STD][-1] = whole.float().mean().item()
+    mask = rows[start : start + size].to(output["advantages"].device)
+    output["advantages"] = output["advantages"].masked_fill(mask, 0.0)
+    whole = [all_equal(sums)] if trainer.scale_rewards == "batch" else flat
+    trainer._metrics["train"][ZERO_STD][-1] = sum(whole) / len(whole)
 
 
-def call_metrics(rewards: Sequence[Any]) -> dict[str, float]:
-    """Figures of the last call of each reward, by metric; a reward model has none."""
+def sums_of(rewards: torch.Tensor, weights: Sequence[float]) -> list[float | None]:
+    """Return R of each row of rewards (N, K)."""
+    return [weighted_sum(row, weights) for row in rewards.tolist()]
+
+
+def call_metrics(calls: Iterable[Call]) -> dict[str, float]:
+    """Return the figures of each reward's call, by metric."""
     metrics = {}
-    for one in rewards:
-        if isinstance(one, GuardedReward):
-            name = f"rewards/{one.__name__}"
-            metrics[f"{name}/none_count"] = float(one.figures.none_count)
-            metrics[f"{name}/error_count"] = float(one.figures.error_count)
-            metrics[f"{name}/seconds"] = one.figures.seconds
+    for call in calls:
+        metrics[f"rewards/{call.name}/none_count"] = float(call.none_count)
+        metrics[f"rewards/{call.name}/error_count"] = float(call.error_count)
+        metrics[f"rewards/{call.name}/seconds"] = call.seconds
     return metrics
 
 
-def scored_rows(trainer: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rollout just scored, one row per completion of this process.
+def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rollout just scored, one row per completion of this process.
 
     Args:
-        trainer: TRL's, whose logs hold the rollout of all processes.
-        inputs: the rows of the data that were asked, each once per completion.
+        output: the tensors of this process, with one advantage per completion (B,).
     """
-    logs, size = trainer._logs, len(inputs)
-    start = trainer.accelerator.process_index * size - size * trainer.accelerator.num_processes
-    pick = slice(start, start + size or None)
-    texts = zip(list(logs["prompt"])[pick], list(logs["completion"])[pick], strict=True)
-    rewards = {name: list(values)[pick] for name, values in logs["rewards"].items()}
-    advantages = list(logs["advantages"])[pick]
+    start = trainer.accelerator.process_index * len(scored.inputs)
+    rewards = scored.rewards[start : start + len(scored.inputs)].tolist()
     finder = next((one for one in trainer.reward_funcs if getattr(one, "marker", None)), None)
+    prompts = zip(output["prompt_ids"], output["prompt_mask"].bool(), strict=True)
+    asked = tokenizer_of(trainer.processing_class).batch_decode(
+        [ids[mask].tolist() for ids, mask in prompts], skip_special_tokens=True
+    )
+    texts = [completion_text(completion) for completion in scored.completions]
     return [
         {
-            "prompt": prompt,
-            "completion": completion,
-            "answer": inputs[row].get("answer"),
-            "extracted": finder.extracted(completion) if finder is not None else None,
-            "rewards": {name: values[row] for name, values in rewards.items()},
-            "advantage": advantages[row],
+            "prompt": asked[row],
+            "completion": text,
+            "answer": scored.inputs[row].get("answer"),
+            "extracted": finder.extracted(text) if finder is not None else None,
+            "rewards": {
+                name: None if math.isnan(value) else value
+                for name, value in zip(trainer.reward_func_names, rewards[row], strict=True)
+            },
+            "advantage": advantage,
         }
-        for row, (prompt, completion) in enumerate(texts)
+        for row, (text, advantage) in enumerate(zip(texts, output["advantages"].tolist(), strict=True))
     ]
 
 
@@ -114,7 +131,7 @@ class UnscoredRollouts:
             RunError: when `limit` rollouts in a row have no completion that a reward could judge.
         """
         judged = any(
-            weight != 0 and value is not None and not math.isnan(value)
+            weight != 0 and is_known(value)
             for row in rollout
             for weight, value in zip(weights, row["rewards"].values(), strict=True)
         )

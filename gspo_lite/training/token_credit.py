@@ -5,6 +5,7 @@ Owns the way from a rollout to a tensor (B, T). The formulas are in `credit.py`;
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from gspo_lite.credit import (
     token_weights,
 )
 from gspo_lite.recipe.schema import Credit
-from gspo_lite.training.scoring import alike, summed
+from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,19 @@ class TokenCredit:
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
         """Advantages (N, width) by the values of shared prefixes; the end token is the last of each row."""
-        sums = summed(torch.from_numpy(rewards), self.weights).tolist()
+        sums = [math.nan if total is None else total for total in self.sums(rewards)]
         rows = prefix_tree_advantages(completion_ids, sums, self.num_generations)
         return torch.tensor([row + [0.0] * (width - len(row)) for row in rows]) * self.spreads(rewards).unsqueeze(1)
 
     def spreads(self, rewards: np.ndarray) -> torch.Tensor:
         """Whether the group of each row has rewards R that differ, (N,) of 0 and 1."""
-        groups = summed(torch.from_numpy(rewards), self.weights).view(-1, self.num_generations)
-        return (~alike(groups)).float().repeat_interleave(self.num_generations)
+        sums, size = self.sums(rewards), self.num_generations
+        spread = [not all_equal(sums[start : start + size]) for start in range(0, len(sums), size)]
+        return torch.tensor(spread).float().repeat_interleave(size)
+
+    def sums(self, rewards: np.ndarray) -> list[float | None]:
+        """Return R of each completion, (N,)."""
+        return [weighted_sum(row, self.weights) for row in rewards.tolist()]
 
 
 def weights_of(mark: Any, credit: Credit | None, text: str, offsets: Sequence[Any]) -> list[float]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from gspo_lite.errors import UsageError
@@ -21,14 +23,14 @@ from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.recipe.schema import Credit, GuardSettings
-from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.rollout import LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
-from gspo_lite.training.scoring import UnscoredRollouts, call_metrics, drop_rounding, scored_rows
+from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.token_credit import TokenCredit
 from gspo_lite.training.watch.gauges import RatioGauges
@@ -60,6 +62,12 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credits: for each reward the part of a completion it speaks about, as `credit` in a recipe; level
             `sequence_token` only.
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
+        needs: what its checkpoints say they were made with.
+        watchers: make a callback each for this trainer, added in their order.
+        guards: what is done when training goes wrong, as `training.guards` of a recipe; None watches nothing. They come
+            after all other callbacks, so that what they end is written down.
+        note: takes what the guards say, as (step, kind, text, hint).
+        measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
 
     Raises:
         UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth does not compute the
@@ -68,6 +76,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     Attributes:
         self_test: relative gaps of loss and gradient between what is installed and the definition.
         rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
+        calls: what came of the last call of each reward.
         per_token: ids and advantages (T,) of each of them, where tokens differ.
     """
 
@@ -80,6 +89,11 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         *,
         credits: Sequence[Credit | None] | None = None,
         credit_estimator: str = "rewards",
+        needs: dict[str, Any] | None = None,
+        watchers: Sequence[Callable[[Any], TrainerCallback]] = (),
+        guards: GuardSettings | None = None,
+        note: Callable[..., None] | None = None,
+        measure_noise: bool = False,
         **options: Any,
     ):
         args = args or GSPOConfig(output_dir="gspo-output")
@@ -97,16 +111,24 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
         self._refuse_too_few_prompts()
         self.rollout: list[dict[str, Any]] = []
+        self.calls: list[Call] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
-        self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
+        level = args.importance_sampling_level
+        self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, keep=measure_noise)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)
+        if measure_noise and self.row_rules is not None:
+            self.row_rules = replace(self.row_rules, drop=False)  # noise is in rows without an advantage, too
         keep_trainable_float32(self.model)
         self._suppress_placeholders()
-        self.guards: Guards | None = None
-        self._begin_checkpoints()
+        self._begin_checkpoints(needs)
+        for watcher in watchers:
+            self.add_callback(watcher(self))
+        self.guards = None if guards is None else Guards(self, guards, note)
+        if self.guards is not None:
+            self.add_callback(self.guards)
 
     def _refuse_too_few_prompts(self) -> None:
         """Refuse data that cannot fill one rollout: TRL would take no step and say nothing."""
@@ -116,11 +138,6 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
                 f"`train_dataset` has {len(rows)} prompts, and a rollout takes {needed}",
                 "lower per_device_train_batch_size or steps_per_generation, or give more prompts",
             )
-
-    def guard(self, settings: GuardSettings, note: Callable[..., None] | None = None) -> None:
-        """Watch every step of this trainer as `training.guards` of a recipe says; `note` takes what is said."""
-        self.guards = Guards(self, settings, note)
-        self.add_callback(self.guards)
 
     def _counters(self) -> dict[str, Any]:
         drawn = {} if self.oversampler is None else {"fresh_prompts": self.oversampler.prompts.drawn}
@@ -183,25 +200,32 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
         output = self._scored(inputs)
-        for name, value in call_metrics(self.reward_funcs).items():
+        for name, value in call_metrics(self.calls).items():
             self._metrics["train"][name].append(value)
         self.unscored.take(self.rollout, self.reward_weights.tolist())
         if self.oversampler is not None:
-            output = self.oversampler.filled(output, inputs)
+            output, self.rollout = self.oversampler.filled(output, inputs)
         self.per_token = per_token(output)
         return output
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self._judged: torch.Tensor = super()._calculate_rewards(*args, **kwargs)  # (N, K), of all processes
-        return self._judged
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, *rest: Any, **options: Any
+    ) -> torch.Tensor:
+        with calls() as heard:
+            rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, *rest, **options)
+        self._rewarded = Scored(list(inputs), list(completions), rewards, heard)
+        return rewards
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """One generation for training: its tensors, and its rows in `rollout`."""
+        """Generate and score once for training; return the tensors, and leave the rows in `rollout`."""
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        drop_rounding(self, self._judged, output)
-        self.rollout = scored_rows(self, inputs)
+        scored = self._rewarded
+        self.calls = scored.calls
+        self.gauges.record_sampler(output)
+        drop_rounding(self, scored.rewards, output)
+        self.rollout = scored_rows(self, scored, output)
         if self.token_credit is not None:
-            self._give_credit(self.token_credit, output)
+            self._give_credit(self.token_credit, scored, output)
         return output
 
     def _token_credit(self, credits: Sequence[Credit | None] | None, estimator: str) -> TokenCredit | None:
@@ -222,10 +246,10 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             tokenizer_of(self.processing_class),
         )
 
-    def _give_credit(self, credit: TokenCredit, output: dict[str, Any]) -> None:
+    def _give_credit(self, credit: TokenCredit, scored: Scored, output: dict[str, Any]) -> None:
         """Replace the rollout's advantages (B,) by (B, T) where tokens of a completion differ."""
         rewards = np.array([[np.nan if v is None else v for v in row["rewards"].values()] for row in self.rollout])
-        marks = [getattr(one, "marks", ()) for one in self.reward_funcs]
+        marks = scored.marks(self.reward_func_names)
         masks = output["completion_mask"].bool()
         ids = [row[mask].tolist() for row, mask in zip(output["completion_ids"], masks, strict=True)]
         advantages = credit.advantages(rewards, marks, ids, output["completion_ids"].shape[1])

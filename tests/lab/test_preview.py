@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from gspo_lite import load_recipe
 from gspo_lite.cli import app
-from gspo_lite.lab.preview import RewardPreview, Sampling, advice, group_totals, preview
+from gspo_lite.lab.preview import RewardPreview, Sampling, advice, preview
 
 QUICK = ["generation.num_generations=8", "data.limit=16", "data.eval.limit=8"]
 ONE = RewardPreview("correct", 1.0, 0.5, 0.0, 1.0, 0.4, 0.1, 0.0, 0.1)
@@ -41,11 +41,6 @@ def reward(**options):
 def test_advice(figures, rewards, said):
     found = advice(load_recipe("quickstart").recipe, sampling(**figures), rewards)
     assert (not found) if said is None else (len(found) == 1 and said in found[0])
-
-
-def test_what_cannot_be_judged_is_left_out_of_the_sum():
-    values = {"a": [1.0, None, 0.5], "b": [None, None, 1.0]}
-    assert group_totals(values, {"a": 1.0, "b": 0.5}) == [1.0, 0.0, 1.0]
 
 
 def test_the_starter_has_something_to_learn(starter):

@@ -124,5 +124,5 @@ def test_a_copy_keeps_its_comments_and_names_itself(tmp_path, monkeypatch):
     assert path.read_text() == text
     with pytest.raises(UsageError, match="no shipped recipe `contdown`") as raised:
         copy_recipe("contdown", None)
-    assert "did you mean `countdown`?" in raised.value.hint
+    assert "did you mean `countdown`?" in raised.value.message
     assert copy_recipe("quickstart", None) == Path("quickstart.yaml")

@@ -11,6 +11,7 @@ import pytest
 from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.recipe.schema import RewardSettings
+from gspo_lite.rewards.contract.guarded import as_number, calls
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, get, reward
 
 COMPLETIONS = [[{"role": "assistant", "content": text}] for text in ("a", "b", "c")]
@@ -96,10 +97,10 @@ SKIPPED = [
 def test_skip_leaves_the_failing_rows_unjudged_and_counts_them(tmp_path, caplog, kind, body, values, errors):
     made = guarded(tmp_path, body, kind=kind, on_error="skip")
     for _ in range(2):
-        assert made(completions=COMPLETIONS, prompts=["p", "q", "r"]) == values
-        assert made.figures.error_count == errors
-        assert made.figures.none_count == values.count(None)
-        assert len(made.marks) == 3
+        with calls() as heard:
+            assert made(completions=COMPLETIONS, prompts=["p", "q", "r"]) == values
+        assert [(one.name, one.error_count, one.none_count) for one in heard] == [("f", errors, values.count(None))]
+        assert len(heard[0].marks) == 3
     assert len([record for record in caplog.records if "rewards/f/error_count" in record.message]) == 1
 
 
@@ -128,11 +129,14 @@ def test_a_reward_that_sleeps_for_ever_is_left_unjudged(tmp_path, kind, body, on
     made = guarded(tmp_path, body, kind=kind)
     code = (
         "import logging, threading\n"
+        "from gspo_lite.rewards.contract.guarded import as_number, calls\n"
         "from gspo_lite.rewards.contract.registry import build_rewards\n"
         "from gspo_lite.recipe.schema import RewardSettings\n"
         f"made = build_rewards([RewardSettings(name={made_name(tmp_path)!r}, timeout=0.2, on_error={on_error!r})])[0]\n"
         "def ask():\n"
-        "    print(made(completions=['a', 'b']), made.figures.none_count, made.figures.seconds < 5)\n"
+        "    with calls() as heard:\n"
+        "        values = made(completions=['a', 'b'])\n"
+        "    print(values, heard[0].none_count, heard[0].seconds < 5)\n"
         "thread = threading.Thread(target=ask); thread.start(); thread.join(); ask()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
@@ -156,8 +160,9 @@ def test_rows_of_an_async_reward_are_looked_through_side_by_side(tmp_path):
     body = "await asyncio.sleep(0.3); return [1 / (c[0]['content'] != 'b') for c in completions]"
     made = guarded(tmp_path, body, kind="async def", on_error="skip")
     many = COMPLETIONS * 10
-    assert made(completions=many) == [1.0, None, 1.0] * 10
-    assert made.figures.seconds < 3  # three calls of 0.3 s, not 30
+    with calls() as heard:
+        assert made(completions=many) == [1.0, None, 1.0] * 10
+    assert heard[0].seconds < 3  # three calls of 0.3 s, not 30
 
 
 def test_without_a_limit_a_reward_runs_in_the_callers_thread(tmp_path):
@@ -175,10 +180,13 @@ def test_an_interrupt_is_no_fault_of_a_reward(tmp_path, kind, timeout):
 
 def test_figures_of_a_call(tmp_path):
     made = guarded(tmp_path, "return [1.0, 4.0, math.nan]")
-    made(completions=COMPLETIONS)
-    assert (made.figures.mean, made.figures.none_count, made.figures.error_count) == (2.5, 1, 0)
-    assert made.figures.std == pytest.approx(4.5**0.5)  # (1.5^2 + 1.5^2) / (2 - 1)
-    assert 0 < made.figures.seconds < 1
+    made(completions=["a"] * 3)  # nobody listens
+    with calls() as outer, calls() as heard:
+        made(completions=COMPLETIONS)
+    assert heard == outer
+    (call,) = heard
+    assert (call.name, call.values, call.none_count, call.error_count) == ("f", [1.0, 4.0, None], 1, 0)
+    assert 0 < call.seconds < 1
 
 
 def test_an_error_that_cannot_say_what_it_is_has_its_type(tmp_path):
@@ -401,13 +409,13 @@ def test_a_column_that_is_not_given_is_named():
 
 
 def test_numbers_and_nan_of_numpy_are_taken():
-    made = build_rewards([RewardSettings(name="tag_count")])[0]
-    assert made.number(np.float64(0.5), 0, 1) == 0.5
-    assert made.number(np.float64(math.nan), 0, 1) is None
+    assert as_number(np.float64(0.5)) == (0.5, None)
+    assert as_number(np.float64(math.nan)) == (None, None)
 
 
 def test_a_reward_of_trl_works_unchanged():
     code = (
+        "from gspo_lite.rewards.contract.guarded import as_number, calls\n"
         "from gspo_lite.rewards.contract.registry import build_rewards\n"
         "from gspo_lite.recipe.schema import RewardSettings\n"
         "made = build_rewards([RewardSettings(name='trl.rewards:think_format_reward')])[0]\n"

@@ -25,8 +25,15 @@ class Trainer:
         self.model = torch.nn.Linear(2, 1, bias=False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1)
         self.accelerator = SimpleNamespace(scaler=None)
-        self.loss_is_finite, self.applying, self.rollout = True, True, VARIED
+        self.losses, self.applying, self.rollout = True, True, VARIED
         self.checkpoint, self.rolled_back = checkpoint, 0
+
+    def losses_were_finite(self):
+        were, self.losses = self.losses, True
+        return were
+
+    def leave_step_out(self):
+        self.applying = False
 
     def roll_back(self):
         self.rolled_back += 1
@@ -79,11 +86,11 @@ def test_a_gradient_that_is_not_finite_moves_no_weight(capsys, poison, action):
 
 def test_a_loss_that_is_not_finite_is_left_out_even_with_a_sound_gradient():
     trainer, guards = guarded(non_finite="warn")
-    trainer.loss_is_finite = False
+    trainer.losses = False
     before = trainer.model.weight.detach().clone()
     trainer.step(guards)
     assert torch.equal(trainer.model.weight, before)
-    assert trainer.loss_is_finite  # for the next step
+    assert trainer.losses  # for the next step
 
 
 def test_stop_leaves_the_weights_worth_saving():

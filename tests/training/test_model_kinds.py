@@ -8,6 +8,7 @@ import torch
 from gspo_lite import load_recipe
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.models.kinds import never_sampled
+from gspo_lite.recipe.schema import ModelSettings
 from gspo_lite.run import run
 from tests.models.tiny_models import VISION_TOKENS, write_text_model, write_vision_model
 
@@ -115,7 +116,10 @@ def test_what_the_model_sees_changes_what_it_says(tmp_path, pictures):
 
 
 def test_images_take_the_backend_that_sees(monkeypatch):
-    from gspo_lite.models.load import backend_that_sees
+    from gspo_lite.models.load import backend_with_images
+
+    def backend_that_sees(wanted):
+        return backend_with_images(ModelSettings(name="x", backend=wanted), "unsloth")
 
     assert backend_that_sees("auto") == "transformers"  # this machine has no GPU
     with pytest.raises(MachineError, match="with a GPU only"):

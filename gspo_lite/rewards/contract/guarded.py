@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,14 +29,50 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CallFigures:
-    """One call of a reward: mean and sample deviation of what it judged, rows it did not, rows that failed, seconds."""
+class Call:
+    """What came of one call of a reward, for N completions.
 
-    mean: float | None
-    std: float | None
-    none_count: int
+    Attributes:
+        name: of the reward.
+        values: a number for each completion, None where it could not judge.
+        marks: what it returned for each completion, with the spans of a `Score` and the steps of a `Steps`.
+        error_count: completions left unjudged because of an error.
+        seconds: that the call took.
+    """
+
+    name: str
+    values: list[float | None]
+    marks: list[Any]
     error_count: int
     seconds: float
+
+    @property
+    def none_count(self) -> int:
+        """Completions it could not judge."""
+        return sum(value is None for value in self.values)
+
+
+@dataclass
+class Answers:
+    """Values and marks of N completions, and how many of them are left unjudged because of an error."""
+
+    values: list[float | None]
+    marks: list[Any]
+    errors: int = 0
+
+
+LISTENERS: ContextVar[tuple[list[Call], ...]] = ContextVar("LISTENERS", default=())
+
+
+@contextmanager
+def calls() -> Iterator[list[Call]]:
+    """Collect every call of a guarded reward that is made meanwhile; TRL, which calls them, keeps the values only."""
+    heard: list[Call] = []
+    token = LISTENERS.set((*LISTENERS.get(), heard))
+    try:
+        yield heard
+    finally:
+        LISTENERS.reset(token)
 
 
 class GuardedReward:
@@ -49,10 +86,7 @@ class GuardedReward:
         timeout: seconds for one call; None is no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
         marker: where it looks for an answer, if it does: `tag`, `boxed` or `gsm8k`.
-
-    Attributes:
-        marks: what it returned for each completion at the last call, spans and steps included.
-        figures: of the last call.
+        judges: it says which completions are right, as 1.0.
     """
 
     def __init__(
@@ -66,6 +100,7 @@ class GuardedReward:
         timeout: float | None = TIMEOUT,
         on_error: Literal["stop", "skip"] = "stop",
         marker: str | None = None,
+        judges: bool = False,
     ):
         self.function = function
         self.__name__ = name
@@ -75,23 +110,16 @@ class GuardedReward:
         self.timeout = timeout
         self.on_error = on_error
         self.marker = marker
-        self.marks: Sequence[Any] = ()
-        self.figures = CallFigures(None, None, 0, 0, 0.0)
-        self.errors = 0  # of the call that runs
+        self.judges = judges
         self.warned = False
 
     def __call__(self, completions: Sequence[Any], **inputs: Any) -> list[float | None]:
-        start, self.errors = time.perf_counter(), 0
-        values = self.judged({"completions": completions, **inputs}, len(completions))
-        known = [value for value in values if value is not None]
-        self.figures = CallFigures(
-            statistics.fmean(known) if known else None,
-            statistics.stdev(known) if len(known) > 1 else None,
-            len(values) - len(known),
-            self.errors,
-            time.perf_counter() - start,
-        )
-        return values
+        start = time.perf_counter()
+        answers = self.answered({"completions": completions, **inputs}, len(completions))
+        call = Call(self.__name__, answers.values, answers.marks, answers.errors, time.perf_counter() - start)
+        for heard in LISTENERS.get():
+            heard.append(call)
+        return call.values
 
     def extracted(self, text: str) -> str | None:
         """The answer it finds in a completion; None where it finds none or looks for none."""
@@ -99,49 +127,43 @@ class GuardedReward:
             return None
         return find_answer(text, self.marker) if self.marker in MARKERS else after_thinking(text)
 
-    def judged(self, inputs: dict[str, Any], count: int) -> list[float | None]:
-        """The values of one call, whatever comes of it."""
+    def answered(self, inputs: dict[str, Any], count: int) -> Answers:
+        """Return the answers of one call, whatever comes of it."""
         outcome = call_each(self.function, [inputs], self.timeout)[0]
         if outcome.late:
             logger.warning(
                 "reward `%s` took longer than its timeout of %g s; its %d completions are left unjudged",
                 self.__name__, self.timeout, count,
             )  # fmt: skip
-            self.marks = [None] * count
-            return [None] * count
+            return Answers([None] * count, [None] * count)
         if isinstance(outcome.error, RewardError):
             raise outcome.error
         return self.after(outcome.error, inputs, count) if outcome.error else self.checked(outcome.value, count)
 
-    def after(self, error: BaseException, inputs: dict[str, Any], count: int) -> list[float | None]:
-        """What to do about an error: find its rows by asking for each alone, then stop or leave them unjudged."""
+    def after(self, error: BaseException, inputs: dict[str, Any], count: int) -> Answers:
+        """Find the rows that cause an error by asking for each alone, then stop or leave them unjudged."""
         alone = call_each(self.function, [rows_of(inputs, [row], count) for row in range(count)], self.timeout)
         failing = [row for row, outcome in enumerate(alone) if outcome.error]
         if self.on_error == "stop":
             raise self.failed(error, failing[0] if failing else None, inputs)
-        self.skipped(named(error), max(len(failing), 1))
-        good = [row for row, outcome in enumerate(alone) if not outcome.error and not outcome.late]
-        values, marks = self.of_good_rows(good, [alone[row].value for row in good], inputs, count)
-        self.marks = [marks.get(row) for row in range(count)]
-        return [values.get(row) for row in range(count)]
+        self.say_skipped(named(error))
+        good = {row: outcome.value for row, outcome in enumerate(alone) if not outcome.error and not outcome.late}
+        found = self.of_good_rows(good, inputs, count)
+        pairs = dict(zip(good, zip(found.values, found.marks, strict=True), strict=True))
+        values, marks = zip(*(pairs.get(row, (None, None)) for row in range(count)), strict=True)
+        return Answers(list(values), list(marks), found.errors + max(len(failing), 1))
 
-    def of_good_rows(
-        self, rows: list[int], alone: list[Any], inputs: dict[str, Any], count: int
-    ) -> tuple[dict[int, float | None], dict[int, Any]]:
-        """Values and marks of the rows that did not fail, by row; a reward may compare those of one call."""
-        if not rows:
-            return {}, {}
-        together = call_each(self.function, [rows_of(inputs, rows, count)], self.timeout)[0]
+    def of_good_rows(self, good: dict[int, Any], inputs: dict[str, Any], count: int) -> Answers:
+        """Return the answers for the rows that did not fail alone, asked together: a reward may compare them."""
+        if not good:
+            return Answers([], [])
+        together = call_each(self.function, [rows_of(inputs, list(good), count)], self.timeout)[0]
         if together.error or together.late:  # what failed comes and goes, as with a server
-            results = [(self.checked(value, 1)[0], self.marks[0]) for value in alone]
-        else:
-            results = list(zip(self.checked(together.value, len(rows)), self.marks, strict=True))
-        values = {row: value for row, (value, _) in zip(rows, results, strict=True)}
-        return values, {row: mark for row, (_, mark) in zip(rows, results, strict=True)}
+            return self.checked(list(good.values()), len(good), one_each=True)
+        return self.checked(together.value, len(good))
 
-    def skipped(self, what: str, rows: int) -> None:
-        """Count rows that are left unjudged because of an error, and say so the first time."""
-        self.errors += rows
+    def say_skipped(self, what: str) -> None:
+        """Say, the first time, that rows are left unjudged because of an error."""
         if not self.warned:
             self.warned = True
             logger.warning(
@@ -149,33 +171,33 @@ class GuardedReward:
                 "`rewards/%s/error_count`", self.__name__, what, self.__name__,
             )  # fmt: skip
 
-    def checked(self, result: Any, count: int) -> list[float | None]:
-        """The result as N numbers or None; NaN means None, as TRL has it."""
+    def checked(self, result: Any, count: int, *, one_each: bool = False) -> Answers:
+        """Return a result as N numbers or None; NaN means None, as TRL has it.
+
+        Args:
+            one_each: `result` holds N results, each of a call with one completion.
+        """
+        marks = [self.listed(one, 1)[0] for one in result] if one_each else self.listed(result, count)
+        answers = Answers([], marks)
+        for row, mark in enumerate(marks):
+            value, problem = as_number(mark.value if isinstance(mark, Score | Steps) else mark)
+            answers.values.append(value)
+            if problem is not None:
+                what = problem.format(row=row)
+                if self.on_error == "stop":
+                    raise self.broken(what, count)
+                self.say_skipped(f"returned {what}")
+                answers.errors += 1
+        return answers
+
+    def listed(self, result: Any, count: int) -> list[Any]:
+        """Return a result as a list of N."""
         values = result.tolist() if hasattr(result, "tolist") else result
         if not isinstance(values, list | tuple):
             raise self.broken(described(result), count)
         if len(values) != count:
             raise self.broken(f"{len(values)} values", count)
-        self.marks = values
-        plain = [value.value if isinstance(value, Score | Steps) else value for value in values]
-        return [self.number(value, row, count) for row, value in enumerate(plain)]
-
-    def number(self, value: Any, row: int, count: int) -> float | None:
-        """One value as a number; None where it is None or NaN."""
-        value = scalar(value)
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return None
-        if not isinstance(value, int | float):
-            what = f"{described(value)} for row {row}"
-        elif abs(value) <= LARGEST:
-            return float(value)
-        else:
-            size = f"{value:g}" if isinstance(value, float) else f"an integer of {value.bit_length()} bits"
-            what = f"{size} for row {row}, which would drown or break every other reward"
-        if self.on_error == "stop":
-            raise self.broken(what, count)
-        self.skipped(f"returned {what}", 1)
-        return None
+        return list(values)
 
     def broken(self, what: str, count: int) -> RewardError:
         return RewardError(f"reward `{self.__name__}` returned {what}; expected {count} numbers or None")
@@ -192,6 +214,19 @@ class GuardedReward:
             f"  prompt: {shortened(prompt)}\n  completion: {shortened(completion_text(completions[row]))}",
             "a reward returns None for what it cannot judge; `on_error: skip` does that for it",
         )
+
+
+def as_number(value: Any) -> tuple[float | None, str | None]:
+    """Return a value as a number, None where it is None or NaN; and what is wrong with it, with `{row}` in it."""
+    value = scalar(value)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None, None
+    if not isinstance(value, int | float):
+        return None, f"{described(value)} for row {{row}}"
+    if abs(value) <= LARGEST:
+        return float(value), None
+    size = f"{value:g}" if isinstance(value, float) else f"an integer of {value.bit_length()} bits"
+    return None, f"{size} for row {{row}}, which would drown or break every other reward"
 
 
 def scalar(value: Any) -> Any:

@@ -6,7 +6,6 @@ makes one from a function of a single completion. Must stay light: no torch, no 
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 import gspo_lite.rewards
 from gspo_lite.completion.text import completion_text
-from gspo_lite.errors import RecipeError, RewardError, UsageError
+from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract.custom import load_custom
@@ -30,6 +29,7 @@ GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
 REGISTRY: dict[str, Reward] = {}
 
+Anywhere = Callable[[str, Any], "bool | None"]
 Check = Callable[[dict[str, Any]], str | None]  # options, each in its range, to what is wrong with them together
 
 
@@ -42,6 +42,8 @@ class Reward:
         summary: first line of its docstring.
         options: model of its keyword options, which checks names, types and ranges.
         prepare: called with the options when a run starts, before anything is sampled.
+        judges: 1.0 says that a completion is right, anything else that it is not.
+        anywhere: says of a completion and the column `answer` whether the right answer stands anywhere in the text.
     """
 
     def __init__(
@@ -50,12 +52,17 @@ class Reward:
         values: dict[str, Any] | None = None,
         check: Check | None = None,
         prepare: Callable[..., None] | None = None,
+        *,
+        judges: bool = False,
+        anywhere: Anywhere | None = None,
     ):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
         self.function = function
         self.check = check
         self.prepare = prepare
+        self.judges = judges
+        self.anywhere = anywhere
         self.values = values or {}
         self.__name__ = function.__name__
         self.__doc__ = inspect.cleandoc(function.__doc__ or "")
@@ -86,7 +93,8 @@ class Reward:
         problems = self.problems(options)
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
-        return Reward(self.function, self.options(**options).model_dump(), self.check, self.prepare)
+        values = self.options(**options).model_dump()
+        return Reward(self.function, values, self.check, self.prepare, judges=self.judges, anywhere=self.anywhere)
 
     def problems(self, options: dict[str, Any]) -> list[str]:
         """What is wrong with these options, one line each."""
@@ -144,13 +152,19 @@ class Reward:
 def reward(function: Callable[..., Any]) -> Reward: ...
 @overload
 def reward(
-    *, check: Check | None = None, prepare: Callable[..., None] | None = None
+    *,
+    check: Check | None = None,
+    prepare: Callable[..., None] | None = None,
+    judges: bool = False,
+    anywhere: Anywhere | None = None,
 ) -> Callable[[Callable[..., Any]], Reward]: ...
 def reward(
     function: Callable[..., Any] | None = None,
     *,
     check: Check | None = None,
     prepare: Callable[..., None] | None = None,
+    judges: bool = False,
+    anywhere: Anywhere | None = None,
 ) -> Any:
     """Make a reward from a function of one completion and register it under the function's name.
 
@@ -164,9 +178,13 @@ def reward(
     Args:
         check: gets all options of a recipe, each already in its range, and says what is wrong with them together.
         prepare: called with the options when a run starts; it loads what the reward needs, or refuses.
+        judges: the reward decides correctness: 1.0 is a right completion. The first such reward of a recipe measures
+            held-out accuracy and is shown as accuracy while training.
+        anywhere: says of a completion and its `answer` whether the right one stands anywhere, for lenient accuracy.
     """
     if function is None:
-        return lambda function: registered_reward(Reward(function, check=check, prepare=prepare))
+        options: dict[str, Any] = {"check": check, "prepare": prepare, "judges": judges, "anywhere": anywhere}
+        return lambda function: registered_reward(Reward(function, **options))
     return registered_reward(Reward(function))
 
 
@@ -220,12 +238,13 @@ def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
         if is_code(one.name):
             custom = load_custom(one.name, one.options)
             name = one.name.rpartition(":")[2]
+            held["judges"] = getattr(custom.function, "judges", False)
             rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
         else:
             made = get(one.name).with_options(**one.options)
             if made.prepare is not None:
                 made.prepare(**made.values)
-            held["marker"] = made.values.get("marker")
+            held |= {"marker": made.values.get("marker"), "judges": made.judges}
             rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
     names = [made.__name__ for made in rewards]
     repeated = {name for name in names if names.count(name) > 1}
@@ -243,7 +262,6 @@ def check_columns(rewards: Sequence[GuardedReward], columns: Sequence[str]) -> N
     for made in rewards:
         for name in made.columns:
             if name not in columns:
-                near = difflib.get_close_matches(name, columns, 1)
-                guess = f"; did you mean `{near[0]}`?" if near else ""
                 there = ", ".join(f"`{column}`" for column in columns)
-                raise UsageError(f"reward `{made.__name__}` reads the column `{name}`; the data has {there}{guess}")
+                message = f"reward `{made.__name__}` reads the column `{name}`; the data has {there}"
+                raise UsageError(message + did_you_mean(name, columns))

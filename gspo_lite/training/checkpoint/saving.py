@@ -69,14 +69,28 @@ class Checkpoints:
 
     needs: dict[str, Any]
     last_step: LastStep | None
-    applying: bool  # from the optimizer step until its figures are written; half of that must not be saved
+    _applying: bool  # from the optimizer step until its figures are written; half of that must not be saved
     _staging: str | None = None
     _resumed: str | None = None
     _bytes: int | None = None
 
-    def _begin_checkpoints(self) -> None:
-        self.needs, self.last_step, self.applying = {}, None, False
+    def _begin_checkpoints(self, needs: dict[str, Any] | None) -> None:
+        self.needs, self.last_step, self._applying = needs or {}, None, False
         self.add_callback(StepBoundary(self))  # type: ignore[attr-defined]
+
+    def begin_step(self) -> None:
+        """Hold signals back while an optimizer step is applied."""
+        stopping.hold()
+        self._applying = True
+
+    def leave_step_out(self) -> None:
+        """Note that nothing of the step has touched a weight, so that the last one can be saved."""
+        self._applying = False
+
+    def end_step(self) -> None:
+        """Note that the step is applied and its figures are written; let signals through again."""
+        self.leave_step_out()
+        stopping.release()
 
     def train(self, resume_from_checkpoint: Any = None, **options: Any) -> Any:
         """Train, or go on from a checkpoint; True is the newest complete one of `output_dir`."""
@@ -99,7 +113,7 @@ class Checkpoints:
             NotSaved: when it cannot be written; what was there before stays.
         """
         last = self.last_step
-        if last is None or self.applying:
+        if last is None or self._applying:
             return None
         self.model.zero_grad(set_to_none=True)
         with self._as_of(last):
@@ -261,22 +275,16 @@ class StepBoundary(TrainerCallback):
         self.trainer = trainer
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.whole()
+        self.trainer.end_step()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        stopping.hold()
-        self.trainer.applying = True
+        self.trainer.begin_step()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.remember_step()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.whole()
-
-    def whole(self) -> None:
-        """The step is applied, and its figures are written."""
-        self.trainer.applying = False
-        stopping.release()
+        self.trainer.end_step()
 
 
 def trained_steps(checkpoint: str) -> int:

@@ -6,7 +6,6 @@ Owns what is in metrics.jsonl and completions.jsonl. Must not change training.
 from __future__ import annotations
 
 import ctypes
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from transformers import TrainerCallback
 
 from gspo_lite.system.progress import View, open_view
 from gspo_lite.system.run_folder import append_jsonl
+from gspo_lite.system.say import warn
 
 KEPT = 100  # steps whose figures transformers may hold too; metrics.jsonl has all
 NOISE_SHARE = 4.0  # standard deviations of the noise that the clip must leave room for
@@ -159,7 +159,7 @@ class NoiseFloor(TrainerCallback):
             f"{smallest_epsilon(floor):.1e} and up helps; `gspo-lite probe` measures it"
         )
         self.note(state.global_step, "warning", text)
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        warn(text)
 
 
 def smallest_epsilon(floor: float) -> float:

@@ -24,9 +24,15 @@ ON_POLICY = 1e-7  # below this, log s_i is rounding, not movement
 
 
 class RatioGauges:
-    """Collects the ratios of the micro-batches of one optimizer step."""
+    """Collects the ratios of the micro-batches of one optimizer step.
 
-    def __init__(self, level: str, epsilon: float, epsilon_high: float):
+    Attributes:
+        kept: log s of every sequence seen, by the pair of paths it compares, `trainer` or `sampler`; None unless asked
+            for, as a run would keep them all.
+    """
+
+    def __init__(self, level: str, epsilon: float, epsilon_high: float, *, keep: bool = False):
+        self.kept: dict[str, list[float]] | None = {"trainer": [], "sampler": []} if keep else None
         self.level = level
         self.low, self.high = 1 - epsilon, 1 + epsilon_high
         self.seen: dict[str, list[torch.Tensor]] = defaultdict(list)
@@ -56,10 +62,19 @@ class RatioGauges:
             "high": (per_token.exp() > self.high) & (signs > 0) & mask,
         }
         counted = mask.any(1)
+        if self.kept is not None:
+            self.kept["trainer"] += log_s[counted].tolist()
         self.seen["log_s"].append(log_s[counted])
         for side, tokens in cut.items():
             self.seen[f"{side} sequences"].append(tokens.any(1)[counted].float())
             self.seen[f"{side} tokens"].append(tokens[mask].float())
+
+    def record_sampler(self, output: dict[str, Any]) -> None:
+        """Keep log s between the trainer's old log-probs and those of the sampler, where a rollout has both."""
+        old, sampled = output.get("old_per_token_logps"), output.get("sampling_per_token_logps")
+        if self.kept is not None and old is not None and sampled is not None:
+            log_s = sequence_means(old.float() - sampled.float(), output["completion_mask"])
+            self.kept["sampler"] += log_s.tolist()
 
     def leave_out(self, sequences: float, tokens: float) -> None:
         """Count what was not computed because it has no advantage."""

@@ -6,10 +6,8 @@ Owns what is done about it: warn, stop, or roll back to the newest checkpoint. W
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from transformers import TrainerCallback
 from gspo_lite.errors import NotSaved, RunError
 from gspo_lite.recipe.schema import GuardSettings
 from gspo_lite.system.processes import gathered, is_main
+from gspo_lite.system.say import warn
 from gspo_lite.training.checkpoint.numeric_state import all_finite
 from gspo_lite.training.watch.collapse import SIGNS
 
@@ -28,12 +27,17 @@ ROLLBACKS = 3  # in one run; what needs more will not get better
 class FiniteLoss:
     """Mixin in front of the trainer that notes a loss which is not finite, and hides none."""
 
-    loss_is_finite = True
+    _losses_are_finite = True
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)  # type: ignore[misc]
-        self.loss_is_finite = self.loss_is_finite and bool(torch.isfinite(loss).all())
+        self._losses_are_finite = self._losses_are_finite and bool(torch.isfinite(loss).all())
         return loss
+
+    def losses_were_finite(self) -> bool:
+        """Return whether every loss since the last question was finite."""
+        were, self._losses_are_finite = self._losses_are_finite, True
+        return were
 
 
 class Guards(TrainerCallback):
@@ -67,8 +71,7 @@ class Guards(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Leave the step out where loss or gradient is not finite."""
         trained = [p for p in self.trainer.model.parameters() if p.requires_grad and p.grad is not None]
-        loss_is_finite, self.trainer.loss_is_finite = self.trainer.loss_is_finite, True
-        loss_is_finite = all(gathered(loss_is_finite))  # processes apply a step together or not at all
+        loss_is_finite = all(gathered(self.trainer.losses_were_finite()))  # processes apply a step together or not
         if loss_is_finite and all_finite(p.grad for p in trained):
             self.streaks["skipped"] = 0
             return
@@ -122,7 +125,7 @@ class Guards(TrainerCallback):
         """
         action = getattr(self.settings, guard)
         if action == "stop":
-            self.trainer.applying = False  # nothing of the step has touched a weight
+            self.trainer.leave_step_out()
             raise RunError(message, f"{hint}. training.guards.{guard} can be warn or rollback instead")
         self.warn(message, hint)
         if action == "rollback":
@@ -147,9 +150,6 @@ class Guards(TrainerCallback):
         return getattr(self.trainer.accelerator, "scaler", None) is not None
 
     def warn(self, message: str, hint: str | None) -> None:
-        if not is_main():
-            return
-        if self.note is not None:
+        if self.note is not None and is_main():
             self.note(self.trainer.state.global_step, "warning", message, hint)
-        with suppress(OSError):
-            print(f"warning: {message}" + (f"\nhint: {hint}" if hint else ""), file=sys.stderr, flush=True)
+        warn(message, hint)

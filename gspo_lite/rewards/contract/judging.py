@@ -1,0 +1,83 @@
+"""What a recipe's rewards say about completions that training did not sample: held-out ones, previews, made-up texts.
+
+Owns how completions of any origin are put before rewards, and which reward decides whether one is right. Training
+itself goes through TRL, which calls the same guarded rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gspo_lite.recipe.schema import Recipe, RewardSettings
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
+from gspo_lite.rewards.contract.registry import build_rewards, get
+from gspo_lite.system.imports import is_code
+
+OWN_COLUMNS = ("prompt", "completion", "completion_ids")  # of a row; a call brings these itself
+DEFAULT_JUDGE = RewardSettings(name="math_correct")
+
+
+def score(
+    rewards: Sequence[GuardedReward],
+    rows: Sequence[Mapping[str, Any]],
+    texts: Sequence[str],
+    completion_ids: Sequence[Sequence[int]],
+    at_once: int | None = None,
+) -> dict[str, Call]:
+    """Return what each reward says about N completions, by the name of the reward.
+
+    Args:
+        rows: the problem of each completion, with its prompt and the columns that rewards read.
+        texts: the completions; rewards get them as the assistant's message, as in training.
+        completion_ids: token ids of each completion.
+        at_once: completions of one call, to which a reward's timeout applies; all if left out.
+    """
+    size = at_once or len(texts)
+    found: dict[str, list[Call]] = {one.__name__: [] for one in rewards}
+    for part in (slice(start, start + size) for start in range(0, len(texts), size)):
+        asked = rows[part]
+        columns = {name: [row[name] for row in asked] for name in asked[0] if name not in OWN_COLUMNS}
+        inputs = {
+            "prompts": [row["prompt"] for row in asked],
+            "completions": [[{"role": "assistant", "content": text}] for text in texts[part]],
+            "completion_ids": list(completion_ids[part]),
+        }
+        with calls() as heard:
+            for one in rewards:
+                one(**inputs, **columns)
+        for call in heard:
+            found[call.name].append(call)
+    return {name: joined(parts) for name, parts in found.items()}
+
+
+def joined(parts: Sequence[Call]) -> Call:
+    """Return several calls of one reward as one."""
+    values = [value for part in parts for value in part.values]
+    marks = [mark for part in parts for mark in part.marks]
+    errors, seconds = sum(part.error_count for part in parts), sum(part.seconds for part in parts)
+    return Call(parts[0].name, values, marks, errors, seconds)
+
+
+def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedReward:
+    """Return the reward that decides which completions are right: the recipe's first that judges, else `math_correct`.
+
+    Args:
+        rewards: the recipe's, where they have been built already.
+    """
+    built = next((one for one in rewards if one.judges), None)
+    if built is not None:
+        return built
+    settings = () if rewards else recipe.rewards
+    chosen = next((one for one in settings if decides(one)), DEFAULT_JUDGE)
+    return build_rewards([chosen])[0]
+
+
+def decides(settings: RewardSettings) -> bool:
+    """Return whether a reward of a recipe judges correctness; a custom one is imported to see."""
+    return build_rewards([settings])[0].judges if is_code(settings.name) else get(settings.name).judges
+
+
+def verdicts(call: Call) -> list[bool | None]:
+    """Return whether each completion is right by the reward that decides; None where it could not judge."""
+    return [None if value is None else value == 1.0 for value in call.values]

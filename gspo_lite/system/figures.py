@@ -1,0 +1,45 @@
+"""How figures and texts are written for people: shares, intervals, rewards, times, columns. One spelling for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+
+def share(value: float) -> str:
+    """Return a share in percent: 0.496 is `49.6%`."""
+    return f"{value:.1%}"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """Return a confidence interval of a share: `45% to 54%`."""
+    low, high = ends
+    return f"{low:.0%} to {high:.0%}"
+
+
+def measured(figures: Mapping[str, Any], key: str, ends: str | None = None) -> str:
+    """Return a share of eval.json with its interval, where it has one: `49.6% (45% to 54%)`."""
+    return share(figures[key]) if ends is None else f"{share(figures[key])} ({interval(figures[ends])})"
+
+
+def number(value: float | None, digits: int = 2, missing: str = "none") -> str:
+    """Return a number with so many digits behind the point, or the word for one that is missing."""
+    return missing if value is None else f"{value:.{digits}f}"
+
+
+def minutes(seconds: float) -> str:
+    """Return seconds as `m:ss`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def brief(text: str, width: int) -> str:
+    """Return a text on one line, its middle left out where it is longer than `width`."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width * 2 // 3 - 1]} … {line[-width // 3 + 2 :]}"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table whose columns are as wide as they need to be."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
