@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from gspo_lite.data.adapters import check_adapter, descriptions
 from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.check import Problem, check_recipe
 from gspo_lite.recipe.load import LoadedRecipe, dotted, load_checked
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
-from gspo_lite.rewards.contract.registry import check_rewards
+from gspo_lite.rewards.contract.registry import check_rewards, registered
 from gspo_lite.system.redaction import MASK, note_values
 
-CHECKS = (check_recipe, check_warmup, check_rewards)
+CHECKS = (check_recipe, check_warmup, check_adapter, check_rewards)
 
 
 def load_recipe(
@@ -50,3 +52,13 @@ def no_masked_secret(recipe: Recipe) -> list[Problem]:
     masked = [(i, key) for i, one in enumerate(recipe.rewards) for key, value in one.options.items() if value == MASK]
     message = f"`{MASK}` stands where a run folder leaves a secret out; give the secret by --set"
     return [Problem(("rewards", index, "options", key), message) for index, key in masked]
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe, with the names of adapters and rewards for an editor to offer."""
+    schema = Recipe.model_json_schema()
+    rewards = {name: one.summary for name, one in registered().items()}
+    for part, key, known in (("DataSettings", "adapter", descriptions()), ("RewardSettings", "name", rewards)):
+        names = [{"const": name, "description": text} for name, text in known.items()]
+        schema["$defs"][part]["properties"][key]["anyOf"] = [*names, {"pattern": ":"}]  # or code of the user's
+    return schema

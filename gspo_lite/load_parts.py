@@ -69,9 +69,13 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     return Parts(recipe, problems, rewards, loaded, engine, args)
 
 
-def custom_rewards(parts: Parts) -> dict[str, str]:
-    """sha256 of the file of each reward that is not our own, by its name."""
-    return {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
+def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
+    """Return the sha256 of the file of each reward and adapter that is not our own, by kind and name."""
+    adapter, sha256 = parts.recipe.data.adapter, getattr(parts.problems.adapter, "sha256", None)
+    return {
+        "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
+        "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
+    }
 
 
 def offline_if_local(recipe: Recipe) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from gspo_lite.checked_recipe import refuse
 from gspo_lite.evaluation import evaluate
-from gspo_lite.load_parts import Parts, custom_rewards, load_parts, offline_if_local
+from gspo_lite.load_parts import Parts, custom_code, load_parts, offline_if_local
 from gspo_lite.models.libraries import unused_libraries
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
@@ -75,7 +75,7 @@ def run(
         with clock("load"):
             parts = load_parts(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:
-            refuse_other_code(checkpoint, custom_rewards(parts), force)
+            refuse_other_code(checkpoint, custom_code(parts), force)
         if processes.is_main():
             begin(folder, parts, command, resume)
         with end_noted(folder):
@@ -118,8 +118,7 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     run_folder.open_folder(folder, keep=resume)
     comment = f"The resolved recipe of this run. Again: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
-    facts = environment(parts.loaded.backend, parts.engine.name, command)
-    facts["custom_rewards"] = custom_rewards(parts)
+    facts = environment(parts.loaded.backend, parts.engine.name, command) | custom_code(parts)
     if resume and (folder / run_folder.ENVIRONMENT).is_file():
         first = run_folder.read_json(folder / run_folder.ENVIRONMENT)
         facts["resumed"] = [*first.get("resumed", []), facts["started"]]
@@ -185,6 +184,7 @@ def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: boo
         parts.rewards,
         parts.problems.train,
         parts.args,
+        code=custom_code(parts),
     )
     rules = f"; {trainer.row_rules}" if trainer.row_rules else ""
     say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps{rules}")

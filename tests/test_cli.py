@@ -40,6 +40,15 @@ def test_schema_is_json_with_every_part_of_a_recipe():
     assert set(schema["properties"]) == parts
 
 
+def test_schema_offers_the_names_of_adapters_and_rewards_and_takes_code():
+    parts = json.loads(command("schema").stdout)["$defs"]
+    for part, key, known in (("DataSettings", "adapter", "gsm8k"), ("RewardSettings", "name", "math_correct")):
+        *names, code = parts[part]["properties"][key]["anyOf"]
+        assert known in [one["const"] for one in names]
+        assert all(one["description"].endswith((".", ":")) for one in names)
+        assert code == {"pattern": ":"}
+
+
 def test_rewards_are_listed_and_shown():
     assert "math_correct" in command("rewards", "list").stdout
     shown = command("rewards", "show", "soft_overlong").stdout

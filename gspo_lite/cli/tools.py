@@ -109,6 +109,6 @@ def recipes(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors."""
-    from gspo_lite.recipe.schema import Recipe
+    from gspo_lite.checked_recipe import recipe_schema
 
-    print(json.dumps(Recipe.model_json_schema(), indent=2))
+    print(json.dumps(recipe_schema(), indent=2))

@@ -279,9 +279,9 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
     named += [(("data", "source"), data.source), (("data", "eval", "source"), data.eval.source)]
     named += [(("model", "name"), recipe.model.name)]
     named += [(("warmup", "source"), recipe.warmup.source)] if recipe.warmup else []
-    for index, reward in enumerate(recipe.rewards):
-        if ".py:" in reward.name:
-            named.append((("rewards", index, "name"), reward.name.rpartition(":")[0]))
+    code: list[tuple[Place, str]] = [(("rewards", i, "name"), one.name) for i, one in enumerate(recipe.rewards)]
+    code.append((("data", "adapter"), data.adapter))
+    named += [(place, name.rpartition(":")[0]) for place, name in code if ".py:" in name]
     inside = [Path.cwd().resolve(), home.resolve()]
     found = []
     for place, name in named:

@@ -93,10 +93,9 @@ class DataSettings(Settings):
         description="Configuration of a hub dataset (gsm8k: `main`), or the difficulty of `arithmetic`: easy, hard.",
     )
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
-    adapter: Literal["columns", "gsm8k", "math", "countdown", "choices"] = Field(
+    adapter: Text = Field(
         "columns",
-        description="`columns` maps two columns; `gsm8k` takes question and the number after `####`, `math` problem "
-        "and the box in the solution, `countdown` numbers and target, `choices` a question with its choices.",
+        description="What makes a problem of a row: an adapter, `module:function` or `file.py:function`.",
     )
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gspo_lite.recipe.schema import Recipe, RewardSettings
-from gspo_lite.rewards.contract.custom import is_custom
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
 from gspo_lite.rewards.contract.registry import build_rewards, get
+from gspo_lite.system.imports import is_code
 
 OWN_COLUMNS = ("prompt", "completion", "completion_ids")  # of a row; a call brings these itself
 DEFAULT_JUDGE = RewardSettings(name="math_correct")
@@ -75,7 +75,7 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
 
 def decides(settings: RewardSettings) -> bool:
     """Return whether a reward of a recipe judges correctness; a custom one is imported to see."""
-    return build_rewards([settings])[0].judges if is_custom(settings.name) else get(settings.name).judges
+    return build_rewards([settings])[0].judges if is_code(settings.name) else get(settings.name).judges
 
 
 def verdicts(call: Call) -> list[bool | None]:

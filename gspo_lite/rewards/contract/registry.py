@@ -9,24 +9,21 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+import gspo_lite.rewards
 from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Recipe, RewardSettings
-from gspo_lite.rewards.contract.custom import is_custom, load_custom, missing_custom
+from gspo_lite.rewards.contract.custom import load_custom
 from gspo_lite.rewards.contract.guarded import GuardedReward
-from gspo_lite.rewards.contract.options import described_options
+from gspo_lite.system.imports import code_problem, is_code, unknown
 
-# Of this package; importing one registers its rewards.
-MODULES = (
-    "math", "format", "length", "repetition", "language", "countdown", "choice", "structured", "code", "judge",
-)  # fmt: skip
 # Inputs that every call brings, unlike columns.
 GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
@@ -36,22 +33,13 @@ Anywhere = Callable[[str, Any], "bool | None"]
 Check = Callable[[dict[str, Any]], str | None]  # options, each in its range, to what is wrong with them together
 
 
-@dataclass(frozen=True)
-class RewardDescription:
-    """A reward for people: name, first line of its docstring, the whole of it, and options with default and range."""
-
-    name: str
-    summary: str
-    text: str
-    options: dict[str, str]
-
-
 class Reward:
     """A reward made from a function of one completion, or of all `completions`; call it as TRL calls rewards.
 
     Attributes:
         columns: data columns it needs.
         optional: data columns it reads where they are there, with what stands for them where they are not.
+        summary: first line of its docstring.
         options: model of its keyword options, which checks names, types and ranges.
         prepare: called with the options when a run starts, before anything is sampled.
         judges: 1.0 says that a completion is right, anything else that it is not.
@@ -77,7 +65,8 @@ class Reward:
         self.anywhere = anywhere
         self.values = values or {}
         self.__name__ = function.__name__
-        self.__doc__ = function.__doc__
+        self.__doc__ = inspect.cleandoc(function.__doc__ or "")
+        self.summary = self.__doc__.split("\n")[0]
         self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         self.optional = {p.name: p.default for p in parameters if p.name in self.inputs and p.default is not p.empty}
         or_option = [name for name in self.inputs if OR_OPTION in getattr(hints.get(name), "__metadata__", ())]
@@ -206,15 +195,11 @@ def registered_reward(made: Reward) -> Reward:
 
 
 def registered() -> dict[str, Reward]:
-    """All rewards of the package and those registered beside them, by name."""
-    for module in MODULES:
-        import_module(f"gspo_lite.rewards.{module}")
+    """Return all rewards by name: of every file directly in `gspo_lite/rewards`, and those registered beside them."""
+    for module in iter_modules(gspo_lite.rewards.__path__, "gspo_lite.rewards."):
+        if not module.ispkg:  # folders hold what the files use
+            import_module(module.name)
     return dict(sorted(REGISTRY.items()))
-
-
-def reward_names() -> list[str]:
-    """Names a recipe can use."""
-    return list(registered())
 
 
 def get(name: str) -> Reward:
@@ -225,21 +210,8 @@ def get(name: str) -> Reward:
     """
     known = registered()
     if name not in known:
-        raise UsageError(unknown(name), "`gspo-lite rewards list` shows them all")
+        raise UsageError(unknown("reward", name, known), "`gspo-lite rewards list` shows them all")
     return known[name]
-
-
-def unknown(name: str) -> str:
-    """The message about a name that is not registered."""
-    names, forms = reward_names(), "`module:function` or `file.py:function`"
-    return f"there is no reward `{name}`{did_you_mean(name, names)}; allowed: {', '.join(names)}, {forms}"
-
-
-def describe(name: str) -> RewardDescription:
-    """A registered reward for people."""
-    found = get(name)
-    text = inspect.cleandoc(found.__doc__ or "")
-    return RewardDescription(name, text.split("\n")[0], text, described_options(found.options))
 
 
 def check_rewards(recipe: Recipe) -> list[Problem]:
@@ -247,11 +219,11 @@ def check_rewards(recipe: Recipe) -> list[Problem]:
     problems = []
     for index, settings in enumerate(recipe.rewards):
         name = settings.name
-        if is_custom(name):
-            lacking = missing_custom(name)
+        if is_code(name):
+            lacking = code_problem(name)
             found = [(("rewards", index, "name"), lacking)] if lacking else []
         elif name not in registered():
-            found = [(("rewards", index, "name"), unknown(name))]
+            found = [(("rewards", index, "name"), unknown("reward", name, registered()))]
         else:
             found = [(("rewards", index, "options"), text) for text in get(name).problems(settings.options)]
         problems += [Problem(place, text) for place, text in found]
@@ -263,7 +235,7 @@ def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
     rewards = []
     for one in settings:
         held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
-        if is_custom(one.name):
+        if is_code(one.name):
             custom = load_custom(one.name, one.options)
             name = one.name.rpartition(":")[2]
             held["judges"] = getattr(custom.function, "judges", False)
