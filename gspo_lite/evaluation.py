@@ -14,13 +14,13 @@ from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.inputs import model_inputs, prompt_text
-from gspo_lite.data.prompts import as_text, marker
+from gspo_lite.data.prompts import as_text
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract.registry import build_rewards
-from gspo_lite.rewards.format import follows_style
+from gspo_lite.rewards.format import follows_form
 from gspo_lite.rewards.math import grade_all, lenient_match
 
 SAMPLING_SEED = 0  # of the completions at the training temperature, the same before and after
@@ -65,7 +65,6 @@ def evaluate(
         model, processing, rows, recipe, recipe.generation.temperature,
         progress and (lambda n: progress(len(rows) + n, total)),
     )  # fmt: skip
-    style = recipe.data.prompt
     golds = [row["answer"] for row in rows]
     strict, drawn = (verdicts(rows, answers, recipe) for answers in (greedy, sampled))
     lenient = [lenient_match(text, gold) for (text, _), gold in zip(greedy, golds, strict=True)]
@@ -78,7 +77,7 @@ def evaluate(
         "sampled_accuracy": share(drawn),
         "sampled_ci95": wilson(drawn),
         "lenient_accuracy": share(lenient),
-        "format_rate": share([follows_style(text, style) for text, _ in greedy]),
+        "format_rate": share([follows_form(text, recipe.data.marker) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
         "rewards": {name: mean(values) for name, values in paid.items()},
@@ -96,8 +95,8 @@ def verdicts(rows: list[dict[str, Any]], answers: list[tuple[str, list[int]]], r
     judge = judge_of(recipe)
     if judge is None:
         texts, golds = [text for text, _ in answers], [row["answer"] for row in rows]
-        return list(grade_all(texts, golds, marker(recipe.data.prompt)))
-    [reward] = build_rewards([judge])
+        return list(grade_all(texts, golds, recipe.data.marker))
+    [reward] = build_rewards([judge], recipe.data.marker)
     return [None if value is None else value == 1.0 for value in values_of(reward, rows, answers)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import getdoc
 from pathlib import Path
 from typing import Annotated
 
@@ -23,22 +24,24 @@ from gspo_lite.cli.shared import (
 @rewards_app.command("list")
 def list_rewards() -> None:
     """List the rewards by name."""
-    from gspo_lite.rewards.contract.registry import describe, reward_names
+    from gspo_lite.rewards.contract.registry import registered
 
-    for name in reward_names():
-        print(f"{name:20} {describe(name).summary}")
+    for name, found in registered().items():
+        summary = (getdoc(found) or "").partition("\n")[0]
+        print(f"{name:20} {summary}")
 
 
 @rewards_app.command("show")
 def show_reward(name: Annotated[str, typer.Argument(help="A reward's name.")]) -> None:
     """Show what a reward measures, its options with their ranges, and how it stands in a recipe."""
-    from gspo_lite.rewards.contract.options import recipe_line
-    from gspo_lite.rewards.contract.registry import describe
+    from gspo_lite.rewards.contract.options import described_options, recipe_line
+    from gspo_lite.rewards.contract.registry import get
 
-    found = describe(name)
-    options = "".join(f"\n  {option}: {default}" for option, default in found.options.items())
-    print(f"{found.name}\n\n{found.text}\n\noptions:{options or ' none'}")
-    print(f"\nin a recipe:\n  {recipe_line(name, found.options)}")
+    found = get(name)
+    options = described_options(found.options)
+    lines = "".join(f"\n  {option}: {default}" for option, default in options.items())
+    print(f"{name}\n\n{getdoc(found) or ''}\n\noptions:{lines or ' none'}")
+    print(f"\nin a recipe:\n  {recipe_line(name, options)}")
 
 
 @rewards_app.command("test")

@@ -15,9 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.completion.text import find_answer
+from gspo_lite.completion.text import Marker, find_answer
 from gspo_lite.data.images import COLUMN as IMAGES
-from gspo_lite.data.prompts import marker
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import RunError, UsageError
 from gspo_lite.evaluation import answer, share, what_to_evaluate
@@ -112,7 +111,7 @@ def export(run: Path, form: str, output: Path | None = None, options: Options | 
     say(f"wrote    {written}")
     say("export   reloaded, answering the same prompts ...")
     found = ask(READERS[form](recipe, folder, options, sees), rows, recipe)
-    result = Export(folder, form, written, compared(reference, found, rows, recipe.data.prompt))
+    result = Export(folder, form, written, compared(reference, found, rows, recipe.data.marker))
     run_folder.write_json(folder / RESULT, as_dict(result, run, options))
     refuse_unfaithful(result, options)
     return result
@@ -192,19 +191,18 @@ WRITERS = {"adapter": write_adapter, "merged": write_merged, "gguf": write_gguf}
 READERS = {"adapter": read_adapter, "merged": read_merged, "gguf": read_gguf}
 
 
-def compared(reference: Sequence[Answer], found: Sequence[Answer], rows: list[dict[str, Any]], style: str) -> RoundTrip:
+def compared(reference: Sequence[Answer], found: Sequence[Answer], rows: Sequence[Any], marker: Marker) -> RoundTrip:
     """The figures of two models' greedy completions to the same prompts."""
-    where = marker(style)
     golds = [row["answer"] for row in rows]
 
     def final(text: str) -> str:
-        return find_answer(text, where) or text
+        return find_answer(text, marker) or text
 
     pairs = list(zip(reference, found, strict=True))
     return RoundTrip(
         n=len(rows),
-        adapter_accuracy=share(grade_all([text for text, _ in reference], golds, marker=where)),
-        export_accuracy=share(grade_all([text for text, _ in found], golds, marker=where)),
+        adapter_accuracy=share(grade_all([text for text, _ in reference], golds, marker=marker)),
+        export_accuracy=share(grade_all([text for text, _ in found], golds, marker=marker)),
         agreement=share([final(old) == final(new) for (old, _), (new, _) in pairs]),
         identical=share([old == new for (_, old), (_, new) in pairs]),
     )

@@ -41,7 +41,7 @@ def trained(tmp_path_factory, starter):
 def test_agreement_is_about_the_final_answer_and_identity_about_tokens():
     reference = [*answers(0, 1, 2), ("no answer", [7])]
     found = [("<think>x</think>" + SEEN.format(0), [9]), *answers(1, 5), ("nothing at all", [8])]
-    result = exporting.compared(reference, found, rows(4), "think_answer")
+    result = exporting.compared(reference, found, rows(4), "tag")
     # the same answers: 0 and 1 of 4; the same tokens: 1 of 4; right: 0, 1, 2 and 0, 1
     assert (result.agreement, result.identical) == (0.5, 0.25)
     assert (result.adapter_accuracy, result.export_accuracy) == (0.75, 0.5)

@@ -10,19 +10,17 @@ import difflib
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, get_type_hints, overload
+from typing import Any, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import MARKERS, completion_text
 from gspo_lite.errors import RecipeError, RewardError, UsageError
 from gspo_lite.recipe.check import Problem
-from gspo_lite.recipe.schema import Recipe, RewardSettings
+from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
 from gspo_lite.rewards.contract.custom import is_custom, load_custom, missing_custom
 from gspo_lite.rewards.contract.guarded import GuardedReward
-from gspo_lite.rewards.contract.options import described_options
 
 # Of this package; importing one registers its rewards.
 MODULES = (
@@ -36,16 +34,6 @@ REGISTRY: dict[str, Reward] = {}
 Check = Callable[[dict[str, Any]], str | None]  # options, each in its range, to what is wrong with them together
 
 
-@dataclass(frozen=True)
-class RewardDescription:
-    """A reward for people: name, first line of its docstring, the whole of it, and options with default and range."""
-
-    name: str
-    summary: str
-    text: str
-    options: dict[str, str]
-
-
 class Reward:
     """A reward made from a function of one completion, or of all `completions`; call it as TRL calls rewards.
 
@@ -54,6 +42,7 @@ class Reward:
         optional: data columns it reads where they are there, with what stands for them where they are not.
         options: model of its keyword options, which checks names, types and ranges.
         prepare: called with the options when a run starts, before anything is sampled.
+        marker, markers: its option of that name, where it looks for the answer, and the choices there are.
     """
 
     def __init__(
@@ -87,13 +76,16 @@ class Reward:
             self.options: type[BaseModel] = create_model(
                 self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
             )
+        kind, default = fields.get("marker", (None, None))
+        self.marker, self.markers = self.values.get("marker", default), get_args(kind)
 
-    def with_options(self, **options: Any) -> Reward:
-        """The same reward with these options.
+    def with_options(self, prompt_marker: str | None = None, /, **options: Any) -> Reward:
+        """The same reward with these options; a `marker` left out is the prompt's, where the reward has that choice.
 
         Raises:
             UsageError: for an option that does not exist or is out of range.
         """
+        options = {"marker": prompt_marker, **options} if prompt_marker in self.markers else options
         problems = self.problems(options)
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
@@ -219,44 +211,61 @@ def unknown(name: str) -> str:
     return f"there is no reward `{name}`{guess} allowed: {', '.join(names)}, `module:function` or `file.py:function`"
 
 
-def describe(name: str) -> RewardDescription:
-    """A registered reward for people."""
-    found = get(name)
-    text = inspect.cleandoc(found.__doc__ or "")
-    return RewardDescription(name, text.split("\n")[0], text, described_options(found.options))
-
-
 def check_rewards(recipe: Recipe) -> list[Problem]:
     """Problems with the rewards of a recipe: unknown names, files that are missing, options that cannot be."""
-    problems = []
+    problems: list[Problem] = []
     for index, settings in enumerate(recipe.rewards):
-        name = settings.name
+        name, place = settings.name, ("rewards", index)
         if is_custom(name):
             lacking = missing_custom(name)
-            found = [(("rewards", index, "name"), lacking)] if lacking else []
+            problems += [Problem((*place, "name"), lacking)] if lacking else []
         elif name not in registered():
-            found = [(("rewards", index, "name"), unknown(name))]
+            problems.append(Problem((*place, "name"), unknown(name)))
         else:
-            found = [(("rewards", index, "options"), text) for text in get(name).problems(settings.options)]
-        problems += [Problem(place, text) for place, text in found]
+            wrong = [Problem((*place, "options"), text) for text in get(name).problems(settings.options)]
+            problems += wrong or contradictions(recipe, index)
     return problems
 
 
-def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
-    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call."""
+def contradictions(recipe: Recipe, index: int) -> list[Problem]:
+    """What is wrong where a reward looks for the answer elsewhere than the prompt asks for it."""
+    data, settings = recipe.data, recipe.rewards[index]
+    made = get(settings.name).with_options(data.marker, **settings.options)
+    agreeing = " or ".join(f"`{one}`" for one in made.markers if one == data.marker or one not in MARKERS)
+    return [
+        Problem(
+            ("rewards", index, "options", "marker"),
+            f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no "
+            f"right answer would be paid. Set it to {agreeing}, or data.prompt to `{style}`",
+        )
+        for style, marker in STYLE_MARKERS.items()
+        if marker == made.marker != data.marker
+    ]
+
+
+def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
+    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call.
+
+    Args:
+        marker: where the prompt asks for the answer. Rewards with an option `marker` follow it unless given one; the
+            others are about the answer where the first of those looks.
+    """
     rewards = []
     for one in settings:
         held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
         if is_custom(one.name):
-            custom = load_custom(one.name, one.options)
+            custom = load_custom(one.name, one.options, marker)
+            held["marker"] = getattr(custom.function, "marker", None)
             name = one.name.rpartition(":")[2]
             rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
         else:
-            made = get(one.name).with_options(**one.options)
+            made = get(one.name).with_options(marker, **one.options)
             if made.prepare is not None:
                 made.prepare(**made.values)
-            held["marker"] = made.values.get("marker")
-            rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
+            rewards.append(GuardedReward(made, one.name, one.weight, made.columns, marker=made.marker, **held))
+    marker = next((made.marker for made in rewards if made.marker), marker)
+    for guarded in rewards:
+        guarded.marker = guarded.marker or marker
     names = [made.__name__ for made in rewards]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
