@@ -60,7 +60,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         args: a `GSPOConfig`; its defaults are the paper's if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read.
         credits: for each reward the part of a completion it speaks about, as `credit` in a recipe; level
-            `sequence_token` only.
+            `sequence_token` only. `answer` stands where the reward's option `marker` says; for a reward without one it
+            is an answer tag, else a box, else a `####` line.
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
         watchers: make a callback each for this trainer, added in their order.
@@ -239,6 +240,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
         return TokenCredit(
             credits,
+            [getattr(one, "marker", None) for one in self.reward_funcs],
             self.reward_weights.tolist(),
             self.num_generations,
             str(self.scale_rewards),
@@ -274,7 +276,8 @@ def under_contract(reward: Any) -> Any:
     """The reward held to its contract; a reward model, by name or loaded, is TRL's to call."""
     if isinstance(reward, str | torch.nn.Module | GuardedReward):
         return reward
-    return GuardedReward(reward, getattr(reward, "__name__", type(reward).__name__), 1.0, [])
+    name = getattr(reward, "__name__", type(reward).__name__)
+    return GuardedReward(reward, name, 1.0, [], marker=getattr(reward, "marker", None))
 
 
 def keep_trainable_float32(model: torch.nn.Module) -> None:

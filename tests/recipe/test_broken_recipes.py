@@ -72,6 +72,15 @@ BROKEN = [
     ("    weight: 1.0", "    weight: .nan", 12, ["rewards.0.weight", "finite"]),
     ("    weight: 1.0", "    weight: 0.0", 10, ["rewards", "sum to 0"]),
     ("    weight: 1.0", "    options: {marker: tga}", 12, ["rewards.0.options", "marker"]),
+    (
+        "    weight: 1.0",
+        "    options: {marker: boxed}",
+        12,
+        [
+            "`rewards.0.options.marker`: `boxed` contradicts data.prompt `think_answer`",
+            "Set it to `tag`, or data.prompt to `boxed`",
+        ],
+    ),
     ("    weight: 1.0", "    options: {tolerance: 1}", 12, ["tolerance", "unknown"]),
     ("    weight: 1.0", "    credit: answer", 12, ["rewards.0.credit", "gspo_token"]),
     ("    weight: 1.0", "    credit: anser", 12, ["rewards.0.credit"]),

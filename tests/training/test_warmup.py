@@ -77,9 +77,21 @@ def test_a_warmup_that_cannot_work_is_refused(override, message, tmp_path):
         recipe_of(tmp_path, override)
 
 
-def test_a_completion_without_the_form_is_warned_about():
-    warnings = load_recipe("quickstart_warmup", ["warmup.completion='{answer}'"]).warnings
-    assert any("has no `</answer>`" in line for line in warnings)
+@pytest.mark.parametrize(
+    ("style", "completion", "form"),
+    [
+        ("think_answer", "{answer}", "<think>..</think><answer>..</answer>"),
+        ("think_answer", "<think>{steps}<answer>{answer}</answer>", "<think>..</think><answer>..</answer>"),
+        ("think_answer", "<think>{steps}</think><answer>{answer}</answer>", None),
+        ("boxed", "\\boxed{answer}", ".. So the answer is \\boxed{..}."),  # becomes \boxed42
+        ("boxed", "\\boxed{{{answer}}}", None),
+        ("plain", "{answer}", None),
+    ],
+)
+def test_a_completion_without_the_form_is_warned_about(style, completion, form):
+    warnings = load_recipe("quickstart_warmup", [f"data.prompt={style}", f"warmup.completion='{completion}'"]).warnings
+    said = f"`warmup.completion`: has no answer where data.prompt `{style}` asks for it, as in `{form}`"
+    assert [line for line in warnings if line.startswith("`warmup")] == ([said] if form else [])
 
 
 @pytest.mark.slow

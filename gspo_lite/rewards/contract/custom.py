@@ -24,27 +24,28 @@ class CustomReward:
     sha256: str | None
 
 
-def load_custom(name: str, options: dict[str, Any]) -> CustomReward:
+def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -> CustomReward:
     """Import a custom reward: a function, an instance with `__call__`, or a class that makes one.
 
     Args:
         options: keyword arguments given to it at every call, or to a class when its instance is made.
+        marker: of the recipe's prompt, which a reward made by `@reward` follows.
 
     Raises:
         UsageError: when file, module or function is missing, the code cannot be imported, or an option does not fit.
     """
     code = load_code(name, "reward")
-    function = with_options(code.found, name, options)
+    function = with_options(code.found, name, options, marker)
     return CustomReward(function, needed_columns(function), code.sha256)
 
 
-def with_options(found: Any, name: str, options: dict[str, Any]) -> Callable[..., Any]:
+def with_options(found: Any, name: str, options: dict[str, Any], marker: str | None) -> Callable[..., Any]:
     """What is called at every rollout."""
     if not callable(found):
         raise UsageError(f"reward `{name}` is a {type(found).__name__}, not a function")
     try:
         if hasattr(found, "with_options"):  # made by `@reward`
-            return cast(Callable[..., Any], found.with_options(**options))
+            return cast(Callable[..., Any], found.with_options(marker, **options))
         if not inspect.isclass(found):
             return bound(found, options) if options else found
         made = found(**options)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gspo_lite.completion.marks import Score, Steps
-from gspo_lite.completion.text import MARKERS, after_thinking, completion_text, find_answer
+from gspo_lite.completion.text import PLACES, completion_text, find_answer
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.calling import call_each, rows_of
@@ -85,7 +85,7 @@ class GuardedReward:
         sha256: of the file it comes from, for a custom reward.
         timeout: seconds for one call; None is no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
-        marker: where it looks for an answer, if it does: `tag`, `boxed` or `gsm8k`.
+        marker: where the answer it speaks about stands, as in `find_answer`; anything else counts as None.
         judges: it says which completions are right, as 1.0.
     """
 
@@ -109,7 +109,7 @@ class GuardedReward:
         self.sha256 = sha256
         self.timeout = timeout
         self.on_error = on_error
-        self.marker = marker
+        self.marker = marker if isinstance(marker, str) and marker in PLACES else None
         self.judges = judges
         self.warned = False
 
@@ -123,9 +123,7 @@ class GuardedReward:
 
     def extracted(self, text: str) -> str | None:
         """The answer it finds in a completion; None where it finds none or looks for none."""
-        if self.marker is None:
-            return None
-        return find_answer(text, self.marker) if self.marker in MARKERS else after_thinking(text)
+        return None if self.marker is None else find_answer(text, self.marker)
 
     def answered(self, inputs: dict[str, Any], count: int) -> Answers:
         """Return the answers of one call, whatever comes of it."""

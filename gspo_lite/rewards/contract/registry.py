@@ -11,15 +11,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, get_type_hints, overload
+from typing import Any, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 import gspo_lite.rewards
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import MARKERS, completion_text
 from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
-from gspo_lite.recipe.schema import Recipe, RewardSettings
+from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
 from gspo_lite.rewards.contract.custom import load_custom
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.system.imports import code_problem, is_code, unknown
@@ -42,6 +42,7 @@ class Reward:
         summary: first line of its docstring.
         options: model of its keyword options, which checks names, types and ranges.
         prepare: called with the options when a run starts, before anything is sampled.
+        marker, markers: its option of that name, where it looks for the answer, and the choices there are.
         judges: 1.0 says that a completion is right, anything else that it is not.
         anywhere: says of a completion and the column `answer` whether the right answer stands anywhere in the text.
     """
@@ -83,13 +84,16 @@ class Reward:
             self.options: type[BaseModel] = create_model(
                 self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
             )
+        kind, default = fields.get("marker", (None, None))
+        self.marker, self.markers = self.values.get("marker", default), get_args(kind)
 
-    def with_options(self, **options: Any) -> Reward:
-        """The same reward with these options.
+    def with_options(self, prompt_marker: str | None = None, /, **options: Any) -> Reward:
+        """The same reward with these options; a `marker` left out is the prompt's, where the reward has that choice.
 
         Raises:
             UsageError: for an option that does not exist or is out of range.
         """
+        options = {"marker": prompt_marker, **options} if prompt_marker in self.markers else options
         problems = self.problems(options)
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
@@ -216,36 +220,60 @@ def get(name: str) -> Reward:
 
 def check_rewards(recipe: Recipe) -> list[Problem]:
     """Problems with the rewards of a recipe: unknown names, files that are missing, options that cannot be."""
-    problems = []
+    problems: list[Problem] = []
     for index, settings in enumerate(recipe.rewards):
-        name = settings.name
+        name, place = settings.name, ("rewards", index)
         if is_code(name):
             lacking = code_problem(name)
-            found = [(("rewards", index, "name"), lacking)] if lacking else []
+            problems += [Problem((*place, "name"), lacking)] if lacking else []
         elif name not in registered():
-            found = [(("rewards", index, "name"), unknown("reward", name, registered()))]
+            problems.append(Problem((*place, "name"), unknown("reward", name, registered())))
         else:
-            found = [(("rewards", index, "options"), text) for text in get(name).problems(settings.options)]
-        problems += [Problem(place, text) for place, text in found]
+            wrong = [Problem((*place, "options"), text) for text in get(name).problems(settings.options)]
+            problems += wrong or contradictions(recipe, index)
     return problems
 
 
-def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
-    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call."""
+def contradictions(recipe: Recipe, index: int) -> list[Problem]:
+    """What is wrong where a reward looks for the answer elsewhere than the prompt asks for it."""
+    data, settings = recipe.data, recipe.rewards[index]
+    made = get(settings.name).with_options(data.marker, **settings.options)
+    agreeing = " or ".join(f"`{one}`" for one in made.markers if one == data.marker or one not in MARKERS)
+    return [
+        Problem(
+            ("rewards", index, "options", "marker"),
+            f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no "
+            f"right answer would be paid. Set it to {agreeing}, or data.prompt to `{style}`",
+        )
+        for style, marker in STYLE_MARKERS.items()
+        if marker == made.marker != data.marker
+    ]
+
+
+def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
+    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call.
+
+    Args:
+        marker: where the prompt asks for the answer. Rewards with an option `marker` follow it unless given one; the
+            others are about the answer where the first of those looks.
+    """
     rewards = []
     for one in settings:
         held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
         if is_code(one.name):
-            custom = load_custom(one.name, one.options)
+            custom = load_custom(one.name, one.options, marker)
+            held |= {name: getattr(custom.function, name, None) for name in ("marker", "judges")}
             name = one.name.rpartition(":")[2]
-            held["judges"] = getattr(custom.function, "judges", False)
             rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
         else:
-            made = get(one.name).with_options(**one.options)
+            made = get(one.name).with_options(marker, **one.options)
             if made.prepare is not None:
                 made.prepare(**made.values)
-            held |= {"marker": made.values.get("marker"), "judges": made.judges}
+            held |= {"marker": made.marker, "judges": made.judges}
             rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
+    marker = next((made.marker for made in rewards if made.marker), marker)
+    for guarded in rewards:
+        guarded.marker = guarded.marker or marker
     names = [made.__name__ for made in rewards]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
