@@ -4,8 +4,8 @@ import pytest
 
 from gspo_lite.checked_recipe import load_recipe, refuse
 from gspo_lite.errors import RecipeError
-from gspo_lite.evaluation import verdicts
 from gspo_lite.recipe.schema import RewardSettings
+from gspo_lite.rewards.contract.judging import judge_of, score, verdicts
 from gspo_lite.rewards.contract.registry import build_rewards, registered
 
 RIGHT = {
@@ -124,4 +124,6 @@ def test_a_marker_that_agrees_or_means_another_place_is_not(sets):
 def test_held_out_answers_are_judged_where_the_prompt_asks_for_them():
     recipe = load_recipe("countdown", ["data.prompt=boxed"]).recipe
     rows = [{"prompt": "?", "answer": "2 * 3", "numbers": [2, 3], "target": 6}] * 2
-    assert verdicts(rows, [("\\boxed{3 * 2}", [1]), ("<answer>3 * 2</answer>", [1])], recipe) == [True, False]
+    judge = judge_of(recipe)
+    calls = score([judge], rows, ["\\boxed{3 * 2}", "<answer>3 * 2</answer>"], [[1], [1]])
+    assert verdicts(calls[judge.__name__]) == [True, False]
