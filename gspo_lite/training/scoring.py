@@ -70,17 +70,19 @@ def call_metrics(rewards: Sequence[Any]) -> dict[str, float]:
     return metrics
 
 
-def scored_rows(trainer: Any, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def scored_rows(trainer: Any, inputs: list[dict[str, Any]], output: dict[str, Any]) -> list[dict[str, Any]]:
     """The rollout just scored, one row per completion of this process.
 
     Args:
         trainer: TRL's, whose logs hold the rollout of all processes.
         inputs: the rows of the data that were asked, each once per completion.
+        output: the tensors of this process. Their ids are the texts: TRL logs messages from 1.15 on.
     """
     logs, size = trainer._logs, len(inputs)
     start = trainer.accelerator.process_index * size - size * trainer.accelerator.num_processes
     pick = slice(start, start + size or None)
-    texts = zip(list(logs["prompt"])[pick], list(logs["completion"])[pick], strict=True)
+    decode = trainer.processing_class.batch_decode
+    texts = [decode(output[ids], skip_special_tokens=True) for ids in ("prompt_ids", "completion_ids")]
     rewards = {name: list(values)[pick] for name, values in logs["rewards"].items()}
     advantages = list(logs["advantages"])[pick]
     finder = next((one for one in trainer.reward_funcs if getattr(one, "marker", None)), None)
@@ -93,7 +95,7 @@ def scored_rows(trainer: Any, inputs: list[dict[str, Any]]) -> list[dict[str, An
             "rewards": {name: values[row] for name, values in rewards.items()},
             "advantage": advantages[row],
         }
-        for row, (prompt, completion) in enumerate(texts)
+        for row, (prompt, completion) in enumerate(zip(*texts, strict=True))
     ]
 
 

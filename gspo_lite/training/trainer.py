@@ -20,6 +20,7 @@ from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
+from gspo_lite.objective import LOSS_TYPES
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.training.checkpoint.saving import Checkpoints
@@ -66,7 +67,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             objective as `gspo_lite.objective` defines it.
 
     Attributes:
-        self_test: relative gaps of loss and gradient between what is installed and the definition.
+        self_test: relative gaps of loss and gradient between what is installed and the definition; empty without one.
         rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
         per_token: ids and advantages (T,) of each of them, where tokens differ.
     """
@@ -100,7 +101,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
-        self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high)
+        clips = args.loss_type in LOSS_TYPES
+        self.gauges = RatioGauges(args.importance_sampling_level, args.epsilon, self.epsilon_high, clips)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)
         keep_trainable_float32(self.model)
@@ -199,7 +201,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         """One generation for training: its tensors, and its rows in `rollout`."""
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         drop_rounding(self, self._judged, output)
-        self.rollout = scored_rows(self, inputs)
+        self.rollout = scored_rows(self, inputs, output)
         if self.token_credit is not None:
             self._give_credit(self.token_credit, output)
         return output
