@@ -18,9 +18,13 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = Requirement(re.search(r'"(trl>=[^"]+)"', (ROOT / "pyproject.toml").read_text()).group(1))
 FETCH = {"oldest": ["--resolution=lowest", str(ALLOWED)], "newest": ["trl"]}
+ROWS = "tests/training/test_rows.py::test_"
 TESTS = [
     "tests/objective/test_parity_with_trl.py",
-    *(f"tests/training/test_{name}.py" for name in ("micro_steps", "rows", "losses", "trainer", "token_credit")),
+    *(f"tests/training/test_{name}.py" for name in ("micro_steps", "losses", "trainer", "token_credit")),
+    f"{ROWS}a_loss_without_a_definition_has_the_gradients_of_plain_trl",
+    *(f"{ROWS}gradients_and_metrics_are_those_of_all_rows[{name}]" for name in ("dapo", "two iterations accumulation")),
+    f"{ROWS}gradients_and_metrics_are_those_of_all_rows[gspo_token credit accumulation]",
 ]
 
 

@@ -27,10 +27,8 @@ OTHER_LOSSES = {
     "cispo two iterations": {**BY_TOKEN, "loss_type": "cispo", "epsilon_high": 1.05, "num_iterations": 2},
     "sapo": {**BY_TOKEN, "loss_type": "sapo"},
     "sapo of sequences": {**ACCUMULATED, "loss_type": "sapo"},
-    "sapo two iterations": {**BY_TOKEN, "loss_type": "sapo", "num_iterations": 2},
     "vespo": {**BY_TOKEN, "loss_type": "vespo", "learning_rate": 0.5},
     "vespo at level sequence": {**ACCUMULATED, "loss_type": "vespo", "learning_rate": 0.5},
-    "vespo two iterations": {**BY_TOKEN, "loss_type": "vespo", "learning_rate": 0.5, "num_iterations": 2},
 }  # fmt: skip
 SCENARIOS = {
     "gspo": {},

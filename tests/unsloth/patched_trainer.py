@@ -56,8 +56,7 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "credit": True,
         "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
-    "cispo": {"importance_sampling_level": "token", "loss_type": "cispo", "epsilon": 0.2, "epsilon_high": 1.05},
-    "cispo accumulation": {
+    "cispo": {
         "importance_sampling_level": "token", "loss_type": "cispo", "epsilon": 0.2, "epsilon_high": 1.05,
         "gradient_accumulation_steps": 2, "steps_per_generation": 4,
     },
@@ -65,19 +64,15 @@ SCENARIOS = {
     "cispo credit": {
         "importance_sampling_level": "sequence_token", "credit": True, "loss_type": "cispo", "epsilon_high": 1.01,
     },
-    "sapo": {"importance_sampling_level": "token", "loss_type": "sapo"},
-    "sapo accumulation": {
+    "sapo": {
         "importance_sampling_level": "token", "loss_type": "sapo", "gradient_accumulation_steps": 2,
         "steps_per_generation": 4,
     },
-    "sapo of sequences": {"loss_type": "sapo"},
     "sapo credit": {"importance_sampling_level": "sequence_token", "credit": True, "loss_type": "sapo"},
-    "vespo": {"importance_sampling_level": "token", "loss_type": "vespo"},
-    "vespo accumulation": {
+    "vespo": {
         "importance_sampling_level": "token", "loss_type": "vespo", "gradient_accumulation_steps": 2,
         "steps_per_generation": 4,
     },
-    "vespo at level sequence": {"loss_type": "vespo"},
     "cispo idle rows": {"idle": True, "importance_sampling_level": "token", "loss_type": "cispo", "epsilon_high": 1.05},
     "sapo idle rows": {"idle": True, "importance_sampling_level": "token", "loss_type": "sapo"},
     "vespo idle rows": {"idle": True, "importance_sampling_level": "token", "loss_type": "vespo"},
