@@ -153,8 +153,10 @@ class ObjectiveSettings(Settings):
     """What is optimised. The algorithm sets importance_sampling_level and loss_type together."""
 
     algorithm: Literal["gspo", "gspo_token", "grpo"] = Field(description="Which objective is trained.")
-    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "luspo"] | None = Field(
-        None, description="How tokens are averaged; left out: `grpo`, the mean over sequences of the mean over tokens."
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "luspo", "cispo", "sapo", "vespo"] | None = Field(
+        None,
+        description="How tokens are averaged; left out: `grpo`, the mean over sequences of the mean over tokens. "
+        "`cispo`, `sapo` and `vespo` are losses of their own, for algorithm `grpo`.",
     )
     epsilon: PositiveFloat = Field(description="Lower clip range of the ratio; the GSPO paper uses 3e-4, GRPO 0.2.")
     epsilon_high: PositiveFloat | None = Field(

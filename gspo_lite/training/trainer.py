@@ -22,6 +22,7 @@ from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
+from gspo_lite.objective import LOSS_TYPES
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
 from gspo_lite.training.checkpoint.saving import Checkpoints
@@ -75,7 +76,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             objective as `gspo_lite.objective` defines it.
 
     Attributes:
-        self_test: relative gaps of loss and gradient between what is installed and the definition.
+        self_test: relative gaps of loss and gradient between what is installed and the definition; empty without one.
         rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
         calls: what came of the last call of each reward.
         per_token: ids and advantages (T,) of each of them, where tokens differ.
@@ -116,8 +117,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
-        level = args.importance_sampling_level
-        self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, keep=measure_noise)
+        level, clips = args.importance_sampling_level, args.loss_type in LOSS_TYPES
+        self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)
         if measure_noise and self.row_rules is not None:

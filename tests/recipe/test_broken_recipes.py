@@ -44,6 +44,7 @@ output:
   dir: runs/x
 """
 
+TOKENS = ("algorithm=grpo", "epsilon=0.2", "epsilon_high=null")
 # what is replaced, by what, the line that is named, and what the message says
 BROKEN = [
     ("  name: starter", "  nmae: starter", 2, ["model.nmae", "did you mean `name`"]),
@@ -226,3 +227,30 @@ def test_the_command_line_exits_with_2_and_no_traceback(tmp_path):
 )
 def test_oversampling_that_cannot_work_is_refused(tmp_path, sets, says):
     assert says in refused(write(tmp_path, GOOD), ["generation.oversample=2", *sets])
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (["loss_type=cispo"], ["objective.loss_type", "`cispo` replaces GSPO's clip", "objective.algorithm to `grpo`"]),
+        (["loss_type=sapo", "algorithm=gspo_token"], ["objective.loss_type", "`sapo` replaces GSPO's clip"]),
+        (["loss_type=vespo"], ["objective.loss_type", "`vespo` replaces GSPO's clip"]),
+        ([*TOKENS, "loss_type=cispo"], ["objective.epsilon_high", "below 1 it cuts every ratio"]),
+        ([*TOKENS, "loss_type=cispo", "epsilon_high=0.99"], ["objective.epsilon_high", "below 1 it cuts every ratio"]),
+        ([*TOKENS, "loss_type=cispo", "epsilon_high=5", "delta=9"], ["objective.delta", "no effect on `cispo`"]),
+        ([*TOKENS, "loss_type=sapo", "delta=9"], ["objective.delta", "no effect on `sapo`"]),
+        ([*TOKENS, "loss_type=cipso"], ["objective.loss_type", "'cispo', 'sapo' or 'vespo'"]),
+    ],
+)
+def test_losses_of_their_own_go_with_token_ratios(tmp_path, sets, says):
+    message = refused(write(tmp_path, GOOD), [f"objective.{one}" for one in sets])
+    for words in says:
+        assert words in message
+
+
+@pytest.mark.parametrize("sets", [["loss_type=cispo", "epsilon_high=5"], ["loss_type=sapo"], ["loss_type=vespo"]])
+def test_losses_of_their_own_are_recipes_of_grpo(tmp_path, monkeypatch, sets):
+    monkeypatch.chdir(tmp_path)
+    loaded = load_recipe(str(write(tmp_path, GOOD)), [f"objective.{one}" for one in (*TOKENS, *sets)])
+    assert loaded.warnings == []
+    assert loaded.recipe.objective.importance_sampling_level == "token"
