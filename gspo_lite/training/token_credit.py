@@ -105,3 +105,11 @@ class TokenCredit:
     def sums(self, rewards: np.ndarray) -> list[float | None]:
         """Return R of each completion, (N,)."""
         return [weighted_sum(row, self.weights) for row in rewards.tolist()]
+
+
+def per_token(output: dict[str, Any]) -> list[tuple[list[int], list[float]]] | None:
+    """Ids and advantages of each completion's tokens; None where a completion has one advantage (B,)."""
+    if output["advantages"].dim() == 1:
+        return None
+    rows = zip(output["completion_ids"], output["advantages"], output["completion_mask"].bool(), strict=True)
+    return [(ids[mask].tolist(), advantages[mask].tolist()) for ids, advantages, mask in rows]
