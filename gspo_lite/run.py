@@ -23,7 +23,7 @@ from gspo_lite.models.libraries import unused_libraries
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_reports
-from gspo_lite.report.summary import last_screen
+from gspo_lite.report.summary import final_summary
 from gspo_lite.system import processes, run_folder
 from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.system.figures import share
@@ -36,14 +36,14 @@ from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a run left its files, and its held-out figures as in eval.json. `print(result)` shows the last screen."""
+    """Where a run left its files, and its held-out figures as in eval.json. `print(result)` shows the final summary."""
 
     folder: Path
     evaluation: dict[str, Any]
-    screen: str
+    summary: str
 
     def __str__(self) -> str:
-        return self.screen
+        return self.summary
 
 
 def run(
@@ -94,7 +94,7 @@ def run(
             if processes.is_main():
                 finish(folder, clock)
             processes.wait()
-        return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
+        return RunResult(folder, {"before": before, "after": after}, final_summary(folder))
 
 
 def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None:
