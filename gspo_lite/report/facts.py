@@ -75,12 +75,11 @@ def read_run(folder: Path) -> RunFacts:
     from ruamel.yaml import YAML
 
     text = (folder / run_folder.RECIPE).read_text(encoding="utf-8")
-    rows = (run_folder.METRICS, run_folder.EVENTS, run_folder.EVAL_SAMPLES, run_folder.COMPLETIONS)
+    names = (run_folder.METRICS, run_folder.EVENTS, run_folder.EVAL_SAMPLES, run_folder.COMPLETIONS)
+    rows = (run_folder.read_jsonl(folder / name) for name in names)
+    evaluation, environment = (read(folder / name) for name in (run_folder.EVAL, run_folder.ENVIRONMENT))
     recipe = YAML(typ="safe", pure=True).load(text)
-    documents = [read(folder / name) for name in (run_folder.EVAL, run_folder.ENVIRONMENT)]
-    return RunFacts(
-        folder.resolve().name, recipe, text, *documents, *(run_folder.read_jsonl(folder / name) for name in rows)
-    )
+    return RunFacts(folder.resolve().name, recipe, text, evaluation, environment, *rows)
 
 
 def read(path: Path) -> dict[str, Any]:
