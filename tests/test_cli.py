@@ -132,7 +132,7 @@ def test_rewards_stress_finds_nothing_in_quickstart_and_says_so_with_its_exit_co
         (["run", "quickstart", "--set", "objective.epsilon=0.2"], 2, "GRPO's size"),
         (["run", "quickstart", "--no-such-option"], 2, "No such option"),
         (["rewards", "show", "math_corect"], 2, "did you mean `math_correct`"),
-        (["report", "."], 2, "is no run folder"),
+        (["report", "."], 2, "is not a run folder"),
         (["eval", "no_such_model"], 2, "add --recipe"),
         (["eval", "./nowhere", "--recipe", "quickstart"], 2, "there is no folder `./nowhere`"),
         (["run", "quickstart", "--set", "data.source=nowhere.jsonl"], 2, "there is no file `nowhere.jsonl`"),
@@ -173,7 +173,7 @@ def test_a_signal_ends_a_run_with_its_own_exit_code(tmp_path, starter, sent, cod
     assert "Traceback" not in rest
     assert re.search(r"checkpoint-\d+` holds step \d+; go on from it with --resume", rest)
     assert "warning" not in rest
-    assert "report.html shows the run until there" in rest
+    assert "report.html shows the run so far" in rest
     said = "Ctrl-C" if sent == signal.SIGINT else "Terminated SIGTERM"
     report = (tmp_path / "runs" / "quickstart" / "report.html").read_text()
     assert re.search(rf"Stopped after \d+ of 160 steps: {said}", report)

@@ -93,7 +93,7 @@ def load_weights(adapter):
 
 def test_an_earlier_run_is_not_overwritten_unasked(finished, quick):
     before = snapshot(finished.folder)
-    with pytest.raises(UsageError, match="holds a run already"):
+    with pytest.raises(UsageError, match="already contains a run"):
         run(load_recipe("quickstart", quick).recipe)
     assert snapshot(finished.folder) == before
 
