@@ -53,12 +53,12 @@ def test_rewards_are_listed_and_shown():
     assert "math_correct" in command("rewards", "list").stdout
     shown = command("rewards", "show", "soft_overlong").stdout
     assert "equation 13" in shown
-    assert "max_length: needed" in shown
+    assert "max_length: required" in shown
 
 
 def test_show_has_ranges_choices_and_a_line_for_a_recipe():
     shown = command("rewards", "show", "soft_overlong").stdout
-    assert "max_length: needed, integer, at least 1" in shown
+    assert "max_length: required, integer, at least 1" in shown
     assert "- {name: soft_overlong, weight: 1.0, options: {max_length: ..., cache: ...}}" in shown
     assert "marker: 'tag', one of tag | boxed | gsm8k" in command("rewards", "show", "math_correct").stdout
 

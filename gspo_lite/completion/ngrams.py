@@ -1,4 +1,4 @@
-"""Finds runs that occur again in a sequence of numbers, without comparing every pair."""
+"""Finds repeated runs in a sequence of numbers, without comparing every pair."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, about 2^64 over the golden ratio: spreads what differs little
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, about 2^64 / golden ratio: spreads similar numbers apart
 
 
 def repeated(numbers: Sequence[int], ngram: int) -> np.ndarray:
-    """Which of n numbers lie in a run of `ngram` numbers that occurred before, (n,) bool, in n log n."""
+    """Return which of n numbers are in a run of `ngram` numbers that occurred before, (n,) bool, in n log n time."""
     items = np.asarray(numbers, dtype=np.uint64)
     count = len(items) - ngram + 1
     if count < 2:
@@ -18,7 +18,7 @@ def repeated(numbers: Sequence[int], ngram: int) -> np.ndarray:
     runs = run_names(items, ngram)
     again: np.ndarray = np.ones(count, dtype=bool)
     again[np.unique(runs, return_index=True)[1]] = False
-    # +1 where a repeated run begins, -1 behind its end: the sum so far is the number of runs around an item.
+    # +1 where a repeated run begins, -1 after its end: the running sum counts the runs around an item.
     edges: np.ndarray = np.zeros(len(items) + 1, dtype=np.int64)
     edges[:count] += again
     edges[ngram:] -= again
@@ -26,9 +26,9 @@ def repeated(numbers: Sequence[int], ngram: int) -> np.ndarray:
 
 
 def run_names(items: np.ndarray, ngram: int) -> np.ndarray:
-    """A number for each run of `ngram` items, equal for equal runs and, but for a chance of n^2 / 2^64, only for them.
+    """Return a number for each run of `ngram` items, shared only by equal runs, but for a chance of n^2 / 2^64.
 
-    Doubles the length of the named runs until two of them, which may overlap, cover `ngram` items.
+    The length of the named runs doubles until two of them, which may overlap, cover `ngram` items.
     """
     names, length = items, 1
     while 2 * length <= ngram:
@@ -38,7 +38,7 @@ def run_names(items: np.ndarray, ngram: int) -> np.ndarray:
 
 
 def combined(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """A 64-bit name for each pair of names; arithmetic modulo 2^64 is meant."""
+    """Return a 64-bit name for each pair of names; the arithmetic is meant to wrap at 2^64."""
     mixed = (left ^ (left >> np.uint64(31))) * SPREAD + right
     mixed = (mixed ^ (mixed >> np.uint64(29))) * SPREAD
     return mixed ^ (mixed >> np.uint64(32))

@@ -1,6 +1,6 @@
-"""Which characters of a completion's text each sampled token stands for.
+"""Finds the characters of a completion's text that each sampled token stands for.
 
-Right for byte-level BPE with characters split over tokens, sentencepiece, special tokens and completions cut off in the
+Handles byte-level BPE with characters split over tokens, sentencepiece, special tokens, and completions cut off in the
 middle of a character. Must not know rewards or credit.
 """
 
@@ -12,23 +12,23 @@ from typing import Any
 
 Offset = tuple[int, int]  # start and end character of a token; equal for a token without text
 
-REPLACEMENT = "\ufffd"  # what a decoder shows for bytes that are no character (yet)
+REPLACEMENT = "\ufffd"  # what a decoder shows for bytes that are not a character (yet)
 PATIENCE = 8  # tokens tried one by one until their text is complete; a character has at most 4 bytes
 
 
 def token_offsets(tokenizer: Any, completion_ids: Sequence[int], text: str) -> list[Offset]:
-    """Characters of `text` that each sampled token stands for, in time about linear in their number.
+    """Return the characters of `text` that each sampled token stands for, in time about linear in their number.
 
     Tokenizing the text again may give other tokens than were sampled, so the ids are decoded a few at a time. Tokens
-    that share a character each get it whole; special tokens that the text leaves out get a place without length.
+    that share a character each get all of it; special tokens that the text leaves out get an empty range.
 
     Args:
-        tokenizer: a tokenizer of transformers.
+        tokenizer: a transformers tokenizer.
         completion_ids: the ids as sampled.
-        text: what they decode to, with or without special tokens, or a part of it (its last occurrence).
+        text: the text they decode to, with or without special tokens, or a part of it (its last occurrence).
 
     Raises:
-        ValueError: the text does not occur in what the ids decode to.
+        ValueError: the text does not occur in the decoded ids.
     """
     ids = [int(token) for token in completion_ids]
     shown, full = (lambda part, skip=skip: tokenizer.decode(part, skip_special_tokens=skip) for skip in (True, False))
@@ -48,20 +48,20 @@ def token_offsets(tokenizer: Any, completion_ids: Sequence[int], text: str) -> l
 
 
 def _align(decode: Callable[[list[int]], str], ids: list[int], whole: str) -> list[Offset]:
-    """Offsets of `ids` in `whole`, the text they decode to."""
+    """Return the offsets of `ids` in `whole`, the text they decode to."""
     offsets: list[Offset] = []
-    runs = [(0, 0)]  # place and character where a run of tokens begins that became readable together; the last is open
+    runs = [(0, 0)]  # token and character where each run of tokens that decode together begins; the last run is open
     reached = 0
     for stop in range(1, len(ids) + 1):
         (first, position), start = runs[-1], reached
         length = stop - first
         if length > PATIENCE and length & (length - 1):
             offsets.append((start, start))
-            continue  # no end in sight: look at powers of two only, so that the work stays near linear
-        same, complete = _recognise(decode, ids, stop, runs, whole)
+            continue  # no end in sight: try powers of two only, so that the work stays about linear
+        same, complete = _recognize(decode, ids, stop, runs, whole)
         reached = max(reached, position + same)
         if not complete:
-            offsets.append((start, min(reached + 1, len(whole))))  # holds a part of the next character
+            offsets.append((start, min(reached + 1, len(whole))))  # holds part of the next character
         elif same == 0 and start == position and whole[start - 1 : start] == REPLACEMENT:
             offsets[first:] = [(start - 1, start)] * length  # further bytes of the broken character before
         else:
@@ -73,13 +73,13 @@ def _align(decode: Callable[[list[int]], str], ids: list[int], whole: str) -> li
     return offsets if position == len(whole) else offsets[:first] + [(position, len(whole))] * (len(ids) - first)
 
 
-def _recognise(
+def _recognize(
     decode: Callable[[list[int]], str], ids: list[int], stop: int, runs: list[tuple[int, int]], whole: str
 ) -> tuple[int, bool]:
-    """How many characters of `whole` the open run up to `stop` stands for, and whether that is all its text.
+    """Return how many characters of `whole` the open run up to `stop` stands for, and whether that is all its text.
 
-    The run before is decoded along: sentencepiece drops the space in front of the very first token. Where that does
-    not explain the text, a longer stretch may: whether byte tokens are a character depends on all bytes around them.
+    The run before is decoded too, because sentencepiece drops the space in front of the very first token. If that does
+    not explain the text, a longer stretch may: whether byte tokens form a character depends on the bytes around them.
     """
     first, position = runs[-1]
     near = runs[-2:][0][0]

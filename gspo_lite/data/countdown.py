@@ -12,7 +12,7 @@ from typing import Any
 
 from gspo_lite.errors import UsageError
 
-COUNTS = {"easy": (3,), "hard": (3, 4)}  # how many numbers a game has
+COUNTS = {"easy": (3,), "hard": (3, 4)}  # numbers in a game
 SPLITS = ("train", "test")
 GAMES, HELD_OUT = 4000, 500
 LARGEST, MOST = 50, 100  # number, target
@@ -20,14 +20,14 @@ SEED = 2507  # changing it changes every game
 
 
 def problems(split: str, difficulty: str | None = None) -> list[dict[str, Any]]:
-    """List the games of one split, always in the same order.
+    """Return the games of one split, always in the same order.
 
     Args:
-        split: `train` or `test`. No game of one is in the other, not even with its numbers in another order.
+        split: `train` or `test`. They share no game, not even with its numbers in another order.
         difficulty: `easy` has three numbers, `hard` three or four; `hard` if left out.
 
     Raises:
-        UsageError: for another split or difficulty.
+        UsageError: unknown split or difficulty.
     """
     difficulty = difficulty or "hard"
     if split not in SPLITS:
@@ -46,7 +46,7 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, Any]]:
 
 
 def one_game(rng: random.Random, count: int) -> dict[str, Any] | None:
-    """A game and its solution: numbers joined by random operations; None where that leaves whole numbers or bounds."""
+    """Return numbers joined by random operations as a game; None if a value is not whole or out of bounds."""
     numbers = [rng.randint(1, LARGEST) for _ in range(count)]
     parts = [(number, str(number)) for number in rng.sample(numbers, count)]
     while len(parts) > 1:

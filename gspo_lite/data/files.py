@@ -1,4 +1,4 @@
-"""Reads local JSONL, CSV and Parquet files row by row, keeping row numbers so that a bad row can be named."""
+"""Reads local JSONL, CSV and Parquet files row by row, with row numbers so that messages can name a bad row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gspo_lite.errors import DataError, did_you_mean
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its number in the source from 1 (a line number in JSONL), its values, or why it could not be read."""
+    """A row: its number in the source, from 1 (a line number in JSONL), and its values or why it could not be read."""
 
     number: int
     values: dict[str, Any] = field(default_factory=dict)
@@ -22,27 +22,18 @@ class Row:
 
 
 def read_file(path: Path) -> Iterator[Row]:
-    """Rows of a local file, by its suffix.
-
-    Raises:
-        DataError: for a missing file or an unknown suffix.
-    """
+    """Return the rows of a local file, read by its suffix; raise DataError if it is missing or of an unknown type."""
     if not path.is_file():
-        raise DataError(f"there is no file `{path}`{nearest(path)}")
+        there = path.parent.iterdir() if path.parent.is_dir() else ()
+        raise DataError(f"there is no file `{path}`{did_you_mean(path.name, (entry.name for entry in there))}")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"`{path}` is of no kind that can be read; allowed: {', '.join(READERS)}")
+        raise DataError(f"`{path}` has an unknown file type; allowed: {', '.join(READERS)}")
     return reader(path)
 
 
-def nearest(path: Path) -> str:
-    """A guess at the file that was meant."""
-    there = path.parent.iterdir() if path.parent.is_dir() else ()
-    return did_you_mean(path.name, (entry.name for entry in there))
-
-
 def read_jsonl(path: Path) -> Iterator[Row]:
-    """One JSON object per line; empty lines are passed over."""
+    """Yield the JSON object of each line; skip empty lines."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -62,12 +53,16 @@ def json_row(number: int, line: bytes) -> Row:
 
 
 def read_csv(path: Path) -> Iterator[Row]:
-    """Rows under a header line; a row of another width is bad."""
+    """Yield the rows under a header line; a row of another width is bad."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, values in enumerate(csv.DictReader(file), 1):
                 complete = None not in values and None not in values.values()
-                yield Row(number, values) if complete else Row(number, problem="not as many fields as the header")
+                yield (
+                    Row(number, values)
+                    if complete
+                    else Row(number, problem="a different number of fields than the header")
+                )
     except UnicodeDecodeError as error:
         raise DataError(f"`{path}` is not UTF-8 (byte {error.start} of a block)", "save it as UTF-8") from error
     except csv.Error as error:
@@ -75,7 +70,7 @@ def read_csv(path: Path) -> Iterator[Row]:
 
 
 def read_parquet(path: Path) -> Iterator[Row]:
-    """Rows of a Parquet file."""
+    """Return the rows of a Parquet file."""
     import pyarrow
     import pyarrow.parquet
 

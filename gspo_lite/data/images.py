@@ -1,4 +1,4 @@
-"""Images of a problem: checked when the data is loaded, kept as bytes or as a path until they are needed."""
+"""Reads the images of a problem: checked when the data is loaded, kept as bytes or a path until they are needed."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import io
 from pathlib import Path
 from typing import Any
 
-COLUMN = "images"  # what TRL calls it, whatever the source does
-MARKER = "<image>"  # with which many data sets say in the question where the image stands
-Image = dict[str, Any]  # {"bytes": ..., "path": ...} of which one is None, as the `datasets` library stores it
+COLUMN = "images"  # TRL's name, whatever the source calls it
+MARKER = "<image>"  # the place of the image in the question, in many data sets
+Image = dict[str, Any]  # {"bytes": ..., "path": ...}, one of them None, as the `datasets` library stores it
 
 
 def images_of(value: Any, folder: Path | None) -> list[Image]:
-    """One image or a list of them, each one that can be opened.
+    """Return the images of a row; raise ValueError if one cannot be opened.
 
     Args:
-        value: paths, PIL images, bytes, or dicts with `bytes` or `path` as `datasets` stores them; None for none.
-        folder: where relative paths start.
-
-    Raises:
-        ValueError: what is wrong with an image.
+        value: one or a list of paths, PIL images, bytes, or dicts with `bytes` or `path`; None for no image.
+        folder: folder to which paths are relative.
     """
     if value is None:
         return []
@@ -29,7 +26,7 @@ def images_of(value: Any, folder: Path | None) -> list[Image]:
 
 
 def one_image(item: Any, folder: Path | None) -> Image:
-    """One image in the form that is stored, once it has been seen to be one."""
+    """Return an image in its stored form, after opening it."""
     from PIL import Image as Pillow
 
     if isinstance(item, Pillow.Image):
@@ -49,18 +46,18 @@ def one_image(item: Any, folder: Path | None) -> Image:
 
 
 def opened(image: Image, source: Any, shown: str) -> Image:
-    """The image, if it can be opened."""
+    """Return the image; raise ValueError if it cannot be opened."""
     from PIL import Image as Pillow
 
     try:
         with Pillow.open(source) as picture:
             picture.verify()
-    except Exception as error:  # Pillow's readers raise whatever a broken file makes them run into
-        raise ValueError(f"{shown} is no image that can be read: {type(error).__name__}") from error
+    except Exception as error:  # on a broken file Pillow's readers may raise anything
+        raise ValueError(f"{shown} cannot be read as an image: {type(error).__name__}") from error
     return image
 
 
 def fingerprint(images: list[Image]) -> str:
-    """What tells problems apart that ask the same about different images."""
+    """Return a text that distinguishes problems which ask the same question about different images."""
     parts = [hashlib.sha256(image["bytes"]).hexdigest() if image["bytes"] else str(image["path"]) for image in images]
     return "|".join(parts)

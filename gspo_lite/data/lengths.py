@@ -1,4 +1,4 @@
-"""Leaves out problems whose prompt is longer than the recipe allows, counted in the model's own tokens."""
+"""Leaves out problems whose prompt is longer than the recipe allows, counted in the model's tokens."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gspo_lite.errors import DataError
 
 
 def drop_long_prompts(problems: Problems, processing: Any, max_prompt_length: int) -> Problems:
-    """The same problems without those that are too long; how many went is in the notes.
+    """Return the problems without those that are too long, with a note on how many were left out.
 
     Args:
-        processing: the model's tokenizer, or its processor where it sees images, whose tokens count too.
+        processing: the model's tokenizer, or the processor of a vision-language model, whose image tokens count too.
 
     Raises:
-        DataError: when none are left to train on or to measure.
+        DataError: no problem is left to train on or to measure.
     """
     kept, notes = {}, list(problems.notes)
     for part, name in (("train", "to train on"), ("held_out", "held out")):
@@ -26,7 +26,7 @@ def drop_long_prompts(problems: Problems, processing: Any, max_prompt_length: in
         fitting = [i for i, length in enumerate(lengths) if length <= max_prompt_length]
         if not fitting:
             raise DataError(
-                f"no problem {name} has a prompt of up to {max_prompt_length} tokens, the shortest has {min(lengths)}",
+                f"no problem {name} has a prompt of up to {max_prompt_length} tokens; the shortest has {min(lengths)}",
                 "raise generation.max_prompt_length",
             )
         if len(fitting) < len(rows):

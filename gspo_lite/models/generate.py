@@ -1,6 +1,6 @@
-"""Generation outside training: one completion to each problem, greedy or sampled, by transformers' `generate`.
+"""Generates outside training: one completion per problem, greedy or sampled, by transformers' `generate`.
 
-Owns how evaluation, preview, chat and export have a model answer. Must not know rewards.
+Owns how evaluation, preview, chat and export get answers from a model. Must not know rewards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe
 
-SAMPLING_SEED = 0  # of the completions at the training temperature, the same before and after
+SAMPLING_SEED = 0  # of completions at the training temperature, the same before and after training
 Answer = tuple[str, list[int]]  # text and token ids of a completion
 
 
@@ -25,15 +25,15 @@ def answer(
     recipe: Recipe,
     temperature: float | None,
     progress: Callable[[int], None] | None = None,
-) -> list[tuple[str, list[int]]]:
-    """Text and token ids of one completion per row; greedy where `temperature` is None."""
+) -> list[Answer]:
+    """Return text and token ids of one completion per row; greedy if `temperature` is None."""
     import torch
 
     tokenizer = tokenizer_of(processing)
-    # Prompts of like length share a batch: less padding, fewer wasted steps.
+    # Prompts of similar length share a batch: less padding, fewer wasted steps.
     order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i])), reverse=True)
     size = recipe.data.eval.batch_size
-    answers: dict[int, tuple[str, list[int]]] = {}
+    answers: dict[int, Answer] = {}
     with ready_to_generate(model), torch.no_grad(), torch.random.fork_rng(), dense_for_sampling(model):
         torch.manual_seed(SAMPLING_SEED)
         for start in range(0, len(order), size):
@@ -49,7 +49,7 @@ def answer(
 def generate(
     model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None, **options: Any
 ) -> list[list[int]]:
-    """Token ids of one completion per row, without the end token and what follows it; `options` go to the model."""
+    """Return the token ids of one completion per row, up to the end token; `options` go to the model's `generate`."""
     settings, tokenizer = recipe.generation, tokenizer_of(processing)
     batch = model_inputs(processing, rows).to(model.device)
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -71,20 +71,20 @@ def generate(
 
 
 def end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """Every token that ends a completion."""
+    """Return every token that ends a completion."""
     configured = model.generation_config.eos_token_id
     ends = configured if isinstance(configured, list) else [configured]
     return {token for token in [*ends, tokenizer.eos_token_id] if token is not None}
 
 
 def cut(ids: list[int], ends: set[int]) -> list[int]:
-    """The tokens before the first end token."""
+    """Return the tokens before the first end token."""
     return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
 
 
 @contextmanager
 def ready_to_generate(model: Any) -> Iterator[None]:
-    """Evaluation mode without gradient checkpointing, which would switch the cache off; put back afterwards."""
+    """Switch to evaluation mode without gradient checkpointing, which would disable the cache; restore both after."""
     training, checkpointing = model.training, getattr(model, "is_gradient_checkpointing", False)
     model.eval()
     if checkpointing:

@@ -1,6 +1,6 @@
-"""What kind of model a name stands for: text only or one that sees images, and which tokens it must never sample.
+"""Decides whether a model is loaded as a text-only or a vision-language model, and which tokens it must never sample.
 
-Owns the choice of transformers' auto class and of the processing class that goes with it. Must not know adapters.
+Owns the choice of transformers' auto class and prepares the processing class. Must not know adapters.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from typing import Any
 
 from gspo_lite.errors import UsageError
 
-# Fields of a configuration that hold the id of a token which stands for an image, a video or a sound, or frames one.
+# Configuration fields with the id of a token that stands for an image, a video or a sound, or delimits one.
 PLACEHOLDER = re.compile(r"(?:image|video|vision|audio|boi|eoi|boa|eoa)\w*_(?:token_id|token_index)$")
 
 
 def auto_class(config: Any, name: str, images: bool) -> Any:
-    """The auto class that loads this model: with its eyes where the data has images or it comes no other way.
+    """Return the auto class for this model: vision-language if the data has images or the model has no other class.
 
     Raises:
-        UsageError: when the data has images and the model cannot see.
+        UsageError: the data has images but the model is text-only.
     """
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     sees = type(config) in AutoModelForImageTextToText._model_mapping
     if images and not sees:
         raise UsageError(
-            f"the data has images, and `model.name` `{name}` (a {config.model_type}) cannot see them",
+            f"the data has images, but `model.name` `{name}` (a {config.model_type}) does not take images",
             "name a vision-language model, such as one of Qwen2.5-VL",
         )
     speaks = type(config) in AutoModelForCausalLM._model_mapping or bool(getattr(config, "auto_map", None))
@@ -33,7 +33,7 @@ def auto_class(config: Any, name: str, images: bool) -> Any:
 
 
 def ready(processing: Any) -> Any:
-    """The same tokenizer or processor with a padding token, padding on the left as generation needs it."""
+    """Give a tokenizer or processor a padding token and padding on the left, for generation; return it."""
     tokenizer = tokenizer_of(processing)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -42,15 +42,15 @@ def ready(processing: Any) -> Any:
 
 
 def tokenizer_of(processing: Any) -> Any:
-    """The tokenizer of a processor; a tokenizer as it is."""
+    """Return the tokenizer of a processor; a tokenizer unchanged."""
     return getattr(processing, "tokenizer", processing)
 
 
 def never_sampled(model: Any, processing: Any) -> list[int]:
-    """Tokens that generation must leave out, in training and evaluation alike.
+    """Return the tokens that generation must not sample, in training and evaluation alike.
 
-    A sampled padding token is a real one for TRL and none for Unsloth. A sampled image token stands for pixels that
-    are not there, and ends the run at the next forward pass.
+    TRL counts a sampled padding token as a real token, Unsloth does not. A sampled image token stands for pixels that
+    do not exist, so the next forward pass would fail.
     """
     tokenizer = tokenizer_of(processing)
     found = set() if tokenizer.pad_token_id == tokenizer.eos_token_id else {tokenizer.pad_token_id}

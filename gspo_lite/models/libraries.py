@@ -1,11 +1,10 @@
-"""Imports what training stands on, without what this process will not use.
+"""Imports the libraries for training, without the costs of what this process will not use.
 
-    the collector      stands still meanwhile: it would walk thousands of modules, which stay to the end, over and over
-    torchao, wandb     transformers and TRL import them wherever they are installed
-    torch's compiler   is imported whole for four decorators of bitsandbytes' fallback functions, for which a CPU has
-                       kernels of its own
+    garbage collector  would walk thousands of modules, which are permanent, over and over
+    torchao, wandb     are imported by transformers and TRL if they are installed
+    torch's compiler   is imported whole for four decorators of fallbacks in bitsandbytes, which has CPU kernels
 
-Must not know training, and imports trl only by what it is handed.
+Must not know training; imports trl only if the caller names it.
 """
 
 from __future__ import annotations
@@ -19,31 +18,30 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.models.starter import NAME as STARTER
+from gspo_lite.models.weights import bitsandbytes_works
 from gspo_lite.recipe.schema import Recipe
 
 OPTIONAL = ("torchao", "wandb")
 
 
 def import_libraries(modules: Iterable[str], unused: Iterable[str] = ()) -> None:
-    """Import these modules; where another has imported transformers before, it is left as it is.
+    """Import these modules in order; do nothing if transformers has been imported already.
 
     Args:
-        modules: in their order.
-        unused: libraries that are not to be found in this process from now on, so only one that serves a single run
-            may leave something out.
+        unused: libraries that this process can no longer import, so name them only if it serves a single run.
     """
     if "transformers" in sys.modules:
         return
     hide(unused)
-    with collector_at_rest():
-        with compiler_at_rest():
-            import_if_there("bitsandbytes")
+    with collector_paused():
+        with compiler_disabled():
+            bitsandbytes_works()  # imports it
         for module in modules:
             importlib.import_module(module)
 
 
 def unused_libraries(recipe: Recipe) -> list[str]:
-    """Those of `OPTIONAL` that neither the recipe nor its model mentions; a model of the hub may need any."""
+    """Return those of `OPTIONAL` that neither the recipe nor its model mentions; a hub model may need torchao."""
     name = recipe.model.name
     config = Path(name).expanduser() / "config.json"
     if name != STARTER and not config.is_file():
@@ -52,50 +50,42 @@ def unused_libraries(recipe: Recipe) -> list[str]:
     return [one for one in OPTIONAL if one not in text]
 
 
-def import_if_there(module: str) -> None:
-    """Import a module that may be missing or broken; who needs it says so better."""
-    try:
-        importlib.import_module(module)
-    except Exception:  # a broken build raises OSError, RuntimeError or ImportError
-        sys.modules.pop(module, None)
-
-
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
-    """No garbage collection meanwhile; what has come into being is taken to stay."""
-    working = gc.isenabled()
+def collector_paused() -> Iterator[None]:
+    """Pause garbage collection; treat the objects created in this context as permanent."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        if working:
+        if enabled:
             gc.enable()
 
 
 def hide(libraries: Iterable[str]) -> None:
-    """Let these libraries look as if they were not installed, unless they are imported already.
+    """Make these libraries look as if they were not installed, unless they are imported already.
 
-    They stay hidden: TRL asks at every checkpoint anew whether wandb is there, and then uses what it has not imported.
+    They stay hidden: at every checkpoint TRL checks again for wandb, and would use it without having imported it.
     """
     loaded: dict[str, Any] = sys.modules
     for name in libraries:
-        loaded.setdefault(name, None)  # Python's own sign for "not to be had"
+        loaded.setdefault(name, None)  # Python's own marker for a module that cannot be imported
 
 
 @contextmanager
-def compiler_at_rest() -> Iterator[None]:
-    """Let `torch.compile` hand functions back as they are, where there is no GPU to compile for."""
+def compiler_disabled() -> Iterator[None]:
+    """Make `torch.compile` return functions unchanged if there is no GPU to compile for."""
     import torch
 
     if torch.cuda.is_available():
         yield
         return
 
-    def as_it_is(function: Any = None, **_: Any) -> Any:
-        return as_it_is if function is None else function
+    def unchanged(function: Any = None, **_: Any) -> Any:
+        return unchanged if function is None else function
 
-    compiles, torch.compile = torch.compile, as_it_is
+    compiles, torch.compile = torch.compile, unchanged
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""Loads a language model with its adapter, through Unsloth where it can run here, else transformers and PEFT.
+"""Loads a language model with its adapter, through Unsloth if it can run here, else transformers and PEFT.
 
-Owns the choice of backend and of number types, and says in plain words what was chosen. Must not know training.
-The only place outside `training/unsloth.py` that imports unsloth, and it does so before anything imports trl.
+Owns the choice of backend and of number types, and reports it in plain words. Must not know training. The only module
+besides `training/loss/unsloth.py` that imports unsloth, before anything imports trl.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gspo_lite.errors import MachineError
 from gspo_lite.models.engines import backend_for
 from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.models.names import explain, resolve_name
-from gspo_lite.models.weights import int8, keep_gradients_right, left_unquantized, nf4, torch_dtype
+from gspo_lite.models.weights import keep_gradients_right, left_unquantized, quantization_of, torch_dtype
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 from gspo_lite.system.processes import device_index
 
@@ -27,11 +27,7 @@ EIGHT_BIT = "8-bit"
 
 @dataclass
 class LoadedModel:
-    """A model ready to train or to generate, and what was chosen, one line each.
-
-    Attributes:
-        processing_class: its tokenizer, or its processor where it sees images.
-    """
+    """A model ready to train or to generate, its tokenizer or processor, and notes on what was chosen."""
 
     model: Any
     processing_class: Any
@@ -40,20 +36,20 @@ class LoadedModel:
 
 
 def choose_backend(settings: ModelSettings) -> str:
-    """Name the backend this machine can run, and import Unsloth first of all where that is it.
+    """Return the backend that this machine can run, with Unsloth imported if that is the one.
 
     Raises:
-        MachineError: when the recipe asks for Unsloth and it cannot be imported here.
+        MachineError: the recipe names Unsloth, which cannot be imported here.
     """
     if settings.backend == "transformers":
         return "transformers"
     if settings.vllm_standby:
-        os.environ["UNSLOTH_VLLM_STANDBY"] = "1"  # Unsloth looks at it while it is imported
+        os.environ["UNSLOTH_VLLM_STANDBY"] = "1"  # read while Unsloth is imported
     try:
         if find_spec("unsloth") is None:
             raise ImportError("it is not installed")
         importlib.import_module("unsloth")
-    except Exception as error:  # Unsloth raises whatever its checks of the machine come to
+    except Exception as error:  # Unsloth's checks of the machine may raise anything
         if settings.backend == "unsloth":
             reason = str(error).strip().split("\n")[0]
             raise MachineError(
@@ -73,16 +69,16 @@ def load_model(
     vllm: bool = False,
     images: bool = False,
 ) -> LoadedModel:
-    """Load base model and tokenizer and put a fresh adapter on them.
+    """Load base model and tokenizer, and add a new adapter.
 
     Args:
-        backend: as `choose_backend` named it.
-        seed: of the adapter's initial weights.
-        vllm: prepare Unsloth's vLLM engine with the model.
-        images: the data has images, so the model must see.
+        backend: the result of `choose_backend`.
+        seed: seed of the adapter's initial weights.
+        vllm: whether to prepare Unsloth's vLLM engine with the model.
+        images: whether the data has images, which takes a vision-language model.
 
     Raises:
-        UsageError: when the model does not exist. MachineError: when the hub cannot be reached.
+        UsageError: the model does not exist. MachineError: the hub cannot be reached.
     """
     name = resolve_name(settings.name)
     if images:
@@ -94,29 +90,24 @@ def load_model(
         raise explain(error, settings.name) from error
     keep_gradients_right(loaded.model)
     if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
-        loaded.notes.append("8-bit weights do not work here: they are loaded unquantized")
+        loaded.notes.append("8-bit weights do not work here: the weights are loaded unquantized")
     return loaded
 
 
 def backend_with_images(settings: ModelSettings, backend: str) -> str:
-    """Return the backend that trains on images in this place of the one chosen without them.
-
-    Raises:
-        MachineError: when the recipe asks for Unsloth and there is no GPU.
-    """
+    """Return the backend to train on images with, given the one chosen for text; refuse Unsloth without a GPU."""
     import torch
 
     gpu = torch.cuda.is_available()
     if settings.backend == "unsloth" and not gpu:
-        message = "`model.backend: unsloth` trains on images with a GPU only"
-        raise MachineError(message, "set model.backend=transformers")
+        raise MachineError("`model.backend: unsloth` needs a GPU to train on images", "set model.backend=transformers")
     return backend_for(settings, unsloth=backend == "unsloth", gpu=gpu, images=True)
 
 
 def load_with_unsloth(
     name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool, images: bool
 ) -> LoadedModel:
-    """Load through FastLanguageModel, or FastVisionModel where the data has images."""
+    """Load through FastLanguageModel, or FastVisionModel if the data has images."""
     from unsloth import FastLanguageModel, FastVisionModel
 
     loader = FastVisionModel if images else FastLanguageModel
@@ -151,11 +142,8 @@ def load_with_unsloth(
 
 
 def vllm_options(settings: ModelSettings) -> dict[str, Any]:
-    """What vLLM inside Unsloth has to know before the adapter is there."""
-    options: dict[str, Any] = {
-        "gpu_memory_utilization": settings.gpu_memory_utilization,
-        "max_lora_rank": settings.lora.rank,
-    }
+    """Return the options that vLLM inside Unsloth needs before the adapter exists."""
+    options = {"gpu_memory_utilization": settings.gpu_memory_utilization, "max_lora_rank": settings.lora.rank}
     return options | ({"unsloth_vllm_standby": True} if settings.vllm_standby else {})
 
 
@@ -182,25 +170,25 @@ def load_with_transformers(
 
 
 def load_base(name: str, settings: ModelSettings, images: bool = False, **options: Any) -> tuple[Any, Any, list[str]]:
-    """Load base model and tokenizer by transformers; 4-bit where bitsandbytes works, said where it does not.
+    """Load base model and tokenizer by transformers, in 4-bit if bitsandbytes works, else with a note.
 
-    `options` go to transformers' loader of the weights.
+    `options` go to `from_pretrained` of the model.
     """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
     config = AutoConfig.from_pretrained(name, trust_remote_code=settings.trust_remote_code)
     loader = auto_class(config, settings.name, images)
-    speaker = AutoProcessor if loader is AutoModelForImageTextToText else AutoTokenizer
-    processing = ready(speaker.from_pretrained(name, trust_remote_code=settings.trust_remote_code))
+    processor_class = AutoProcessor if loader is AutoModelForImageTextToText else AutoTokenizer
+    processing = ready(processor_class.from_pretrained(name, trust_remote_code=settings.trust_remote_code))
     options |= {
-        # What is trained is held in float32; read in fewer digits it would have lost the others already.
+        # Weights that are trained are held in float32; loading them in a narrower type would lose digits.
         "dtype": torch_dtype("float32" if settings.full_finetuning else settings.dtype),
         "trust_remote_code": settings.trust_remote_code,
         "device_map": {"": device_index()} if torch.cuda.is_available() else None,
     }
     notes = []
-    quantization = nf4(options["dtype"]) if settings.load_in_4bit else int8() if settings.load_in_8bit else None
+    quantization = quantization_of(settings, options["dtype"])
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
     model = loader.from_pretrained(name, config=config, quantization_config=quantization, **options)
@@ -212,9 +200,9 @@ def load_base(name: str, settings: ModelSettings, images: bool = False, **option
 def load_for_evaluation(
     settings: ModelSettings, adapter: Path | None, images: bool = False, **options: Any
 ) -> LoadedModel:
-    """Load a model by transformers to generate only, with a trained adapter if one is given.
+    """Load a model by transformers for generation only, with a trained adapter if one is given.
 
-    `options` go to transformers' loader of the weights, such as the `gguf_file` in a folder.
+    `options` go to `from_pretrained` of the model, such as the `gguf_file` in a folder.
     """
     if adapter is not None and not (adapter / ADAPTER_CONFIG).is_file():  # every weight was trained
         settings, adapter = settings.model_copy(update={"name": str(adapter)}), None
@@ -230,14 +218,14 @@ def load_for_evaluation(
 
 
 def unsloth_targets(lora: LoraSettings) -> Any:
-    """`all-linear` as Unsloth spells it for a dense transformer."""
+    """Return the target modules for Unsloth, which spells out `all-linear` for a dense transformer."""
     if lora.target_modules != "all-linear":
         return lora.target_modules
     return ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def describe(model: Any, backend: str) -> str:
-    """One line on what was loaded."""
+    """Describe in one line what was loaded."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     total = model.num_parameters()
     share = "all are trained" if trained == total else f"{trained / 1e6:.2f}M are trained"
@@ -245,7 +233,7 @@ def describe(model: Any, backend: str) -> str:
 
 
 def bits(model: Any) -> str:
-    """How the base model's weights are held, in words."""
+    """Return how the base model's weights are stored, in words."""
     bases = (model, model.base_model)
     if any(getattr(one, "is_loaded_in_4bit", False) for one in bases):
         return "4-bit NF4"

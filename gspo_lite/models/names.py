@@ -1,4 +1,4 @@
-"""Finds the model a name stands for, and says in the user's words why one cannot be loaded."""
+"""Finds the model that a name stands for, and explains why one cannot be loaded."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gspo_lite.system.say import say
 
 
 def resolve_name(name: str) -> str:
-    """Folder of a local model or of the starter, built if need be; a hub id as it is."""
+    """Return the folder of a local model or of the starter, built if needed; a hub id unchanged."""
     if name == starter.NAME:
         return str(build_starter())
     looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UsageError(f"`model.name` `{name}` is a folder without `config.json`, so it holds no model")
+            raise UsageError(f"`model.name` `{name}` is a folder without `config.json`, so it does not hold a model")
         return str(path)
     if looks_local:
         raise UsageError(f"`model.name`: there is no folder `{name}`", "name a folder, a hub id or `starter`")
@@ -28,7 +28,7 @@ def resolve_name(name: str) -> str:
 
 
 def build_starter() -> Path:
-    """Return the starter's folder; show progress while it is built, which happens once on a machine."""
+    """Return the starter's folder; show progress while it is built, once per machine."""
     views: list[View] = []
     with ExitStack() as closing:
 
@@ -42,7 +42,7 @@ def build_starter() -> Path:
 
 
 def explain(error: Exception, name: str) -> Exception:
-    """The user's view of what went wrong while a model was loaded; a bug stays what it is."""
+    """Return a user's view of an error that occurred while loading a model; return a bug unchanged."""
     text = str(error).lower()
     gist = str(error).strip().split("\n")[0][:200]
     if Path(name).expanduser().is_dir():
@@ -55,7 +55,7 @@ def explain(error: Exception, name: str) -> Exception:
         )
     if isinstance(error, OSError):
         return UsageError(
-            f"`model.name` `{name}` is neither a folder nor a model that the hub offers to you: {gist}",
+            f"`model.name` `{name}` is neither a folder nor a hub model that you can access: {gist}",
             "check the name; for a gated model run `hf auth login` first",
         )
     return error

@@ -1,15 +1,17 @@
-"""Number types of weights: what this machine can hold, and what keeps training through 4-bit weights right."""
+"""Chooses the number types of weights that this machine supports, and keeps gradients through 4-bit weights right."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-NOTABLE_SHARE = 0.1  # of a model's weights that 4-bit loading leaves wide
+from gspo_lite.recipe.schema import ModelSettings
+
+NOTABLE_SHARE = 0.1  # of a model's weights, left unquantized by 4-bit loading
 
 
 def bitsandbytes_works() -> bool:
-    """Whether bitsandbytes can be imported."""
+    """Return whether bitsandbytes can be imported."""
     try:
         importlib.import_module("bitsandbytes")
     except Exception:  # a broken build raises OSError, RuntimeError or ImportError
@@ -17,32 +19,25 @@ def bitsandbytes_works() -> bool:
     return True
 
 
-def int8() -> Any:
-    """The 8-bit setting, or None where bitsandbytes cannot be used."""
-    if not bitsandbytes_works():
+def quantization_of(settings: ModelSettings, dtype: Any) -> Any:
+    """Return the configuration of 8-bit or 4-bit weights (NF4, as in QLoRA); None if neither is wanted or possible."""
+    if not (settings.load_in_4bit or settings.load_in_8bit) or not bitsandbytes_works():
         return None
     from transformers import BitsAndBytesConfig
 
-    return BitsAndBytesConfig(load_in_8bit=True)
-
-
-def nf4(dtype: Any) -> Any:
-    """The 4-bit setting of QLoRA (NF4, doubly quantized), or None where bitsandbytes cannot be used."""
-    if not bitsandbytes_works():
-        return None
-    from transformers import BitsAndBytesConfig
-
+    if not settings.load_in_4bit:
+        return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
     )
 
 
 def left_unquantized(model: Any) -> list[str]:
-    """A note where much of a 4-bit model stays as it is, as the experts of a mixture do; else nothing."""
+    """Return a note if much of a 4-bit model stays unquantized, such as the experts of a mixture; else nothing."""
     outside = {id(one.weight) for one in (model.get_input_embeddings(), model.get_output_embeddings()) if one}
     matrices = [p for p in model.parameters() if p.ndim > 1 and id(p) not in outside]
     wide = sum(p.numel() for p in matrices if not hasattr(p, "quant_state"))
-    packed = sum(2 * p.numel() for p in matrices if hasattr(p, "quant_state"))  # two weights a byte
+    packed = sum(2 * p.numel() for p in matrices if hasattr(p, "quant_state"))  # two weights per byte
     share = wide / max(wide + packed, 1)
     if share < NOTABLE_SHARE:
         return []
@@ -50,14 +45,14 @@ def left_unquantized(model: Any) -> list[str]:
 
 
 def has_bfloat16() -> bool:
-    """Whether the GPU computes in bfloat16; a T4 only emulates it, slowly, and torch counts that unless told not to."""
+    """Return whether the GPU has real bfloat16; a T4 emulates it slowly, which torch counts unless told not to."""
     import torch
 
     return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def torch_dtype(name: str) -> Any:
-    """The torch type behind a recipe's `model.dtype`."""
+    """Return the torch type for a recipe's `model.dtype`."""
     import torch
 
     if name != "auto":
@@ -70,9 +65,9 @@ def torch_dtype(name: str) -> Any:
 def keep_gradients_right(model: Any) -> None:
     """Keep bitsandbytes from repacking 4-bit weights for inference on a CPU with AVX-512 BF16.
 
-    It does so at the first forward pass in evaluation mode and keeps the packed form afterwards, for which it has no
-    backward pass: training then goes on with gradients that miss everything behind a 4-bit layer, without an error
-    (relative error 0.9, bitsandbytes 0.50.2).
+    It does so at the first forward pass in evaluation mode and keeps the packed form, which has no backward pass:
+    training then continues, without an error, with gradients that miss everything behind a 4-bit layer (relative error
+    0.9, bitsandbytes 0.50.2).
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

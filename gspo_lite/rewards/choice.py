@@ -1,4 +1,4 @@
-"""Grades multiple choice: one choice, named by its letter or its text; naming two is naming none."""
+"""Grades multiple choice: a completion names one choice by its letter or its text; naming two counts as none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gspo_lite.completion.text import Marker, find_answer
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.math import folded
 
-MAX_CHOICE = 2000  # characters; what is longer names no choice
+MAX_CHOICE = 2000  # characters; a longer answer does not name a choice
 PREFIX = re.compile(r"(?:the )?(?:(?:final|correct|right|best) )?(?:answer|option|choice)(?: is)?:? ?", re.IGNORECASE)
 LETTER = re.compile(r"\(?([A-Za-z])(?:\)|\b)[.:)]?(?:[ \n]+(.*))?", re.DOTALL)
 DRESSING = re.compile(r"\\text(?:bf)?\{([^{}]*)\}|[*$`]")
@@ -21,11 +21,12 @@ DRESSING = re.compile(r"\\text(?:bf)?\{([^{}]*)\}|[*$`]")
 def multiple_choice(
     completion: str, answer: Any, choices: Sequence[str] | None = None, *, marker: Marker = "tag"
 ) -> float | None:
-    """1.0 where the final answer names the choice of the column `answer` and no other, else 0.0.
+    """Return 1.0 if the final answer names the choice in the column `answer` and no other, else 0.0.
 
     `answer` is a letter, the text of a choice, or an index from 0; the column `choices` holds the texts and may be
-    missing where answers are letters. A completion may give the letter, the text, or both where they agree; letter and
-    text of two choices are wrong. `marker` says where the answer stands, as for `math_correct`. None without `answer`.
+    missing if the answers are letters. A completion may give the letter, the text, or both if they agree; the letter
+    of one choice with the text of another is wrong. `marker` says where the answer is, as for `math_correct`. The
+    value is None if the row has no `answer`.
 
         <answer>B</answer> with answer "B"                                     1.0
         <answer>(b) Rome</answer> with answer 1, choices ["Oslo", "Rome"]      1.0
@@ -40,13 +41,9 @@ def multiple_choice(
 
 
 def index_of(answer: Any, texts: list[str]) -> int:
-    """Which choice a row of the data says is right, from 0.
-
-    Raises:
-        ValueError: for one that is no choice.
-    """
+    """Return the index of the right choice in a row of the data; raise ValueError if `answer` is not a choice."""
     if hasattr(answer, "item"):
-        answer = answer.item()  # a number of numpy
+        answer = answer.item()  # a numpy number
     if isinstance(answer, str) and folded(answer) in texts:
         return texts.index(folded(answer))
     index = answer
@@ -54,13 +51,13 @@ def index_of(answer: Any, texts: list[str]) -> int:
         letter = answer.strip("() .").upper()
         index = ascii_uppercase.index(letter) if len(letter) == 1 and letter in ascii_uppercase else None
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < (len(texts) or len(ascii_uppercase)):
-        there = f"one of {len(texts)} choices" if texts else "a letter or an index; a text needs the column `choices`"
+        there = f"one of {len(texts)} choices" if texts else "a letter or an index (a text needs the column `choices`)"
         raise ValueError(f"column `answer` is {answer!r}; expected {there}")
     return index
 
 
 def named(answer: str, texts: list[str]) -> int | None:
-    """Which choice an answer names, from 0; None where it names none or hedges."""
+    """Return the index of the choice that an answer names; None if it names none or hedges."""
     if len(answer) > MAX_CHOICE:
         return None
     plain = DRESSING.sub(lambda match: match[1] or "", answer).strip()
@@ -76,8 +73,8 @@ def named(answer: str, texts: list[str]) -> int | None:
 
 
 def agrees(letter: re.Match[str], texts: list[str]) -> bool:
-    """Whether a letter is one of the choices, and what follows it is nothing or that choice's text."""
-    index, behind = ascii_uppercase.index(letter[1].upper()), folded(letter[2] or "").rstrip(".")
+    """Return whether a letter is one of the choices and is followed by nothing but that choice's text."""
+    index, rest = ascii_uppercase.index(letter[1].upper()), folded(letter[2] or "").rstrip(".")
     if texts and index >= len(texts):
         return False
-    return not behind or (bool(texts) and behind == texts[index].rstrip("."))
+    return not rest or (bool(texts) and rest == texts[index].rstrip("."))

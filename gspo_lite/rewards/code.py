@@ -1,4 +1,4 @@
-"""Grades programs by running them: only where the recipe says that it may."""
+"""Grades programs by running them, which the recipe has to allow explicitly."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gspo_lite.system.sandbox import Limits, run_python
 MAX_PROGRAM = 100_000  # characters
 PYTHON = ("python", "python3", "py", "")
 
-Test = tuple[str, str]  # what the program reads, what it has to write
+Test = tuple[str, str]  # stdin and the expected stdout
 
 
 def not_trusted(options: dict[str, Any]) -> str | None:
-    """Why this reward cannot be used; None where the recipe allows it."""
+    """Return why this reward cannot be used; None if the recipe allows it."""
     if options["trusted"]:
         return None
     return (
         "option `trusted`: this reward runs Python that a model wrote, with your rights, on this machine; "
-        "write `trusted: true` where that is what you want, best in a container without secrets"
+        "write `trusted: true` if you want that, preferably in a container without secrets"
     )
 
 
@@ -40,17 +40,17 @@ def code_execution(
     output_kb: Annotated[int, Field(ge=1, le=65536)] = 256,
     workers: Annotated[int, Field(ge=1, le=64)] = 4,
 ) -> list[float | None]:
-    """1.0 where the program in a completion passes all tests of its row, else 0.0; with `partial` the share it passes.
+    """Return 1.0 if the program in a completion passes all tests of its row, else 0.0; with `partial` the share passed.
 
-    The program is Python in the last ```python block behind the thinking, else in <answer>..</answer>. The column
+    The program is the last ```python block after the thinking, or else the text in <answer>..</answer>. The column
     `tests` is a list of `{input: text, output: text}`: the program reads the input from stdin, writes the output to
-    stdout and ends with status 0; white space at the end of lines and of the output makes no difference. It is never
-    shown the output that is expected, so there is nothing in its process to tamper with. None where a row has no tests.
+    stdout and exits with status 0; white space at the end of lines and of the output is ignored. The program never
+    sees the expected output, so its process holds nothing to tamper with. The value is None if a row has no tests.
 
-    Off unless `trusted` is true. Each test runs in a process of its own, in an empty temporary folder, with `seconds`
-    of wall and CPU time, `memory_mb` of address space, `output_kb` of output, no environment variables and, where the
-    machine allows namespaces, without network; then its whole process group is killed. It is not a jail: the program
-    can read and change your files. A group takes up to rows * tests * `seconds` / `workers`.
+    Off unless `trusted` is true. Each test runs in a separate process, in an empty temporary folder, with `seconds`
+    of wall and CPU time, `memory_mb` of address space, `output_kb` of output, no environment variables and, if the
+    machine allows namespaces, no network; then its whole process group is killed. This does not make it safe: the
+    program can read and change your files. A group takes up to rows * tests * `seconds` / `workers`.
     """
     limits = Limits(seconds, memory_mb * 2**20, output_kb * 2**10)
     cases = [tests_of(row) for row in tests]
@@ -63,7 +63,7 @@ def code_execution(
 
 
 def program_of(completion: str) -> str | None:
-    """The program in a completion; None without one."""
+    """Return the program in a completion; None without one."""
     spoken = after_thinking(completion)
     if spoken is None:
         return None
@@ -72,11 +72,7 @@ def program_of(completion: str) -> str | None:
 
 
 def tests_of(row: Any) -> list[Test]:
-    """The tests of a row of data.
-
-    Raises:
-        ValueError: for anything but a list of inputs and outputs.
-    """
+    """Return the tests of a row of the data; raise ValueError for anything but a list of inputs and outputs."""
     if row is None:
         return []
     whole = isinstance(row, list | tuple) and all(isinstance(test, Mapping) for test in row)
@@ -87,22 +83,17 @@ def tests_of(row: Any) -> list[Test]:
 
 
 def passed(program: str | None, tests: list[Test], limits: Limits, partial: bool) -> float:
-    """The share of tests that a program passes; without `partial` all or nothing, and the first failure is the last."""
+    """Return the share of tests a program passes; without `partial` 1.0 or 0.0, stopping at the first failure."""
     count = 0
     for given, wanted in tests if program is not None else ():
-        if passes(program or "", given, wanted, limits):
+        outcome = run_python(program or "", given, limits)
+        if outcome.status == 0 and trimmed(outcome.output) == trimmed(wanted):
             count += 1
         elif not partial:
             return 0.0
     return count / len(tests)
 
 
-def passes(program: str, given: str, wanted: str, limits: Limits) -> bool:
-    """Whether a program writes what is wanted and ends well."""
-    outcome = run_python(program, given, limits)
-    return outcome.status == 0 and trimmed(outcome.output) == trimmed(wanted)
-
-
 def trimmed(text: str) -> list[str]:
-    """Lines without white space at their ends and without empty lines at the end."""
+    """Return the lines without white space at their ends and without empty lines at the end."""
     return [line.rstrip() for line in text.rstrip().split("\n")]

@@ -1,4 +1,4 @@
-"""Grades the countdown game: reach a target from given numbers. Arithmetic walks a syntax tree, in fractions."""
+"""Grades the countdown game: reach a target from given numbers. Arithmetic walks a syntax tree, in exact fractions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.m
 
 @reward(judges=True)
 def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: Marker = "tag") -> float | None:
-    """1.0 where the final answer reaches `target` from the column `numbers`, each used exactly once, else 0.0.
+    """Return 1.0 if the final answer reaches `target` with each number of the column `numbers` exactly once, else 0.0.
 
-    The answer is an expression of whole numbers with + - * / and parentheses, worked out exactly; it may end in
-    `= target`. `marker` says where it stands, as for `math_correct`. None where numbers or target are missing.
+    The answer is an expression of whole numbers with + - * / and parentheses, evaluated exactly; it may end in
+    `= target`. `marker` says where it is, as for `math_correct`. The value is None if numbers or target are missing.
 
         <answer>(1 + 2) * 3</answer> with numbers [1, 2, 3] and target 9      1.0
         <answer>3 * 3</answer> with numbers [1, 2, 3] and target 9            0.0
@@ -46,12 +46,12 @@ def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: M
 
 
 def exactly(number: Any) -> Fraction:
-    """A number of the data, which may be text, without rounding."""
+    """Return a number from the data, which may be text, without rounding."""
     return Fraction(str(number))
 
 
 def spelled(answer: str) -> str:
-    """An answer with signs as programs write them; empty where it is too long to be one."""
+    """Return an answer with Python's signs; empty if it is too long to be one."""
     if len(answer) > MAX_EXPRESSION:
         return ""
     for sign, plain in SIGNS:
@@ -60,37 +60,37 @@ def spelled(answer: str) -> str:
 
 
 def number_of(text: str) -> Fraction | None:
-    """The value of a whole number."""
+    """Return the value of a whole number; None for any other text."""
     digits = re.fullmatch(r" *(-? *[0-9]+) *", text)
     return Fraction(digits[1].replace(" ", "")) if digits else None
 
 
 def parsed(expression: str) -> ast.expr | None:
-    """The syntax tree of an expression; None for anything but numbers, + - * / and parentheses."""
+    """Return the syntax tree of an expression; None for anything but numbers, + - * / and parentheses."""
     if not EXPRESSION.fullmatch(expression):
         return None
     try:
         tree = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last two for nesting
+    except (SyntaxError, ValueError, MemoryError, RecursionError):  # the last two from deep nesting
         return None
     return tree if all(map(is_allowed, ast.walk(tree))) else None
 
 
 def is_allowed(node: ast.AST) -> bool:
-    """Whether a node of the tree is a number or one of the four operations."""
+    """Return whether a node of the tree is a number or one of the four operations."""
     if isinstance(node, ast.BinOp):
         return type(node.op) in OPERATIONS
     return isinstance(node, ast.operator) or (isinstance(node, ast.Constant) and type(node.value) is int)
 
 
 def used(tree: ast.expr) -> list[Fraction]:
-    """The numbers in a tree, in order of size."""
+    """Return the numbers in a tree, sorted."""
     constants = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     return sorted(Fraction(value) for value in constants if isinstance(value, int))
 
 
 def value_of(tree: ast.expr) -> Fraction:
-    """What a tree that is allowed comes to; as deep as it has numbers."""
+    """Return the value of a tree of allowed nodes; it is no deeper than it has numbers."""
     if isinstance(tree, ast.BinOp):
         return OPERATIONS[type(tree.op)](value_of(tree.left), value_of(tree.right))
     assert isinstance(tree, ast.Constant)

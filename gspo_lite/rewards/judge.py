@@ -1,9 +1,9 @@
-"""A reward that is a model: a sequence classifier reads prompt and completion and its one output is the reward."""
+"""A reward from a model: a sequence classifier reads prompt and completion, and its output is the reward."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -14,13 +14,13 @@ from gspo_lite.rewards.contract.registry import reward
 
 
 def prepare(model: str, label: int | None, **_: Any) -> None:
-    """Load the judge when the run starts, so that a wrong one is refused before anything is sampled."""
+    """Load the judge when the run starts, so that an unsuitable one is refused before anything is sampled."""
     judge = load(model)[0]
     count = judge.config.num_labels
     if label is None and count != 1:
         raise UsageError(
-            f"reward `reward_model`: `{model}` has {count} outputs, a reward model has 1",
-            "say which one is the reward by the option `label`, from 0",
+            f"reward `reward_model`: `{model}` has {count} outputs; a reward model has 1",
+            "choose the one that is the reward with the option `label`, from 0",
         )
     if label is not None and label >= count:
         raise UsageError(f"reward `reward_model`: `label` {label} is not one of the {count} outputs of `{model}`")
@@ -36,11 +36,11 @@ def reward_model(
     batch_size: Annotated[int, Field(ge=1)] = 8,
     max_length: Annotated[int, Field(ge=1)] = 4096,
 ) -> list[float]:
-    """The output of a sequence classifier for prompt and completion, such as a preference model.
+    """Return the output of a sequence classifier, such as a preference model, for prompt and completion.
 
-    `model` is a local folder or a hub id with one output; with several, `label` says which one. The text is the chat
-    template's where the judge has one. Longer texts lose their beginning, never the completion's end: `max_length`
-    counts the judge's tokens. Outputs are used as they are: look at their range before you choose the weight.
+    `model` is a local folder or a hub id with one output; if it has several, `label` selects one. The judge's chat
+    template is applied if it has one. Texts of more than `max_length` of the judge's tokens lose their beginning,
+    never the completion's end. Outputs are not rescaled: look at their range before you choose the weight.
 
         - {name: reward_model, weight: 0.5, options: {model: ./my-judge}}
     """
@@ -50,10 +50,10 @@ def reward_model(
     texts = [whole_text(tokenizer, prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
     scores: list[float] = []
     with torch.no_grad():
-        for batch in batches(texts, batch_size):
+        for start in range(0, len(texts), batch_size):
             inputs = tokenizer(
-                batch, return_tensors="pt", padding=True, truncation=True, max_length=max_length,
-                add_special_tokens=tokenizer.chat_template is None,
+                texts[start : start + batch_size], return_tensors="pt", padding=True, truncation=True,
+                max_length=max_length, add_special_tokens=tokenizer.chat_template is None,
             )  # fmt: skip
             scores += judge(**inputs.to(judge.device)).logits[:, label or 0].float().tolist()
     return scores
@@ -61,11 +61,7 @@ def reward_model(
 
 @functools.lru_cache(maxsize=2)
 def load(name: str) -> tuple[Any, Any]:
-    """Judge and tokenizer, loaded once a process.
-
-    Raises:
-        UsageError: when it cannot be loaded, or has no trained output: transformers would make up a random one.
-    """
+    """Load judge and tokenizer, once per process; refuse a judge that cannot be loaded or has no trained output."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -75,7 +71,7 @@ def load(name: str) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         gist = str(error).strip().split("\n")[0][:200]
         raise UsageError(f"reward `reward_model`: `{name}` cannot be loaded: {gist}") from error
-    if info["missing_keys"]:
+    if info["missing_keys"]:  # transformers fills them with random weights
         missing = ", ".join(f"`{key}`" for key in sorted(info["missing_keys"])[:3])
         raise UsageError(
             f"reward `reward_model`: `{name}` has no weights for {missing}, so its scores would be random",
@@ -88,16 +84,10 @@ def load(name: str) -> tuple[Any, Any]:
 
 
 def whole_text(tokenizer: Any, prompt: Any, completion: str) -> str:
-    """Prompt and completion as the judge reads them."""
+    """Return prompt and completion as the judge reads them."""
     chat = prompt if isinstance(prompt, list) else [{"role": "user", "content": completion_text(prompt)}]
     if tokenizer.chat_template is None:
         return "\n\n".join([*(completion_text(message) for message in chat), completion])
     said = [{**message, "content": completion_text(message)} for message in chat]
     text: str = tokenizer.apply_chat_template([*said, {"role": "assistant", "content": completion}], tokenize=False)
     return text
-
-
-def batches(texts: Sequence[str], size: int) -> Iterator[list[str]]:
-    """The texts in order, `size` at a time."""
-    for start in range(0, len(texts), size):
-        yield list(texts[start : start + size])

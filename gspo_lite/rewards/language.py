@@ -1,4 +1,4 @@
-"""A reward for keeping to one language, told by the script its letters belong to."""
+"""A reward for keeping to one language, judged by the script of its letters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Script = Literal[
     "arabic", "armenian", "bengali", "cyrillic", "devanagari", "georgian", "greek", "han", "hangul", "hebrew",
     "hiragana", "katakana", "latin", "tamil", "telugu", "thai",
 ]  # fmt: skip
-# Tags, LaTeX commands and the names of variables are letters, but of no language.
+# Tags, LaTeX commands and variable names consist of letters but belong to no language.
 COMMAND = re.compile(r"</?(?:think|answer)>|\\[A-Za-z]+")
 VARIABLE = re.compile(r"\b[A-Za-zα-ωΑ-Ω]\b")
 FOREIGN, OWN = "x", "o"  # two letters, so that nothing else in a text can be mistaken for them
@@ -28,13 +28,13 @@ def language_consistency(
     scripts: Annotated[list[Script], Field(min_length=1)] = ["latin"],  # noqa: B006
     spans: bool = False,
 ) -> float | Score:
-    """The share of a completion's letters that belong to the scripts of its language, from 0 to 1.
+    """Return the share of a completion's letters that belong to the scripts of its language, from 0 to 1.
 
-    DeepSeek-R1 (arXiv 2501.12948) rewards the share of words in the target language against answers that mix
-    languages; the script of a letter needs no model, and cannot tell English from French. Chinese is `[han]`, Japanese
-    `[han, hiragana, katakana]`, Korean `[hangul]`. Think and answer tags, LaTeX commands and single Latin or Greek
-    letters (variables) do not count; what has no letters scores 0. With `spans` the reward speaks about the letters of
-    other scripts only, for advantages per token.
+    DeepSeek-R1 (arXiv 2501.12948) rewards the share of words in the target language to keep answers from mixing
+    languages; the script of a letter needs no model, but cannot distinguish English from French. Chinese is `[han]`,
+    Japanese `[han, hiragana, katakana]`, Korean `[hangul]`. Think and answer tags, LaTeX commands and single Latin or
+    Greek letters (variables) do not count; a completion without letters scores 0. With `spans` the reward applies only
+    to the letters of other scripts, for advantages per token.
 
         so it is twelve       1.0
         so это 12             0.4
@@ -50,7 +50,7 @@ def language_consistency(
 
 
 def script_of(letter: str) -> str:
-    """The script of a letter, in lower case, from its Unicode name; full-width and styled letters are plain ones."""
+    """Return the script of a letter in lower case, by its Unicode name; full-width and styled ones count as plain."""
     plain = unicodedata.normalize("NFKC", letter)[:1]
     name = unicodedata.name(plain, "").lower()
     if name.startswith(("cjk", "ideographic")):

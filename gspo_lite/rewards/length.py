@@ -1,4 +1,4 @@
-"""Rewards for the length of a completion, in tokens, never in characters."""
+"""Rewards for the length of a completion, always counted in tokens."""
 
 from __future__ import annotations
 
@@ -18,33 +18,29 @@ from gspo_lite.rewards.math import grade_all
 def soft_overlong(
     completion_ids: Sequence[int], *, max_length: Annotated[int, Field(ge=1)], cache: Annotated[int, Field(ge=1)]
 ) -> float:
-    """0 for short completions, falling to -1 over the last `cache` tokens before `max_length` (DAPO, arXiv 2503.14476).
+    """Return 0 for short completions, falling to -1 over the last `cache` tokens before `max_length`.
 
-    With L the number of tokens (equation 13 of the paper):
+    With L the number of tokens (DAPO, arXiv 2503.14476, equation 13):
 
         L <= max_length - cache                   0
         max_length - cache < L <= max_length      (max_length - cache - L) / cache
         L > max_length                           -1
 
-    Give it a weight beside a correctness reward, and as `max_length` the recipe's max_completion_length.
+    Combine it with a correctness reward, and set `max_length` to the recipe's max_completion_length.
     """
     over = token_count(completion_ids) - (max_length - cache)
     return -min(max(over, 0), cache) / cache
 
 
 def token_count(completion_ids: Sequence[int] | None) -> int:
-    """Number of tokens of a completion.
-
-    Raises:
-        RewardError: where the caller gave no tokens.
-    """
+    """Return the number of tokens of a completion; raise RewardError if the caller gave none."""
     if completion_ids is None:
-        raise RewardError("a reward for length was called without `completion_ids`, the tokens of each completion")
+        raise RewardError("a token-counting reward was called without `completion_ids`, the tokens of each completion")
     return len(completion_ids)
 
 
 def wrong_order(options: dict[str, Any]) -> str | None:
-    """Why the corners of `cosine_length` would reward the wrong thing; None where they do not."""
+    """Return why the values of `cosine_length` would reward the wrong thing; None if they do not."""
     right = options["correct_long"], options["correct_short"]
     wrong = options["wrong_short"], options["wrong_long"]
     if right[0] > right[1] or wrong[0] > wrong[1]:
@@ -68,16 +64,16 @@ def cosine_length(
     exceeded: float = -10.0,
     marker: Marker = "tag",
 ) -> list[float | None]:
-    """Correctness on a cosine of the length: right answers earn more when short, wrong ones lose less when long.
+    """Return correctness on a cosine of the length: right answers earn more if short, wrong ones lose less if long.
 
-    With L the number of tokens and `short` and `long` of the answer's kind (cosine reward of Yeo et al. 2025, arXiv
-    2502.03373, whose values are the defaults):
+    With L the number of tokens, and `short` and `long` those for right or for wrong answers (cosine reward of Yeo et
+    al. 2025, arXiv 2502.03373, whose values are the defaults):
 
         L < max_length       long + (short - long) * (1 + cos(pi * L / max_length)) / 2
         L >= max_length      exceeded
 
-    Use it in place of `math_correct`, which grades for it (column `answer`, option `marker`); None where that cannot
-    judge. `max_length` is the recipe's max_completion_length: what reaches it was cut off.
+    Use it instead of `math_correct`, which does its grading (column `answer`, option `marker`); the value is None if
+    that cannot judge. Set `max_length` to the recipe's max_completion_length: a completion that reaches it was cut off.
     """
     corners = {True: (correct_short, correct_long), False: (wrong_short, wrong_long)}
     values: list[float | None] = []
@@ -102,9 +98,9 @@ def length_penalty(
     *,
     marker: Marker = "tag",
 ) -> list[float | None]:
-    """From 0.5 for the shortest completion of a group down to -0.5 for the longest (Kimi k1.5, arXiv 2501.12599).
+    """Return 0.5 for the shortest completion of a group, falling to -0.5 for the longest (Kimi k1.5, arXiv 2501.12599).
 
-    With L the number of tokens, and min and max over the group, right and wrong completions alike (the paper's length
+    With L the number of tokens, and min and max over all completions of the group, right or wrong (the paper's length
     reward, to be added to correctness with a weight):
 
         lambda = 0.5 - (L - min) / (max - min)
@@ -112,8 +108,8 @@ def length_penalty(
         wrong answer      min(0, lambda)
         max = min         0 for the whole group
 
-    The group is all rows of one call with an equal prompt. None where the answer cannot be graded (column `answer`,
-    option `marker`); its length counts all the same. The paper leaves this reward out at the beginning of training.
+    The group is all rows of one call with the same prompt. The value is None if the answer cannot be graded (column
+    `answer`, option `marker`), but its length still counts. The paper does not use this reward early in training.
     """
     lengths = [token_count(ids) for ids in completion_ids]
     groups = [prompt_key(prompt) for prompt in prompts]
@@ -127,7 +123,7 @@ def length_penalty(
 
 
 def shortness(right: bool, length: int, shortest: int, longest: int) -> float:
-    """The formula of `length_penalty` for one completion; lengths in tokens."""
+    """Return the `length_penalty` of one completion; lengths in tokens."""
     if longest == shortest:
         return 0.0
     value = 0.5 - (length - shortest) / (longest - shortest)
@@ -135,11 +131,7 @@ def shortness(right: bool, length: int, shortest: int, longest: int) -> float:
 
 
 def prompt_key(prompt: Any) -> str:
-    """What is equal for equal prompts, strings or message lists.
-
-    Raises:
-        RewardError: where the caller gave no prompts.
-    """
+    """Return a key that is equal for equal prompts (strings or message lists); raise RewardError without a prompt."""
     if prompt is None:
-        raise RewardError("`length_penalty` was called without `prompts`, by which it finds the groups")
+        raise RewardError("`length_penalty` was called without `prompts`, which it needs to find the groups")
     return repr(prompt)

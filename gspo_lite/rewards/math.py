@@ -1,7 +1,7 @@
-"""Grades mathematical answers: two values are equal or they are not, and nothing a model writes is evaluated as code.
+"""Grades mathematical answers: values are equal or not, and nothing that a model writes is evaluated as code.
 
-Plain answers are compared as fractions (`numbers.py`); everything else goes to a worker process that can be killed
-(`grader.py`), where its shape (`answers.py`) and its formulas (`symbolic.py`) are compared.
+Plain answers are compared as fractions (`numbers.py`). All others go to a worker process that can be killed
+(`grader.py`), which compares their shapes (`answers.py`) and formulas (`symbolic.py`).
 """
 
 from __future__ import annotations
@@ -17,26 +17,23 @@ from gspo_lite.rewards.grading import grader
 from gspo_lite.rewards.grading.numbers import read_plain, same
 from gspo_lite.rewards.grading.spelling import spell
 
-MAX_ANSWER = 2000  # characters; what is longer is no final answer
+MAX_ANSWER = 2000  # characters; a longer text is not a final answer
 LAST_NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?")
 
 
 def grade(completion: str, gold: Any, marker: Marker = "gsm8k") -> bool | None:
-    """Whether a completion's final answer is right.
+    """Return whether a completion's final answer is right; None if the gold is unusable or grading exceeded its limits.
 
     Args:
-        completion: everything the model wrote; only what stands at the last marker after its thinking counts.
+        completion: everything the model wrote; only the text at the last marker after its thinking counts.
         gold: the right answer: text, LaTeX, a GSM8K solution that ends in `#### n`, or a number.
         marker: `gsm8k` for the last `####` line, `boxed` for the last \\boxed{}, `tag` for <answer>..</answer>.
-
-    Returns:
-        None where the gold cannot be used, or where grading this answer took a worker's life.
     """
     return grade_all([completion], [gold], marker)[0]
 
 
 def grade_all(completions: Sequence[str], golds: Sequence[Any], marker: Marker = "gsm8k") -> list[bool | None]:
-    """`grade` for each completion and gold. Hostile answers of one call share their time, the others are graded."""
+    """Apply `grade` to each completion and gold; slow answers of one call share a time budget."""
     if marker not in MARKERS:
         raise ValueError(f"marker is {marker!r}; allowed: {', '.join(MARKERS)}")
     verdicts: list[bool | None] = []
@@ -52,20 +49,20 @@ def grade_all(completions: Sequence[str], golds: Sequence[Any], marker: Marker =
 
 
 def to_compare(completion: str, gold: Any, marker: Marker) -> tuple[str, str] | bool | None:
-    """The spelled answer and gold; False without an answer, None without a gold."""
+    """Return the spelled answer and gold; False without an answer, None without a usable gold."""
     right = gold_text(gold)
     if right is None:
         return None
     answer = find_answer(completion, marker)
     if answer is not None and "\\boxed" in answer:
-        answer = boxed(answer)  # a box in the tag
+        answer = boxed(answer)  # a box inside the tag
     if answer is None or len(answer) > MAX_ANSWER:
         return False
     return spell(answer), spell(right)
 
 
 def quick_verdict(answer: str, gold: str) -> bool | None:
-    """The verdict on plain numbers and identical texts; None where the worker has to say."""
+    """Return the verdict on plain numbers and identical texts; None if the worker has to decide."""
     if answer == gold:
         return True
     given, wanted = read_plain(answer), read_plain(gold)
@@ -73,9 +70,9 @@ def quick_verdict(answer: str, gold: str) -> bool | None:
 
 
 def gold_text(gold: Any) -> str | None:
-    """A gold as text; None for one that cannot be used."""
+    """Return a gold as text; None if it is unusable."""
     if hasattr(gold, "item") and getattr(gold, "ndim", None) == 0:
-        gold = gold.item()  # a number of numpy
+        gold = gold.item()  # a numpy number
     if isinstance(gold, bool):
         return None
     if isinstance(gold, int):  # as a float it may be too large, and written out longer than Python allows
@@ -90,7 +87,7 @@ def gold_text(gold: Any) -> str | None:
 
 
 def lenient_match(completion: str, gold: Any) -> bool | None:
-    """Whether the last number anywhere in a completion is the gold's; None where the gold is no plain number."""
+    """Return whether the last number anywhere in a completion equals the gold; None if that is not a plain number."""
     right = gold_text(gold)
     wanted = read_plain(spell(right)) if right is not None else None
     if wanted is None:
@@ -102,9 +99,9 @@ def lenient_match(completion: str, gold: Any) -> bool | None:
 
 @reward(judges=True, anywhere=lenient_match)
 def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: Marker = "tag") -> list[float | None]:
-    """1.0 where the final answer equals the column `answer`, 0.0 where it does not, None where that cannot be judged.
+    """Return 1.0 if the final answer equals the column `answer`, 0.0 if it does not, None if that cannot be judged.
 
-    Equal values in other forms are right: 0.5 and 1/2, 1,000 and 1000. Equality is exact or symbolic, never within a
+    Equal values in other forms are right: 0.5 and 1/2, 1,000 and 1000. Equality is exact or symbolic, without any
     tolerance. `marker` says where the final answer stands: `tag` for <answer>..</answer>, `boxed` for \\boxed{},
     `gsm8k` for the last `####` line. In a recipe it follows data.prompt.
 
@@ -116,10 +113,10 @@ def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: M
 
 @reward(judges=True, anywhere=lenient_match)
 def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
-    """1.0 where the last number of the final answer has exactly the value of the column `answer`, else 0.0.
+    """Return 1.0 if the last number of the final answer has exactly the value of the column `answer`, else 0.0.
 
-    Like `math_correct` without symbolic answers: faster, and words around the number do no harm. None where `answer`
-    is no plain number.
+    Like `math_correct` without symbolic answers: faster, and words around the number are ignored. The value is None if
+    `answer` is not a plain number.
 
         <answer>so it is 12</answer> with answer 12     1.0
         <answer>12.0001</answer> with answer 12         0.0
@@ -131,7 +128,7 @@ def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> fl
 
 @reward(judges=True, anywhere=lenient_match)
 def exact_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
-    """1.0 where the final answer is the text of the column `answer`, apart from case and white space, else 0.0."""
+    """Return 1.0 if the final answer is the text of the column `answer`, ignoring case and white space, else 0.0."""
     right = gold_text(answer)
     if right is None:
         return None
@@ -140,5 +137,5 @@ def exact_match(completion: str, answer: Any, *, marker: Marker = "tag") -> floa
 
 
 def folded(text: str) -> str:
-    """A text without differences of case and white space."""
+    """Return a text without differences in case and white space."""
     return " ".join(text.casefold().split())

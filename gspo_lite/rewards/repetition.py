@@ -1,4 +1,4 @@
-"""A penalty for saying the same again, over tokens or words."""
+"""A penalty for repetition, over tokens or words."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gspo_lite.rewards.length import token_count
 WORD = re.compile(r"\S+")
 
 
-def tokens_have_no_place(options: dict[str, Any]) -> str | None:
-    """Why spans cannot be given; None where they can."""
+def spans_need_words(options: dict[str, Any]) -> str | None:
+    """Return why spans cannot be given; None if they can."""
     if options["spans"] and options["unit"] == "tokens":
-        return "option `spans`: a token's characters are not known to a reward; expected `unit: words` with it"
+        return "option `spans`: a reward does not know which characters a token covers; use it with `unit: words`"
     return None
 
 
-@reward(check=tokens_have_no_place)
+@reward(check=spans_need_words)
 def repetition_penalty(
     completion: str,
     completion_ids: Sequence[int],
@@ -32,21 +32,21 @@ def repetition_penalty(
     unit: Literal["tokens", "words"] = "tokens",
     spans: bool = False,
 ) -> float | Score:
-    """Minus the share of a completion that repeats it: 0 without repetition, towards -1 for a loop.
+    """Return minus the share of a completion that is repeated: 0 without repetition, towards -1 for a loop.
 
-    With n the number of tokens (or words) and R those that lie in a run of `ngram` tokens which stood before:
+    With n the number of tokens (or words), and R those in a run of `ngram` tokens that occurred before:
 
         -|R| / n
 
-    The run's first occurrence costs nothing. Yeo et al. 2025 (arXiv 2502.03373) give each token of R a penalty of its
-    own, with an `ngram` of 40; here their share is the reward of the completion. `unit: words` splits at white space:
-    use about half the `ngram`, and tokens for languages without spaces. With `spans` the reward speaks about the
-    repeated words only, for advantages per token.
+    The first occurrence of a run costs nothing. Yeo et al. 2025 (arXiv 2502.03373) penalize each token of R
+    separately, with an `ngram` of 40; here the share of R is the penalty of the completion. `unit: words` splits at
+    white space: use about half the `ngram`, and tokens for languages without spaces. With `spans` the reward applies
+    only to the repeated words, for advantages per token.
 
         a b c d       with ngram 2       0
         a b a b       with ngram 2      -0.5
     """
-    from gspo_lite.completion.ngrams import repeated  # numpy, which listing rewards must not wait for
+    from gspo_lite.completion.ngrams import repeated  # imports numpy, which slows down listing the rewards
 
     if unit == "tokens":
         token_count(completion_ids)
@@ -60,12 +60,12 @@ def repetition_penalty(
 
 
 def penalty(inside: Any) -> float:
-    """Minus the share of the true ones."""
+    """Return minus the share of entries that are true."""
     return -float(inside.mean()) if inside.any() else 0.0
 
 
 def stretches(inside: Any, places: Sequence[tuple[int, int]]) -> list[Span]:
-    """From the first to the last character of each stretch of repeated words."""
+    """Return the span of each stretch of repeated words, from its first to its last character."""
     spans = []
     for is_inside, group in groupby(zip(inside.tolist(), places, strict=True), key=lambda pair: pair[0]):
         if is_inside:

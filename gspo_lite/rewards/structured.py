@@ -1,4 +1,4 @@
-"""Rewards for JSON: that it can be read, and that it fits a JSON Schema."""
+"""Rewards for JSON: whether it is valid, and whether it fits a JSON Schema."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gspo_lite.rewards.grading.json_schema import fits_all, read_schema, schema_
 Place = Literal["tag", "fence", "text"]
 
 MAX_JSON = 100_000  # characters
-MAX_DEPTH = 64  # arrays and objects in each other
-MAX_INTEGER = 300  # digits; what is longer fits no float
+MAX_DEPTH = 64  # nested arrays and objects
+MAX_INTEGER = 300  # digits; a longer integer does not fit a float
 MISSING = object()  # None is a JSON value
 SHAPES = {"object": dict, "array": list, "any": object}
 
 
 @reward
 def json_valid(completion: str, *, marker: Place = "tag", shape: Literal["object", "array", "any"] = "object") -> float:
-    """1.0 where the final answer is valid JSON (RFC 8259), else 0.0.
+    """Return 1.0 if the final answer is valid JSON (RFC 8259), else 0.0.
 
-    `marker` says where it stands: `tag` for <answer>..</answer>, `fence` for the last ```json block, `text` for all
-    that follows the thinking; a block in the tag is read too. With `shape` `any` a bare number or text is enough. NaN,
-    infinities, 100,000 characters and 64 levels are too much.
+    `marker` says where it is: `tag` for <answer>..</answer>, `fence` for the last ```json block, `text` for everything
+    after the thinking; a block inside the tag is read too. With `shape: any` a bare number or string is accepted. NaN,
+    infinities, and more than 100,000 characters or 64 levels are not.
 
         <answer>{"a": [1, 2]}</answer>      1.0
         <answer>{'a': 1}</answer>           0.0
@@ -35,7 +35,7 @@ def json_valid(completion: str, *, marker: Place = "tag", shape: Literal["object
 
 
 def bad_schema(options: dict[str, Any]) -> str | None:
-    """Why the option `schema` cannot be used; None where it can, or is not given."""
+    """Return why the option `schema` cannot be used; None if it can or is not given."""
     problem = None if options["schema"] is None else schema_problem(options["schema"])
     return f"option `schema`: {problem}" if problem else None
 
@@ -44,14 +44,14 @@ def bad_schema(options: dict[str, Any]) -> str | None:
 def json_schema(
     completions: Sequence[str], schema: Annotated[Sequence[Any] | dict[str, Any], OR_OPTION], *, marker: Place = "tag"
 ) -> list[float | None]:
-    """1.0 where the final answer is JSON that fits a JSON Schema, else 0.0.
+    """Return 1.0 if the final answer is JSON that fits a JSON Schema, else 0.0.
 
     The schema is the option `schema` for all rows, or the column `schema` (a mapping, or JSON text, which keeps its
-    keys in any table). `$ref` may point into the schema itself only; `format` is not checked. `marker` and the bounds
-    are those of `json_valid`. None where a row has no schema.
+    keys in any table). `$ref` may only point into the schema itself; `format` is not checked. `marker` and the limits
+    are those of `json_valid`. The value is None if a row has no schema.
 
         <answer>{"age": 7}</answer> with {"properties": {"age": {"type": "integer"}}}       1.0
-        <answer>{"age": "7"}</answer> with the same                                         0.0
+        <answer>{"age": "7"}</answer> with the same schema                                  0.0
     """
     schemas = [None if row is None or row == "" else read_schema(row) for row in schema]
     answers = [json_answer(completion, marker) for completion in completions]
@@ -63,7 +63,7 @@ def json_schema(
 
 
 def json_answer(completion: str, marker: Place) -> Any:
-    """The JSON value of a completion's answer; MISSING where there is none that is valid."""
+    """Return the JSON value of a completion's answer; MISSING if it has no valid one."""
     found = find_answer(completion, marker)
     if marker != "fence" and found is not None and found.startswith("```"):
         found = text_at(found, PLACES["fence"].spans(found))
@@ -71,7 +71,7 @@ def json_answer(completion: str, marker: Place) -> Any:
 
 
 def json_value(text: str) -> Any:
-    """The value of a JSON text within bounds; MISSING for any other text."""
+    """Return the value of a JSON text within the limits; MISSING for any other text."""
     if len(text) > MAX_JSON:
         return MISSING
     try:
@@ -82,8 +82,8 @@ def json_value(text: str) -> Any:
 
 
 def refused(constant: str) -> Any:
-    """Raise for NaN and infinities, which Python writes and JSON does not have."""
-    raise ValueError(f"{constant} is no JSON")
+    """Raise ValueError for NaN and infinities, which Python writes but JSON does not allow."""
+    raise ValueError(f"{constant} is not JSON")
 
 
 def finite(text: str) -> float:
@@ -96,7 +96,7 @@ def short(text: str) -> int:
 
 
 def is_shallow(value: Any) -> bool:
-    """Whether a value has no more than MAX_DEPTH levels."""
+    """Return whether a value has no more than MAX_DEPTH levels."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inside = [one for one in level if isinstance(one, dict | list)]

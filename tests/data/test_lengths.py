@@ -25,5 +25,5 @@ def test_long_prompts_are_left_out_and_counted():
 
 
 def test_when_all_are_too_long_the_shortest_is_named():
-    with pytest.raises(DataError, match="up to 4 tokens, the shortest has 5"):
+    with pytest.raises(DataError, match="up to 4 tokens; the shortest has 5"):
         drop_long_prompts(problems("abc", "abcdefgh"), build_tokenizer(), 4)

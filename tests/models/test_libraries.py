@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gspo_lite.checked_recipe import load_recipe
-from gspo_lite.models.libraries import collector_at_rest, hide, import_libraries, unused_libraries
+from gspo_lite.models.libraries import collector_paused, hide, import_libraries, unused_libraries
 
 PROBE = """
 import gc, sys
@@ -61,7 +61,7 @@ def test_what_is_hidden_cannot_be_had_and_what_is_loaded_stays(monkeypatch):
 def test_a_collector_that_was_off_stays_off():
     gc.disable()
     try:
-        with collector_at_rest():
+        with collector_paused():
             pass
         assert not gc.isenabled()
     finally:

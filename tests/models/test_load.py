@@ -96,7 +96,7 @@ def test_a_backend_or_engine_that_cannot_run_is_refused_when_asked_for(monkeypat
         choose_backend(settings(backend="unsloth"))
     assert choose_backend(settings(backend="auto")) == "transformers"
     if not torch.cuda.is_available():
-        with pytest.raises(MachineError, match="lacks a CUDA GPU"):
+        with pytest.raises(MachineError, match="needs a CUDA GPU"):
             choose_engine("vllm", settings(load_in_4bit=False), "transformers")
         assert choose_engine("auto", settings(), "transformers").name == "transformers"
 

@@ -136,7 +136,7 @@ def test_standby_is_in_the_environment_before_unsloth_is_imported(monkeypatch):
 
 def test_8_bit_that_was_not_had_is_said(monkeypatch):
     notes = loaded(monkeypatch, load_in_4bit=False, load_in_8bit=True)["notes"]
-    assert notes[1] == "8-bit weights do not work here: they are loaded unquantized"
+    assert notes[1] == "8-bit weights do not work here: the weights are loaded unquantized"
 
 
 def test_a_gpu_that_only_emulates_bfloat16_takes_float16(monkeypatch):

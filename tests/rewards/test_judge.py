@@ -52,7 +52,7 @@ def test_a_model_without_a_trained_output_is_refused(tmp_path):
 
 def test_outputs_must_be_one_or_named(tmp_path):
     folder = write_judge(tmp_path / "judge", outputs=3)
-    with pytest.raises(UsageError, match="has 3 outputs, a reward model has 1"):
+    with pytest.raises(UsageError, match="has 3 outputs; a reward model has 1"):
         judge_reward(folder)
     with pytest.raises(UsageError, match="`label` 3 is not one of the 3 outputs"):
         judge_reward(folder, label=3)

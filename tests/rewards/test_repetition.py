@@ -62,7 +62,7 @@ def test_spans_point_at_the_words_that_repeat():
 @pytest.mark.parametrize(
     ("options", "says"),
     [({"ngram": 0}, "`ngram`.*got `0`"), ({"ngram": -1}, "`ngram`"), ({"ngram": 1001}, "`ngram`"),
-     ({"unit": "characters"}, "`unit`"), ({"spans": True}, "expected `unit: words`")],
+     ({"unit": "characters"}, "`unit`"), ({"spans": True}, "use it with `unit: words`")],
 )  # fmt: skip
 def test_repetition_penalty_refuses(options, says):
     with pytest.raises(UsageError, match=says):

@@ -122,8 +122,8 @@ BAD = [
     ({"properties": {"a": 7}}, r"at `\$.properties.a`"),
     ({"pattern": "("}, "expression|regex"),
     ({"patternProperties": {"(": {}}}, "expression|regex"),
-    ({"$ref": "https://example.org/schema.json"}, "expected a place in this schema"),
-    ({"$ref": "#/$defs/nothing"}, "expected a place in this schema"),
+    ({"$ref": "https://example.org/schema.json"}, "expected a location in this schema"),
+    ({"$ref": "#/$defs/nothing"}, "expected a location in this schema"),
 ]
 
 

@@ -183,7 +183,7 @@ def test_an_engine_that_a_run_would_refuse_is_refused():
     asked = ["model.backend=transformers", "generation.engine=vllm"]
     with pytest.raises(MachineError, match="unquantized weights"):
         room_for(load_recipe("gsm8k_gspo", asked).recipe, 24)
-    with pytest.raises(MachineError, match="prompts without images"):
+    with pytest.raises(MachineError, match="does not support prompts with images"):
         room_for(load_recipe("geometry_vlm", ["generation.engine=vllm"]).recipe, 24)
 
 

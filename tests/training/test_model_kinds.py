@@ -122,7 +122,7 @@ def test_images_take_the_backend_that_sees(monkeypatch):
         return backend_with_images(ModelSettings(name="x", backend=wanted), "unsloth")
 
     assert backend_that_sees("auto") == "transformers"  # this machine has no GPU
-    with pytest.raises(MachineError, match="with a GPU only"):
+    with pytest.raises(MachineError, match="needs a GPU to train on images"):
         backend_that_sees("unsloth")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert backend_that_sees("unsloth") == backend_that_sees("auto") == "unsloth"
@@ -131,6 +131,6 @@ def test_images_take_the_backend_that_sees(monkeypatch):
 def test_images_for_a_model_without_eyes_are_refused(tmp_path, monkeypatch, pictures, starter):
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("geometry_vlm", ["model.name=starter", "data.source=pictures.jsonl"], output="out").recipe
-    with pytest.raises(UsageError, match=r"`starter` \(a qwen3\) cannot see them"):
+    with pytest.raises(UsageError, match=r"`starter` \(a qwen3\) does not take images"):
         run(recipe.model_copy(update={"model": recipe.model.model_copy(update={"backend": "transformers"})}))
     assert not (tmp_path / "out").exists()

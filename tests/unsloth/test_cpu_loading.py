@@ -39,6 +39,6 @@ def test_what_was_loaded_is_said(done):
     lines = [line for line in done[1].splitlines() if line.startswith("model ")]
     found = dict(zip(WAYS, lines, strict=True))
     assert "Unsloth, 4-bit NF4" in found["4-bit"]
-    assert "8-bit weights do not work here: they are loaded unquantized" in found["8-bit"]
+    assert "8-bit weights do not work here: the weights are loaded unquantized" in found["8-bit"]
     assert "Unsloth, float32" in found["unquantized"]
     assert "all are trained" in found["full"]

@@ -1,6 +1,6 @@
-"""Calls reward functions, sync or async, within a time limit that holds from any thread and outlives no process.
+"""Calls reward functions, sync or async, within a time limit that works from any thread and never delays the exit.
 
-Python cannot end a thread. A call that does not come back in time is therefore left behind in a daemon thread: its
+Python cannot end a thread. A call that does not return in time is therefore left behind in a daemon thread: its
 result is ignored, and the process can still exit. Must not know what a reward may return.
 """
 
@@ -16,15 +16,15 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-GRACE = 0.5  # seconds in which an async call that is over its limit may cancel itself
-FAULTS = (Exception, SystemExit, asyncio.CancelledError)  # of a reward; anything else is about the process
-# Live objects of the trainer, which a copy would duplicate or cut off.
+GRACE = 0.5  # seconds in which a late async call may still cancel itself
+FAULTS = (Exception, SystemExit, asyncio.CancelledError)  # of a reward; anything else concerns the process
+# Live objects of the trainer, which a copy would duplicate or disconnect.
 SHARED = ("environments", "trainer_state", "log_extra", "log_metric")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one call: a value, what it raised, or neither because it was late."""
+    """The outcome of one call: a value, an exception, or neither because it was late."""
 
     value: Any = None
     error: BaseException | None = None
@@ -32,15 +32,15 @@ class Outcome:
 
 
 def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], limit: float | None) -> list[Outcome]:
-    """Call a function once for each set of keyword arguments; async calls run side by side, others in turn.
+    """Call a function once for each set of keyword arguments; async calls run concurrently, others in turn.
 
     Args:
-        calls: keyword arguments of each call. The function gets copies, so that it cannot change them for others.
-        limit: seconds for all calls together; a call that has not returned by then is late. None is no limit, and
-            sync functions then run in the caller's own thread.
+        calls: keyword arguments of each call. The function gets copies, so it cannot change them for other calls.
+        limit: seconds for all calls together; a call that has not returned by then is late. None means no limit;
+            sync functions then run in the caller's thread.
 
     Returns:
-        One outcome per call. What ends the process itself, such as KeyboardInterrupt, is raised instead.
+        One outcome per call. Exceptions that end the process, such as KeyboardInterrupt, are raised instead.
     """
     done: dict[int, Outcome] = {}
     until = None if limit is None else time.monotonic() + limit
@@ -50,7 +50,7 @@ def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], 
         for index, inputs in enumerate(calls):
             try:
                 value = function(**copied_inputs(inputs))
-            except BaseException as error:  # in a thread of its own nobody else would see it
+            except BaseException as error:  # in this thread nobody else would see it
                 done[index] = Outcome(error=error)
             else:
                 if inspect.isawaitable(value):
@@ -68,7 +68,7 @@ def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], 
 
     if limit is None:
         start()
-        in_thread(finish, None)  # a notebook's own loop is running in this one
+        in_thread(finish, None)  # a notebook already runs an event loop in the caller's thread
     else:
         in_thread(both, limit + GRACE)
     outcomes = [done.get(index, Outcome(late=True)) for index in range(len(calls))]
@@ -79,14 +79,14 @@ def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], 
 
 
 def in_thread(work: Callable[[], Any], limit: float | None) -> None:
-    """Do work in a daemon thread and wait for it, but no longer than `limit` seconds."""
+    """Do work in a daemon thread and wait for it, at most `limit` seconds."""
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
     thread.start()
     thread.join(limit)
 
 
 async def wait_for_all(waiting: Mapping[int, Any], done: dict[int, Outcome], until: float | None) -> None:
-    """Await all at once and note what comes of each; what is late is cancelled with the loop."""
+    """Await all calls at once and store their outcomes; late calls are cancelled with the loop."""
     asyncio.get_running_loop().set_default_executor(DaemonThreads())
 
     async def note(index: int, awaitable: Any) -> None:
@@ -104,7 +104,7 @@ async def wait_for_all(waiting: Mapping[int, Any], done: dict[int, Outcome], unt
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """Threads for `asyncio.to_thread` that may be left behind; those of the standard library hold up the exit."""
+    """Threads for `asyncio.to_thread` that may be left behind; the standard library's would delay the exit."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -125,12 +125,12 @@ class DaemonThreads(ThreadPoolExecutor):
 
 
 def copied_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments that a reward can change without changing them for the next one."""
+    """Return keyword arguments that a reward can change without changing them for the next one."""
     return {name: value if name in SHARED else copied(value) for name, value in inputs.items()}
 
 
 def copied(value: Any) -> Any:
-    """A copy of nested lists and dicts and of arrays in them; anything else is shared."""
+    """Return a copy of nested lists and dicts and of the arrays in them; anything else is shared."""
     if isinstance(value, dict):
         return {key: copied(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -139,7 +139,7 @@ def copied(value: Any) -> Any:
 
 
 def rows_of(inputs: Mapping[str, Any], rows: Sequence[int], count: int) -> dict[str, Any]:
-    """The inputs of some rows of a call: of every input that has one entry per completion."""
+    """Return the inputs of some rows of a call, selected from every input that has one entry per completion."""
     return {
         name: [value[row] for row in rows] if isinstance(value, list | tuple) and len(value) == count else value
         for name, value in inputs.items()

@@ -1,8 +1,7 @@
 """Holds a reward function to its contract at every call: N finite numbers or None, or one clear error.
 
-Rewards are trusted code: what goes wrong in one stops the run and is named with row and prompt, or, where the recipe
-says `on_error: skip`, leaves that row unjudged and is counted. It is never turned into a reward of 0, which a policy
-would learn from.
+Rewards are trusted code: an error in one stops the run and is reported with row and prompt or, if the recipe says
+`on_error: skip`, is counted and leaves that row unjudged. It never becomes a reward of 0, which a policy would learn.
 """
 
 from __future__ import annotations
@@ -22,22 +21,22 @@ from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.calling import call_each, rows_of
 
-LARGEST = 1e9  # its square still fits float32, in which a group's variance is taken
-SHOWN = 80
+LARGEST = 1e9  # its square still fits float32, in which the variance of a group is computed
+SHOWN = 80  # characters of a text in an error
 TIMEOUT: float = RewardSettings.model_fields["timeout"].default
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Call:
-    """What came of one call of a reward, for N completions.
+    """One call of a reward for N completions.
 
     Attributes:
-        name: of the reward.
-        values: a number for each completion, None where it could not judge.
-        marks: what it returned for each completion, with the spans of a `Score` and the steps of a `Steps`.
+        name: name of the reward.
+        values: a number for each completion, None if the reward could not judge it.
+        marks: what the reward returned for each completion, with the spans of a `Score` and the steps of a `Steps`.
         error_count: completions left unjudged because of an error.
-        seconds: that the call took.
+        seconds: duration of the call.
     """
 
     name: str
@@ -48,13 +47,13 @@ class Call:
 
     @property
     def none_count(self) -> int:
-        """Completions it could not judge."""
+        """Completions that the reward could not judge."""
         return sum(value is None for value in self.values)
 
 
 @dataclass
 class Answers:
-    """Values and marks of N completions, and how many of them are left unjudged because of an error."""
+    """Values and marks of N completions, and how many of them an error left unjudged."""
 
     values: list[float | None]
     marks: list[Any]
@@ -66,7 +65,7 @@ LISTENERS: ContextVar[tuple[list[Call], ...]] = ContextVar("LISTENERS", default=
 
 @contextmanager
 def calls() -> Iterator[list[Call]]:
-    """Collect every call of a guarded reward that is made meanwhile; TRL, which calls them, keeps the values only."""
+    """Collect the calls of guarded rewards in this context; TRL, which makes them, keeps only the values."""
     heard: list[Call] = []
     token = LISTENERS.set((*LISTENERS.get(), heard))
     try:
@@ -76,17 +75,17 @@ def calls() -> Iterator[list[Call]]:
 
 
 class GuardedReward:
-    """A reward function under contract; call it as TRL calls rewards.
+    """A reward function under contract, to be called as TRL calls rewards.
 
     Args:
         function: sync or async, `f(completions, **columns)`.
-        weight: its factor in the sum of rewards.
-        columns: data columns it is known to read.
-        sha256: of the file it comes from, for a custom reward.
-        timeout: seconds for one call; None is no limit.
+        weight: factor in the sum of rewards.
+        columns: data columns that the function is known to read.
+        sha256: hash of the file of a custom reward.
+        timeout: seconds for one call; None means no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
-        marker: where the answer it speaks about stands, as in `find_answer`; anything else counts as None.
-        judges: it says which completions are right, as 1.0.
+        marker: where the answer is that the reward is about, as in `find_answer`; anything else counts as None.
+        judges: whether 1.0 means that a completion is right.
     """
 
     def __init__(
@@ -104,9 +103,7 @@ class GuardedReward:
     ):
         self.function = function
         self.__name__ = name
-        self.weight = weight
-        self.columns = columns
-        self.sha256 = sha256
+        self.weight, self.columns, self.sha256 = weight, columns, sha256
         self.timeout = timeout
         self.on_error = on_error
         self.marker = marker if isinstance(marker, str) and marker in PLACES else None
@@ -122,11 +119,11 @@ class GuardedReward:
         return call.values
 
     def extracted(self, text: str) -> str | None:
-        """The answer it finds in a completion; None where it finds none or looks for none."""
+        """Return the answer that the reward finds in a completion; None if it finds or looks for none."""
         return None if self.marker is None else find_answer(text, self.marker)
 
     def answered(self, inputs: dict[str, Any], count: int) -> Answers:
-        """Return the answers of one call, whatever comes of it."""
+        """Call the function; return its answers, or those left after a timeout or an error."""
         outcome = call_each(self.function, [inputs], self.timeout)[0]
         if outcome.late:
             logger.warning(
@@ -139,12 +136,12 @@ class GuardedReward:
         return self.after(outcome.error, inputs, count) if outcome.error else self.checked(outcome.value, count)
 
     def after(self, error: BaseException, inputs: dict[str, Any], count: int) -> Answers:
-        """Find the rows that cause an error by asking for each alone, then stop or leave them unjudged."""
+        """Find the rows that cause an error by calling for each alone; stop the run or leave them unjudged."""
         alone = call_each(self.function, [rows_of(inputs, [row], count) for row in range(count)], self.timeout)
         failing = [row for row, outcome in enumerate(alone) if outcome.error]
         if self.on_error == "stop":
             raise self.failed(error, failing[0] if failing else None, inputs)
-        self.say_skipped(named(error))
+        self.warn_once(named(error))
         good = {row: outcome.value for row, outcome in enumerate(alone) if not outcome.error and not outcome.late}
         found = self.of_good_rows(good, inputs, count)
         pairs = dict(zip(good, zip(found.values, found.marks, strict=True), strict=True))
@@ -152,16 +149,16 @@ class GuardedReward:
         return Answers(list(values), list(marks), found.errors + max(len(failing), 1))
 
     def of_good_rows(self, good: dict[int, Any], inputs: dict[str, Any], count: int) -> Answers:
-        """Return the answers for the rows that did not fail alone, asked together: a reward may compare them."""
+        """Return the answers for rows that did not fail alone, from one call because a reward may compare rows."""
         if not good:
             return Answers([], [])
         together = call_each(self.function, [rows_of(inputs, list(good), count)], self.timeout)[0]
-        if together.error or together.late:  # what failed comes and goes, as with a server
+        if together.error or together.late:  # the failure comes and goes, like that of a server
             return self.checked(list(good.values()), len(good), one_each=True)
         return self.checked(together.value, len(good))
 
-    def say_skipped(self, what: str) -> None:
-        """Say, the first time, that rows are left unjudged because of an error."""
+    def warn_once(self, what: str) -> None:
+        """Warn, the first time only, that rows are left unjudged because of an error."""
         if not self.warned:
             self.warned = True
             logger.warning(
@@ -170,10 +167,10 @@ class GuardedReward:
             )  # fmt: skip
 
     def checked(self, result: Any, count: int, *, one_each: bool = False) -> Answers:
-        """Return a result as N numbers or None; NaN means None, as TRL has it.
+        """Return a result as N numbers or None; NaN means None, as in TRL.
 
         Args:
-            one_each: `result` holds N results, each of a call with one completion.
+            one_each: whether `result` holds N results, each from a call with one completion.
         """
         marks = [self.listed(one, 1)[0] for one in result] if one_each else self.listed(result, count)
         answers = Answers([], marks)
@@ -184,12 +181,12 @@ class GuardedReward:
                 what = problem.format(row=row)
                 if self.on_error == "stop":
                     raise self.broken(what, count)
-                self.say_skipped(f"returned {what}")
+                self.warn_once(f"returned {what}")
                 answers.errors += 1
         return answers
 
     def listed(self, result: Any, count: int) -> list[Any]:
-        """Return a result as a list of N."""
+        """Return a result as a list of N values; raise RewardError if it is not one."""
         values = result.tolist() if hasattr(result, "tolist") else result
         if not isinstance(values, list | tuple):
             raise self.broken(described(result), count)
@@ -201,7 +198,7 @@ class GuardedReward:
         return RewardError(f"reward `{self.__name__}` returned {what}; expected {count} numbers or None")
 
     def failed(self, error: BaseException, row: int | None, inputs: dict[str, Any]) -> RewardError:
-        """The error with the row that causes it, if one does."""
+        """Return the error to raise, with the row that causes it if there is one."""
         what = named(error)
         if row is None:
             return RewardError(f"reward `{self.__name__}` failed: {what}")
@@ -210,12 +207,12 @@ class GuardedReward:
         return RewardError(
             f"reward `{self.__name__}` failed at row {row}: {what}\n"
             f"  prompt: {shortened(prompt)}\n  completion: {shortened(completion_text(completions[row]))}",
-            "a reward returns None for what it cannot judge; `on_error: skip` does that for it",
+            "a reward should return None if it cannot judge; with `on_error: skip` an error counts as None",
         )
 
 
 def as_number(value: Any) -> tuple[float | None, str | None]:
-    """Return a value as a number, None where it is None or NaN; and what is wrong with it, with `{row}` in it."""
+    """Return a value as a number (None for NaN), and what is wrong with it as a text with a `{row}` to fill in."""
     value = scalar(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None, None
@@ -224,11 +221,11 @@ def as_number(value: Any) -> tuple[float | None, str | None]:
     if abs(value) <= LARGEST:
         return float(value), None
     size = f"{value:g}" if isinstance(value, float) else f"an integer of {value.bit_length()} bits"
-    return None, f"{size} for row {{row}}, which would drown or break every other reward"
+    return None, f"{size} for row {{row}}, which would swamp or break every other reward"
 
 
 def scalar(value: Any) -> Any:
-    """A number of numpy or torch as Python's own; anything else as it is."""
+    """Return a numpy or torch number as a Python one; anything else unchanged."""
     try:
         return value.item() if hasattr(value, "item") else value
     except (TypeError, ValueError, RuntimeError):  # more than one number
@@ -236,12 +233,12 @@ def scalar(value: Any) -> Any:
 
 
 def described(value: Any) -> str:
-    """What a function returned, in a user's words."""
+    """Describe what a function returned, for a message."""
     return "None" if value is None else f"a {type(value).__name__}"
 
 
 def named(error: BaseException) -> str:
-    """An error's type and message; a reward's own exception may fail to give one."""
+    """Return an error's type and message; a custom exception may fail to give one."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:
@@ -249,6 +246,6 @@ def named(error: BaseException) -> str:
 
 
 def shortened(text: str) -> str:
-    """The end of a long text, on one line, without control characters."""
+    """Return the end of a long text on one line, without control characters."""
     line = "".join(character if character.isprintable() else " " for character in text).strip()
     return line if len(line) <= SHOWN else f"...{line[-SHOWN:]}"

@@ -1,7 +1,7 @@
-"""What a recipe's rewards say about completions that training did not sample: held-out ones, previews, made-up texts.
+"""Scores completions that training did not sample with a recipe's rewards: held-out answers, previews, made-up texts.
 
-Owns how completions of any origin are put before rewards, and which reward decides whether one is right. Training
-itself goes through TRL, which calls the same guarded rewards.
+Owns how completions of any origin are scored, and which reward decides whether one is right. Training itself goes
+through TRL, which calls the same guarded rewards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
 from gspo_lite.rewards.contract.registry import build_rewards, get
 from gspo_lite.system.imports import is_code
 
-OWN_COLUMNS = ("prompt", "completion", "completion_ids")  # of a row; a call brings these itself
+OWN_COLUMNS = ("prompt", "completion", "completion_ids")  # of a row, which `score` passes separately
 DEFAULT_JUDGE = RewardSettings(name="math_correct")
 
 
@@ -25,13 +25,13 @@ def score(
     completion_ids: Sequence[Sequence[int]],
     at_once: int | None = None,
 ) -> dict[str, Call]:
-    """Return what each reward says about N completions, by the name of the reward.
+    """Score N completions with each reward; return one call per reward, by its name.
 
     Args:
         rows: the problem of each completion, with its prompt and the columns that rewards read.
         texts: the completions; rewards get them as the assistant's message, as in training.
         completion_ids: token ids of each completion.
-        at_once: completions of one call, to which a reward's timeout applies; all if left out.
+        at_once: completions per call, to which a reward's timeout applies; all if left out.
     """
     size = at_once or len(texts)
     found: dict[str, list[Call]] = {one.__name__: [] for one in rewards}
@@ -63,7 +63,7 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
     """Return the reward that decides which completions are right: the recipe's first that judges, else `math_correct`.
 
     Args:
-        rewards: the recipe's, where they have been built already.
+        rewards: the recipe's rewards, if they have been built already.
     """
     built = next((one for one in rewards if one.judges), None)
     if built is not None:
@@ -74,10 +74,10 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
 
 
 def decides(settings: RewardSettings) -> bool:
-    """Return whether a reward of a recipe judges correctness; a custom one is imported to see."""
+    """Return whether a reward of a recipe judges correctness; a custom one is imported to find out."""
     return build_rewards([settings])[0].judges if is_code(settings.name) else get(settings.name).judges
 
 
 def verdicts(call: Call) -> list[bool | None]:
-    """Return whether each completion is right by the reward that decides; None where it could not judge."""
+    """Return whether each completion is right by the reward that decides; None if it could not judge."""
     return [None if value is None else value == 1.0 for value in call.values]

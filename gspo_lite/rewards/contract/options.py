@@ -1,4 +1,4 @@
-"""A reward's options for people: default, type and range of each, read from the model that checks them."""
+"""Describes a reward's options for people: default, type and range of each, from the model that checks them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 
 
 def described_options(options: type[BaseModel]) -> dict[str, str]:
-    """What each option may be: `needed, integer, at least 1`."""
+    """Return a description of each option, such as `required, integer, at least 1`."""
     schema = options.model_json_schema()["properties"] if options.model_fields else {}
     return {
-        name: ", ".join(["needed" if field.is_required() else repr(field.default), *allowed(schema[name])])
+        name: ", ".join(["required" if field.is_required() else repr(field.default), *allowed(schema[name])])
         for name, field in options.model_fields.items()
     }
 
 
 def allowed(schema: dict[str, Any]) -> list[str]:
-    """Type and range of a JSON schema in words."""
+    """Return the type and range of a JSON schema in words."""
     if "anyOf" in schema:
         return [" or ".join(" ".join(allowed(one)) for one in schema["anyOf"])]
     if "enum" in schema:
@@ -29,6 +29,6 @@ def allowed(schema: dict[str, Any]) -> list[str]:
 
 
 def recipe_line(name: str, options: dict[str, str]) -> str:
-    """How a reward stands in a recipe, with the options that are needed."""
-    needed = ", ".join(f"{option}: ..." for option, text in options.items() if text.startswith("needed"))
-    return f"- {{name: {name}, weight: 1.0{f', options: {{{needed}}}' if needed else ''}}}"
+    """Return the line that adds a reward to a recipe, with its required options."""
+    required = ", ".join(f"{option}: ..." for option, text in options.items() if text.startswith("required"))
+    return f"- {{name: {name}, weight: 1.0{f', options: {{{required}}}' if required else ''}}}"

@@ -1,6 +1,6 @@
-"""The sum of a completion's rewards, R = sum_k w_k r_k: what a run optimises, and when the sums of a group are equal.
+"""The sum of a completion's rewards, R = sum_k w_k r_k: what a run optimizes, and when the sums of a group are equal.
 
-Owns the sum and its tolerance, for training, preview and the reward lab alike.
+Owns the sum and its tolerance for training, preview and the reward lab.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-EQUAL = 1e-6  # of the largest sum, or of 1: sums that differ less are the same but for rounding
+EQUAL = 1e-6  # relative to the largest sum or to 1; smaller differences are rounding
 
 
 def weighted_sum(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
-    """Return R of one completion; None where no reward could judge it.
+    """Return R of one completion; None if no reward could judge it.
 
     Args:
-        values: r_k of each reward, (K,); None or NaN where reward k could not judge the completion, which counts as 0.
+        values: r_k of each reward, (K,); None or NaN if reward k could not judge the completion, counted as 0.
         weights: w_k, (K,).
     """
     judged = [weight * value for weight, value in zip(weights, values, strict=True) if is_known(value)]  # type: ignore[operator]
@@ -33,9 +33,9 @@ def exceeds(first: float, second: float) -> bool:
 
 
 def all_equal(sums: Sequence[float | None]) -> bool:
-    """Return whether the sums of a group are equal but for rounding; what is None is left out.
+    """Return whether the sums of a group are equal up to rounding; None is left out.
 
-    Eight rewards of 0.2 have a float32 mean that is not 0.2, so that exact comparison would find variance.
+    Eight rewards of 0.2 have a float32 mean that is not 0.2, so an exact comparison would find variance.
     """
     known = [value for value in sums if value is not None]
     if not known:

@@ -1,8 +1,8 @@
-"""The parent's side of grading formulas: one worker process, a hard time limit from any thread, no signal touched.
+"""The parent's side of grading formulas: one worker process, a hard time limit from any thread, no signals.
 
-math-verify guards itself with signal.alarm, which works in the main thread only and takes the user's own alarm away.
-Here a worker process grades in a child that it can kill (`grader_worker.py`), and this side kills the worker where even
-that does not answer. The worker starts with the first answer that needs it, or ahead of it, and ends with this process.
+math-verify limits its time by signal.alarm, which works only in the main thread and replaces the user's own alarm.
+Here a worker process (`worker.py`) grades in a child that it can kill, and this side kills a worker that does not
+answer either. The worker starts with the first answer that needs it, or earlier, and ends with this process.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from contextlib import suppress
 from gspo_lite.errors import MachineError
 
 LIMIT = 1.8  # seconds for one answer
-SHORTEST = 0.25  # seconds: every answer that ran out halves the limit for the rest of its batch down to this
-GRACE = 3.0  # seconds beyond the limit after which the worker itself is taken for dead
+SHORTEST = 0.25  # seconds: each answer that runs out of time halves the limit for the rest of its batch, down to this
+GRACE = 3.0  # seconds beyond the limit after which the worker itself counts as dead
 START_LIMIT = 60.0  # seconds for the worker to import its engine, on a slow disk
 
 # The parent's own import path: `python -m` would put the current directory first, and with it any `queue.py` there.
@@ -33,30 +33,30 @@ logger = logging.getLogger(__name__)
 
 
 def command() -> list[str]:
-    """What starts a worker."""
+    """Return the command that starts a worker."""
     return [sys.executable, "-c", CODE, json.dumps(sys.path)]
 
 
 class Worker:
-    """The engine's process; `ask` answers in time or leaves it dead."""
+    """A process that grades; `ask` answers in time or leaves it dead."""
 
     def __init__(self) -> None:
         self.lines: queue.Queue[str] = queue.Queue()
         self.started: queue.Queue[subprocess.Popen[str]] = queue.Queue()
-        # Linux ends the worker with the thread that started it, so that is the one which reads from it to its end.
+        # Linux ends the worker with the thread that started it, so the same thread reads its output until it ends.
         threading.Thread(target=self.live, daemon=True).start()
         self.process = self.started.get()
         if self.line(START_LIMIT) != "ready\n":
             self.stop()
             raise MachineError(
-                "the grader of mathematical answers does not start",
-                "`python -m gspo_lite.rewards.grading.worker` shows why; it needs `pip install math-verify`",
+                "the grader for mathematical answers does not start",
+                "run `python -m gspo_lite.rewards.grading.worker` to see why; it needs `pip install math-verify`",
             )
 
     def live(self) -> None:
-        """Start the process and hand over every line it prints; an empty one when it is gone."""
+        """Start the process and queue every line that it prints, then an empty one."""
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-        # A session of its own, so that Ctrl-C in a terminal reaches the run and not its worker.
+        # A new session, so that Ctrl-C in a terminal reaches the run but not its worker.
         with subprocess.Popen(
             command(), stdin=pipe, stdout=pipe, stderr=nothing, text=True, bufsize=1, start_new_session=True
         ) as process:
@@ -66,17 +66,17 @@ class Worker:
         self.lines.put("")
 
     def line(self, limit: float) -> str:
-        """The next line; empty where none came or ever will."""
+        """Return the next line; empty if none came in time or the process has ended."""
         try:
             return self.lines.get(timeout=limit)
         except queue.Empty:
             return ""
 
     def ask(self, answer: str, gold: str, limit: float) -> bool | None:
-        """The verdict, or None where it took longer than `limit` seconds or a process died over it."""
+        """Return the verdict; None if it took longer than `limit` seconds or a process died."""
         try:
             print(json.dumps([answer, gold, limit]), file=self.process.stdin, flush=True)
-        except OSError:  # it was killed from outside between two answers
+        except OSError:  # killed from outside between two answers
             return None
         line = self.line(limit + GRACE)
         if not line:
@@ -99,24 +99,20 @@ CURRENT: list[Worker] = []
 
 
 def verify_all(pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
-    """Whether each answer equals its gold; None, with a warning, where that took too long or cost a process.
-
-    Args:
-        pairs: (answer, gold), both spelled. Equal pairs are graded once.
-    """
+    """Return whether each spelled (answer, gold) is equal; None, with a warning, if it took too long or crashed."""
     limit = LIMIT
     verdicts: dict[tuple[str, str], bool | None] = {}
     with LOCK:
         for pair in dict.fromkeys(pairs):
             verdicts[pair] = worker().ask(*pair, limit)
             if verdicts[pair] is None:
-                logger.warning("an answer is left unjudged: its grading took too long or died: %.80r", pair[0])
+                logger.warning("an answer is left unjudged because grading took too long or crashed: %.80r", pair[0])
                 limit = max(limit / 2, SHORTEST)
     return [verdicts[pair] for pair in pairs]
 
 
 def worker() -> Worker:
-    """The worker that runs, or a fresh one."""
+    """Return the running worker, or start one."""
     if not (CURRENT and CURRENT[0].usable):
         stop()
         CURRENT.append(Worker())
@@ -124,7 +120,7 @@ def worker() -> Worker:
 
 
 def start_ahead() -> None:
-    """Start the worker beside other work, on another core; what is wrong with it is said by the first answer."""
+    """Start the worker in the background; the first answer that needs it reports what is wrong with it."""
 
     def start() -> None:
         with LOCK, suppress(MachineError, OSError):
@@ -141,7 +137,7 @@ def stop() -> None:
 
 
 def forget() -> None:
-    """Leave the worker to the parent: a forked process needs one of its own."""
+    """Forget the parent's worker after a fork, so that this process starts its own."""
     global LOCK
     LOCK = threading.Lock()
     CURRENT.clear()

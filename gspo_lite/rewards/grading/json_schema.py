@@ -1,7 +1,7 @@
 """Compares JSON values with JSON Schemas. The schema is trusted, the value is not: no comparison can hang a run.
 
-Keywords whose cost can explode over a hostile value (expressions, references, pairs of elements) are compared in a
-process with limits; all others at once, here.
+Keywords whose cost can explode on a hostile value (regular expressions, references, pairs of elements) are checked in
+a process with limits, all others in this one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ COSTLY = {"pattern", "patternProperties", "uniqueItems", "$ref", "$dynamicRef", 
           "unevaluatedItems", "unevaluatedProperties"}  # fmt: skip
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 LIMITS = Limits(seconds=5, memory=2**30, output=2**20)
-SIGNALS = 128  # a status from here on says that a signal ended the process
-MOST_HANGS = 2  # in one call; after that the rest of it is left unjudged
-# Reads [schema, value] per line and writes 1 or 0 for each; what it cannot say, it raises.
+SIGNALS = 128  # exit statuses from here on mean that a signal ended the process
+MOST_HANGS = 2  # per call; after that the remaining values are left unjudged
+# Reads [schema, value] per line and writes 1 or 0 for each; raises if it cannot decide.
 JUDGE = """
 import json, sys
 from jsonschema.validators import validator_for, Draft202012Validator
@@ -39,7 +39,7 @@ for line in sys.stdin:
 
 
 def schema_problem(schema: Any) -> str | None:
-    """What is wrong with a schema; None for a good one."""
+    """Return what is wrong with a schema; None if it is valid."""
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import Draft202012Validator, validator_for
 
@@ -49,26 +49,25 @@ def schema_problem(schema: Any) -> str | None:
         return f"not a JSON Schema: {error.message} at `{error.json_path}`"
     for keyword, value in keywords(schema):
         if keyword in REFERENCES and isinstance(value, str) and not resolves(schema, value):
-            return f"`{keyword}` is `{value}`; expected a place in this schema, such as `#/$defs/name`"
+            return f"`{keyword}` is `{value}`; expected a location in this schema, such as `#/$defs/name`"
         expressions = [value] if keyword == "pattern" else list(value) if keyword == "patternProperties" else []
         for expression in expressions:
-            problem = expression_problem(expression)
-            if problem:
+            if problem := expression_problem(expression):
                 return problem
     return None
 
 
 def expression_problem(expression: Any) -> str | None:
-    """What is wrong with a regular expression; None for a good one and for a property that is called `pattern`."""
+    """Return what is wrong with a regular expression; None if it is valid or not a text."""
     try:
-        re.compile(expression if isinstance(expression, str) else "")
+        re.compile(expression if isinstance(expression, str) else "")  # the schema of a property `pattern` is a dict
     except re.error as error:
-        return f"the expression `{expression}` is broken: {error}"
+        return f"the regular expression `{expression}` is invalid: {error}"
     return None
 
 
 def keywords(schema: Any) -> Iterator[tuple[str, Any]]:
-    """All keys of a schema and what they hold, at every level."""
+    """Yield all keys of a schema with their values, at every level."""
     left = [schema]
     while left:
         one = left.pop()
@@ -78,7 +77,7 @@ def keywords(schema: Any) -> Iterator[tuple[str, Any]]:
 
 
 def resolves(schema: Any, reference: str) -> bool:
-    """Whether a reference points into the schema."""
+    """Return whether a reference points into the schema."""
     from referencing import Registry
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012
@@ -94,21 +93,16 @@ def resolves(schema: Any, reference: str) -> bool:
 
 
 def read_schema(schema: Any) -> str:
-    """A schema of the data, a mapping or JSON text, as canonical text.
-
-    Raises:
-        ValueError: for one that cannot be used.
-    """
+    """Return a schema from the data, a mapping or JSON text, as text; raise ValueError if it cannot be used."""
     text = schema if isinstance(schema, str) else json.dumps(schema, sort_keys=True)
-    problem = text_problem(text)
-    if problem:
+    if problem := text_problem(text):
         raise ValueError(f"column `schema` is {text[:100]!r}: {problem}")
     return text
 
 
 @lru_cache(maxsize=1024)
 def text_problem(text: str) -> str | None:
-    """What is wrong with a schema in JSON text, looked at once."""
+    """Return what is wrong with a schema in JSON text; None if it is valid."""
     try:
         schema = json.loads(text)
     except ValueError as error:
@@ -117,8 +111,8 @@ def text_problem(text: str) -> str | None:
 
 
 def fits_all(pairs: Sequence[tuple[str, Any]]) -> list[bool | None]:
-    """Whether each value fits its schema, in text as `read_schema` gives it; None for what was not judged in time."""
-    verdicts: list[bool | None] = [None if is_costly(schema) else fits(schema, value) for schema, value in pairs]
+    """Return whether each value fits its schema (text from `read_schema`); None for values not judged in time."""
+    verdicts: list[bool | None] = [None if is_costly(s) else bool(validator(s).is_valid(value)) for s, value in pairs]
     rows = [row for row, (schema, _) in enumerate(pairs) if is_costly(schema)]
     for row, verdict in zip(rows, fits_within_limits([pairs[row] for row in rows]), strict=True):
         verdicts[row] = verdict
@@ -127,13 +121,8 @@ def fits_all(pairs: Sequence[tuple[str, Any]]) -> list[bool | None]:
 
 @lru_cache(maxsize=1024)
 def is_costly(schema: str) -> bool:
-    """Whether a hostile value can make this schema's comparison explode."""
+    """Return whether a hostile value can make checking this schema explode."""
     return any(keyword in COSTLY for keyword, _ in keywords(json.loads(schema)))
-
-
-def fits(schema: str, value: Any) -> bool:
-    """Whether a value fits a schema without costly keywords."""
-    return bool(validator(schema).is_valid(value))
 
 
 @lru_cache(maxsize=256)
@@ -146,15 +135,11 @@ def validator(schema: str) -> Any:
 
 
 def fits_within_limits(pairs: Sequence[tuple[str, Any]]) -> list[bool | None]:
-    """`fits_all` in a process with limits; a value over which it hangs or dies does not fit.
-
-    Raises:
-        RuntimeError: where the process ends in an error.
-    """
+    """Judge as `fits_all` does, in a process with limits; a value that makes it hang or crash does not fit."""
     verdicts: list[bool | None] = []
     hangs = 0
     while len(verdicts) < len(pairs) and hangs <= MOST_HANGS:
-        lines = [f"[{schema_line(schema)}, {json.dumps(value)}]\n" for schema, value in pairs[len(verdicts) :]]
+        lines = [json.dumps([json.loads(schema), value]) + "\n" for schema, value in pairs[len(verdicts) :]]
         outcome = run_python(JUDGE, "".join(lines), LIMITS)
         verdicts += [line == "1" for line in outcome.output.split()]
         if outcome.status is None or not 0 <= outcome.status < SIGNALS:
@@ -163,10 +148,5 @@ def fits_within_limits(pairs: Sequence[tuple[str, Any]]) -> list[bool | None]:
         elif outcome.status:
             raise RuntimeError(f"the comparison of a schema ended with status {outcome.status}: {lines[-1][:200]}")
     if len(verdicts) < len(pairs):
-        logger.warning("json_schema: %d answers left unjudged after %d that hung", len(pairs) - len(verdicts), hangs)
+        logger.warning("json_schema: %d answers left unjudged after %d hung", len(pairs) - len(verdicts), hangs)
     return verdicts + [None] * (len(pairs) - len(verdicts))
-
-
-def schema_line(schema: str) -> str:
-    """A schema on one line."""
-    return json.dumps(json.loads(schema))

@@ -1,9 +1,9 @@
-"""Reads plain answers exactly: integers, decimals, fractions, percent, thousands, currency, a unit behind the number.
+"""Reads plain answers exactly: integers, decimals, fractions, percentages, thousands, currencies, trailing units.
 
     "$1,200.50" -> 2401/2, "dollar"      "3/4 cups" -> 3/4, "cup"      "0.1(6)" -> 1/6      "7 or 8" -> None
 
-A value is a `Fraction`, so equality is exact. What is not plain is None and left to `answers.py`. Bounded work on any
-text; nothing is evaluated.
+A value is a `Fraction`, so equality is exact. Text that is not plain gives None and is left to `answers.py`. The work
+on any text is bounded; nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from gspo_lite.rewards.grading.units import canonical_unit, is_known_unit, units_agree
 
-MAX_LENGTH = 1000  # characters of an answer that can be plain
+MAX_LENGTH = 1000  # characters of a plain answer
 MAX_EXPONENT = 400
 
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
@@ -33,7 +33,7 @@ DECIMAL = re.compile(NUMBER)
 TRAILING = re.compile(
     r"( ?(?:%|percent\b|per cent\b|pct\b)| ?°)?(?:( ?)([A-Za-z]+(?:[ /][A-Za-z]+){0,4}\.?(?: ?\^ ?\{?[23]\}?)?))?"
 )
-# Words that make something else of the number before them.
+# Words that change what the number before them means.
 FUNCTION_WORDS = set(
     """
     or to and not maybe perhaps but is are was isn't than about approximately roughly nearly almost wrong incorrect
@@ -45,7 +45,7 @@ FUNCTION_WORDS = set(
 
 @dataclass(frozen=True)
 class Plain:
-    """A plain answer: its value, the unit that was written, and whether it was in percent."""
+    """A plain answer: its value, its unit if written, and whether it is a percentage."""
 
     value: Fraction
     unit: str = ""
@@ -53,7 +53,7 @@ class Plain:
 
 
 def read_plain(text: str) -> Plain | None:
-    """The plain answer that a spelled text is, whole; None where it is anything else."""
+    """Return a spelled text as a plain answer; None unless the whole text is one."""
     if len(text) > MAX_LENGTH:
         return None
     negative, currency, text = without_prefix(text)
@@ -81,7 +81,7 @@ def read_plain(text: str) -> Plain | None:
 
 
 def without_prefix(text: str) -> tuple[bool, str, str]:
-    """Whether the number is negative, its currency sign, and the rest."""
+    """Return whether the number is negative, its currency sign, and the rest."""
     sign = re.match(r"[-+]?\s*", text)
     rest = text[sign.end() :] if sign else text
     money = CURRENCY.match(rest)
@@ -93,7 +93,7 @@ def without_prefix(text: str) -> tuple[bool, str, str]:
 
 
 def read_value(text: str) -> tuple[Fraction, int] | None:
-    """Value of the number a text begins with, and where it ends."""
+    """Return the value of the number a text begins with, and where it ends; None if there is none."""
     for pattern, value_of in FORMS:
         match = pattern.match(text)
         if match:
@@ -103,14 +103,14 @@ def read_value(text: str) -> tuple[Fraction, int] | None:
 
 
 def repeating_value(match: re.Match[str]) -> Fraction:
-    """Value of a repeating decimal: 0.1(6) = 1/10 + 6/90."""
+    """Return the value of a repeating decimal: 0.1(6) = 1/10 + 6/90."""
     whole, fixed, block = match[1] or "0", match[2], match[3] or match[4] or match[5] or match[6]
     shift = 10 ** len(fixed)
     return int(whole) + Fraction(int(fixed or "0"), shift) + Fraction(int(block), shift * (10 ** len(block) - 1))
 
 
 def fraction_value(match: re.Match[str]) -> Fraction | None:
-    """Value of `a/b`, a LaTeX fraction, or either behind a whole number."""
+    """Return the value of `a/b` or a LaTeX fraction, either with a whole number before it."""
     whole, top, bottom = match[1] or match[4], match[2] or match[5], match[3] or match[6]
     divisor = plain_decimal(bottom)
     return None if divisor == 0 else plain_decimal(whole or "0") + plain_decimal(top) / divisor
@@ -122,7 +122,7 @@ def signed_fraction_value(match: re.Match[str]) -> Fraction | None:
 
 
 def scientific_value(match: re.Match[str]) -> Fraction | None:
-    """Value of scientific notation; None for an exponent that no answer has."""
+    """Return the value of scientific notation; None if no answer has such an exponent."""
     exponent = match[2] or match[3] or match[5]
     if len(exponent) > 4 or abs(int(exponent)) > MAX_EXPONENT:
         return None
@@ -130,7 +130,7 @@ def scientific_value(match: re.Match[str]) -> Fraction | None:
 
 
 def plain_decimal(digits: str) -> Fraction:
-    """Value of digits with optional thousands separators and decimal point."""
+    """Return the value of digits with optional thousands separators and decimal point."""
     return Fraction(re.sub(r"[, ']", "", digits).rstrip(".") or "0")
 
 
@@ -144,7 +144,7 @@ FORMS = (
 
 
 def same(answer: Plain, gold: Plain) -> bool:
-    """Whether two plain answers are the same, exactly; a unit may be left out, and 28% is 0.28 or a bare 28."""
+    """Return whether two plain answers are exactly equal; a unit may be left out, and 28% equals 0.28 or a bare 28."""
     if not units_agree(answer.unit, gold.unit):
         return False
     if answer.percent == gold.percent:

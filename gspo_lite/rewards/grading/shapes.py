@@ -1,6 +1,6 @@
 """Reads the shape of an answer: its parts, their labels, brackets, bounds, matrix cells, words and units.
 
-Texts are spelled (`spelling.spell`). Must not know when two shapes are the same: that is `answers.py`.
+Texts are spelled (`spelling.spell`). Must not know when two shapes are the same, which `answers.py` decides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAME = rf"{VARIABLE}(?:'|\^\{{?-1\}}?)? ?(?:\([^()=]{{1,9}}\))?"  # x, x_1, f', 
 LABEL = re.compile(rf"({NAME}|[a-zA-Z]{{2,12}}(?: [a-z]{{1,12}})?|\\angle ?[A-Z]{{1,3}}) ?(?:=|\\in(?![a-z])) ?")
 MATRIX = re.compile(r"\\begin\{([pbB]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}")
 BUILDER = re.compile(rf"\\\{{ ?{VARIABLE}(?: ?\\in ?\\mathbb\{{R\}})? ?(?:\||\\mid(?![a-z])|:) ?(.*)\\\}}")
-BEHIND = re.compile(
+TRAILING_UNIT = re.compile(
     r"(.*(?: (?=[a-zA-Z])|(?<=[\d})])(?=[a-zA-Z]{2})))"
     r"((?:square |cubic )?[a-zA-Z]+(?:/[a-zA-Z]+)?(?: ?\^ ?\{?[23]\}?)?)"
 )
@@ -34,7 +34,7 @@ VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
 
 
 def parts_of(text: str) -> list[str]:
-    """The solutions an answer lists, plus-minus written out."""
+    """Return the solutions an answer lists, with plus-minus written out."""
     if squeezed(text) in map(squeezed, REALS):
         return ["(-\\infty,\\infty)"]
     parts = split(text, SEPARATOR)
@@ -45,7 +45,7 @@ def parts_of(text: str) -> list[str]:
 
 
 def both_signs(part: str) -> list[str]:
-    """A part with its plus-minus as two parts."""
+    """Return a part with plus-minus as two parts, any other as one."""
     if "\\pm" not in part and "\\mp" not in part:
         return [part]
     upper = part.replace("\\pm", "+").replace("\\mp", "-")
@@ -54,7 +54,7 @@ def both_signs(part: str) -> list[str]:
 
 
 def split(text: str, separator: re.Pattern[str], *, thousands: bool = True) -> list[str]:
-    """Split where a separator stands outside all brackets and is no thousands comma."""
+    """Split at the separators that are outside all brackets and not thousands commas."""
     inside = {at for match in THOUSANDS.finditer(text) for at in range(*match.span())} if thousands else ()
     parts, start, position, depth = [], 0, 0, 0
     while position < len(text):
@@ -72,27 +72,27 @@ def split(text: str, separator: re.Pattern[str], *, thousands: bool = True) -> l
 
 
 def labels(parts: Sequence[str]) -> set[str]:
-    """The variables that parts are assigned to."""
+    """Return the variables that parts are assigned to."""
     return {squeezed(match[1]) for match in map(LABEL.match, parts) if match}
 
 
 def without_label(text: str) -> str:
-    """The text without the variable it is assigned to."""
+    """Return a text without the variable it is assigned to."""
     label = LABEL.match(text)
     return text[label.end() :] if label else text
 
 
 @dataclass(frozen=True)
 class Bracketed:
-    """Something in brackets: a tuple, a set or an interval."""
+    """A tuple, a set or an interval: its brackets and what they hold."""
 
     brackets: str
     parts: list[str]
 
     @classmethod
     def read(cls, text: str) -> Bracketed | None:
-        """The brackets around a whole text and what they hold; None where it is not in brackets."""
-        inner = text.replace("\\{", "{").replace("\\}", "}").strip()
+        """Read a text that is in brackets as a whole, apart from its label; None for any other text."""
+        inner = without_label(text).replace("\\{", "{").replace("\\}", "}").strip()
         if len(inner) < 3 or inner[0] not in OPEN or inner[-1] not in CLOSE:
             return None
         depth = 0
@@ -105,7 +105,7 @@ class Bracketed:
 
 @dataclass(frozen=True)
 class Region:
-    """Numbers between two bounds: from an interval or an inequality."""
+    """The numbers between two bounds, from an interval or an inequality."""
 
     lower: str
     upper: str
@@ -114,16 +114,16 @@ class Region:
 
 
 def region_of(text: str) -> Region | None:
-    """The bounds that an inequality in one variable or an interval sets."""
+    """Return the region of an interval or of an inequality in one variable; None for other texts."""
     built = BUILDER.fullmatch(text)
     text = built[1] if built else text
     member = re.match(rf"({VARIABLE}) ?\\in(?![a-z])", text)
-    bracketed = Bracketed.read(without_label(text))
+    bracketed = Bracketed.read(text)
     if bracketed is not None and len(bracketed.parts) == 2 and "{" not in bracketed.brackets:
         variable = squeezed(member[1]) if member else None
         return Region(bracketed.parts[0], bracketed.parts[1], bracketed.brackets, variable)
     signs, sides = RELATION.findall(text), [side.strip() for side in RELATION.split(text)]
-    if signs and all(sign in (">", "\\ge") for sign in signs):  # read from the small side
+    if signs and all(sign in (">", "\\ge") for sign in signs):  # read from the smaller side
         sides, signs = sides[::-1], [{">": "<", "\\ge": "\\le"}[sign] for sign in signs[::-1]]
     if any(sign in (">", "\\ge") for sign in signs):
         return None
@@ -138,13 +138,13 @@ def region_of(text: str) -> Region | None:
 
 
 def bounds(lower: str, upper: str, closed: list[bool], variable: str) -> Region:
-    """A region with the brackets that say whether its ends belong to it."""
+    """Return a region with the brackets that say whether its ends belong to it."""
     return Region(lower, upper, "(["[closed[0]] + ")]"[closed[1]], squeezed(variable))
 
 
 def rows_of(text: str) -> list[list[str]] | None:
-    """Cells of a matrix by rows."""
-    match = MATRIX.fullmatch(text.strip("()[] "))
+    """Return the cells of a matrix by rows, without its label; None if the text is not a matrix."""
+    match = MATRIX.fullmatch(without_label(text).strip("()[] "))
     if match is None:
         return None
     rows = [row for row in match[2].split("\\\\") if row.strip()]
@@ -152,25 +152,25 @@ def rows_of(text: str) -> list[list[str]] | None:
 
 
 def without_unit(text: str) -> tuple[str, str]:
-    """A formula, and the unit of measurement written behind it."""
-    match = BEHIND.fullmatch(text)
+    """Return a formula and the unit of measurement written after it, which may be empty."""
+    match = TRAILING_UNIT.fullmatch(text)
     if match and is_known_unit(match[2]):
         letters = re.search(r"(?<![\\a-zA-Z])[a-zA-Z]", match[1])
-        if len(match[2]) > 1 or not letters:  # the h of \pi r^2 h is no hour
+        if len(match[2]) > 1 or not letters:  # the h of \pi r^2 h is not an hour
             return match[1].strip(), canonical_unit(match[2])
     return (text[:-1], "degree") if text.endswith("°") and not TRIGONOMETRIC.search(text) else (text, "")
 
 
 def is_text(text: str) -> bool:
-    """Whether an answer is words and not a formula."""
+    """Return whether an answer consists of words and is not a formula."""
     return not re.search(r"[\d\\=<>^_+*/|]", text) and has_words(text)
 
 
 def has_words(text: str) -> bool:
-    """Whether a text has words of a language, which no formula has."""
+    """Return whether a text has natural-language words, which no formula has."""
     return any(VOWEL.search(word) for word in WORD.findall(ENVIRONMENT.sub("", text)))
 
 
 def folded(text: str) -> list[str]:
-    """The words of a text in lower case, without articles."""
+    """Return the words of a text in lower case, without articles."""
     return [word for word in re.findall(r"\w+", text.casefold()) if word not in ("a", "an", "the")]

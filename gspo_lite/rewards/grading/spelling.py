@@ -1,7 +1,7 @@
-"""One spelling for what means the same: Unicode, LaTeX, ASCII and markdown forms of an answer become one.
+"""Gives equal answers one spelling: their Unicode, LaTeX, ASCII and markdown forms become the same text.
 
-Knows signs and layout only; what an answer is worth is for `numbers.py`, `answers.py` and `symbolic.py`. The text may
-be hostile, so each pattern is bounded; callers cap its length.
+Knows signs and layout only; `numbers.py`, `answers.py` and `symbolic.py` find the value. The text may be hostile, so
+each pattern is bounded, and callers limit the length.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIGNS = {
 }  # fmt: skip
 TABLE = str.maketrans(SIGNS)
 
-# In this order; each is a pattern and what takes its place.
+# Patterns and their replacements, applied in this order.
 LATEX: list[tuple[str, str]] = [
     (r"^~", r"\\approx "),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
@@ -65,9 +65,9 @@ REPLACEMENTS = [(re.compile(pattern), new) for pattern, new in LATEX]
 
 
 def spell(text: str) -> str:
-    """An answer in the one spelling: ASCII digits and signs, LaTeX commands, single spaces, no layout around it."""
+    """Return an answer in that spelling: ASCII digits and signs, LaTeX commands, single spaces, no layout around it."""
     text = SUPERSCRIPT.sub(lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text.replace("º", "°"))
-    # The signs go before NFKC, which would turn some of them into others, and a fraction keeps off its whole number.
+    # NFKC would change some signs, so they are translated first; a space keeps a fraction apart from its whole number.
     text = unicodedata.normalize("NFKC", BEFORE_FRACTION.sub(" ", text).translate(TABLE)).translate(TABLE)
     text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text)
     text = without_layout(text)
@@ -78,7 +78,7 @@ def spell(text: str) -> str:
 
 
 def without_layout(text: str) -> str:
-    """The text without markdown around it and without the dollars that enclose formulas; a currency's dollar stays."""
+    """Return the text without markdown around it or dollar signs around formulas; a currency's dollar sign stays."""
     text = text.strip().strip('`"“”').strip()
     if text.endswith((".", ",")) and not text.endswith(".."):
         text = text[:-1].strip()
@@ -91,5 +91,5 @@ def without_layout(text: str) -> str:
 
 
 def squeezed(text: str) -> str:
-    """A spelled text without the spaces that mean nothing: `1 2` keeps its own."""
+    """Return a spelled text without meaningless spaces; `1 2` keeps its space."""
     return re.sub(r"(?<!\d) | (?!\d)", "", text)

@@ -1,4 +1,4 @@
-"""Units of measurement and currencies under one name each. A unit is a word here: nothing is converted."""
+"""Names units of measurement and currencies uniformly. A unit is only a word here: nothing is converted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
 
 
 def canonical_unit(text: str) -> str:
-    """One name for a unit: `sq cm`, `cm^{2}` and `square centimeters` are `centimeter^2`; empty stays empty."""
+    """Return one name for a unit: `sq cm`, `cm^{2}` and `square centimeters` are `centimeter^2`; empty stays empty."""
     text = re.sub(r"[{}. ]*([\^/])[{} ]*|[{}.]", r"\1", text).strip()
     text = re.sub(r" per ", "/", text)
     phrase = text.lower().replace("/", " per ") if text.lower() not in PHRASES else text.lower()
@@ -47,18 +47,18 @@ def canonical_unit(text: str) -> str:
 
 
 def canonical_word(word: str) -> str:
-    """One name for a single word, known as a unit or not."""
+    """Return one name for a single word, whether it is a known unit or not."""
     known = CANONICAL.get(word) or CANONICAL.get(word.lower() if len(word) > 1 else word)
     return known or (word.lower()[:-1] if len(word) > 3 and word.lower().endswith("s") else word.lower())
 
 
 def is_known_unit(text: str) -> bool:
-    """Whether a text is a unit of measurement, so that it may stand right behind a number."""
+    """Return whether a text is a unit of measurement, which may follow a number directly."""
     return bool(text) and all(part.partition("^")[0] in KNOWN for part in canonical_unit(text).split("/"))
 
 
 def units_agree(first: str, second: str) -> bool:
-    """Whether two canonical units can belong to the same answer: one is left out, or they name the same thing."""
+    """Return whether two canonical units can belong to one answer: one is missing, or both name the same thing."""
     if not first or not second or first == second:
         return True
     return first.split()[-1] == second.split()[-1]  # red apples are apples

@@ -1,7 +1,7 @@
 """The process behind `grader.py`: reads `[answer, gold, seconds]` as JSON lines and writes true, false or null.
 
-It imports the engine once and grades in a forked child, which is killed when its time is over and costs a few
-milliseconds to replace. Nothing hostile is ever parsed in this process itself.
+It imports math-verify and sympy once and grades in a forked child, which is killed when its time is up and takes a few
+milliseconds to replace. This process itself never parses hostile text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-MEMORY = 384 * 2**20  # bytes of address space of a child; an answer that wants more ends it
+MEMORY = 384 * 2**20  # bytes of address space of a child; an answer that needs more ends it
 GRADES_PER_CHILD = 500  # sympy's caches grow; a fresh child every so often keeps memory flat
 PR_SET_PDEATHSIG = 1
 
@@ -25,7 +25,7 @@ Judge = Callable[[str, str], bool]
 
 
 def main() -> None:
-    """Answer until the parent goes."""
+    """Grade until the parent ends."""
     die_with_parent()
     logging.disable(logging.CRITICAL)
     judge = load_judge()
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def load_judge() -> Judge:
-    """What compares two answers. Imported here: it brings sympy, which the parent must not need."""
+    """Return the function that compares two answers; its import brings sympy, which the parent must not need."""
     from gspo_lite.rewards.grading.answers import same_answer
     from gspo_lite.rewards.grading.symbolic import same_value
 
@@ -54,13 +54,13 @@ def load_judge() -> Judge:
 
 
 def die_with_parent() -> None:
-    """End with the process or thread that started this one, also on kill -9 of it."""
+    """End together with the process or thread that started this one, even if that is killed."""
     with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere the closed pipe ends the loop
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Child:
-    """A forked process that judges one pair after the other, in bounded memory."""
+    """A forked process that judges one pair at a time, in bounded memory."""
 
     def __init__(self, judge: Judge):
         self.left = GRADES_PER_CHILD
@@ -78,7 +78,7 @@ class Child:
         os.close(verdicts)
 
     def ask(self, answer: str, gold: str, seconds: float) -> bool | None:
-        """The verdict; None where the time is over or the child died."""
+        """Return the verdict; None if the time ran out or the child died."""
         self.left -= 1
         with contextlib.suppress(BrokenPipeError):
             os.write(self.questions, (json.dumps([answer, gold]) + "\n").encode())
@@ -94,7 +94,7 @@ class Child:
 
 
 def answer_all(judge: Judge, questions: int, verdicts: int) -> None:
-    """The child's life: what raises on untrusted text is no right answer, except for lack of memory."""
+    """Judge pairs in the child; an error on untrusted text means a wrong answer, except for a lack of memory."""
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for line in os.fdopen(questions):
