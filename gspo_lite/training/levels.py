@@ -12,7 +12,7 @@ LEVELS = {"gspo": ("sequence", 3e-4), "gspo_token": ("sequence_token", 3e-4), "g
 
 
 def gaps_of_all_levels() -> dict[str, float]:
-    """The largest relative gap of loss and gradient for each algorithm, after the name of the trainer.
+    """Return the largest relative gap of loss and gradient for each algorithm, keyed by trainer and algorithm.
 
     Raises:
         MachineError: where a gap is above the tolerance.
@@ -23,7 +23,7 @@ def gaps_of_all_levels() -> dict[str, float]:
 
 
 def gap_of(level: str, epsilon: float, folder: str) -> float:
-    """The larger gap of one level."""
+    """Return the larger gap of one level."""
     args = GSPOConfig(
         output_dir=folder, importance_sampling_level=level, epsilon=epsilon, epsilon_high=epsilon,
         use_cpu=True, bf16=False, report_to=[],

@@ -45,7 +45,7 @@ if UNSLOTH is not None:
 
 
 class StockPath(LeanRollout, SequenceTokenLoss):
-    """What stock TRL's trainer gets in front of it."""
+    """Mixins in front of stock TRL's trainer."""
 
 
 LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
@@ -68,9 +68,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
         watchers: make a callback each for this trainer, added in their order.
-        guards: what is done when training goes wrong, as `training.guards` of a recipe; None watches nothing. They come
+        guards: reactions when training goes wrong, as `training.guards` of a recipe; None watches nothing. They come
             after all other callbacks, so that what they end is written down.
-        note: takes what the guards say, as (step, kind, text, hint).
+        note: receives what the guards say, as (step, kind, text, hint).
         measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
 
     Raises:
@@ -158,7 +158,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.guards.restore(guards)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log TRL's metrics with the gauges of the sequence ratio beside them."""
+        """Log TRL's metrics together with the gauges of the sequence ratio."""
         unmoved = (self.state.global_step - 1) % self.updates_per_rollout == 0
         figures = self.gauges.figures(unmoved) if self.model.training else {}
         if self.guards is not None and self.guards.not_applied:
@@ -166,7 +166,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         super().log({**logs, **figures}, *args, **kwargs)
 
     def sampled(self, count: int) -> list[dict[str, Any]]:
-        """The first rows of the last rollout; where tokens differ, with `token_advantages` [[start, end, A_it], ...].
+        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]].
 
         start and end are characters of the completion.
         """
@@ -233,7 +233,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         return output
 
     def _token_credit(self, credits: Sequence[Credit | None] | None, estimator: str) -> TokenCredit | None:
-        """How advantages per token are made; None at the levels that have one per completion."""
+        """Return how advantages per token are computed; None at levels with one advantage per completion."""
         if self.importance_sampling_level != LEVEL:
             if credits is not None and any(credit is not None for credit in credits):
                 raise UsageError("`credits` speak about tokens; they need importance_sampling_level `sequence_token`")
