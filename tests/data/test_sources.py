@@ -141,7 +141,7 @@ def test_a_csv_row_of_another_width_is_bad(tmp_path):
     path.write_text("question,answer\na,1\nb\nc,3,4\n")
     with pytest.raises(DataError, match="has 2 rows") as caught:
         load_problems(settings(path))
-    assert "row 2: a different number of fields than the header" in caught.value.message
+    assert "row 2: its fields do not match the header" in caught.value.message
 
 
 def test_gsm8k_takes_the_number_behind_the_hashes(tmp_path):
