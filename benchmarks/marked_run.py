@@ -47,8 +47,8 @@ def marking(train: Any, chosen: argparse.Namespace) -> Any:
         usual = build.build_trainer
         watches = []
 
-        def build_trainer(*args: Any) -> Any:
-            trainer = usual(*args)
+        def build_trainer(*args: Any, **options: Any) -> Any:
+            trainer = usual(*args, **options)
             trainer.add_callback(callback(chosen.marks, chosen.first_step))
             if chosen.profile:
                 watches.append(watched(trainer))

@@ -1,43 +1,41 @@
-"""Everything that is checked before something heavy is imported: the recipe's fields, its rules and its rewards."""
+"""Everything checked before a heavy import: the fields of a recipe, its rules and its rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from gspo_lite.data.adapters import check_adapter, descriptions
 from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.check import Problem, check_recipe
 from gspo_lite.recipe.load import LoadedRecipe, dotted, load_checked
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
-from gspo_lite.rewards.contract.registry import check_rewards
+from gspo_lite.rewards.contract.registry import check_rewards, registered
 from gspo_lite.system.redaction import MASK, note_values
 
-CHECKS = (check_recipe, check_warmup, check_rewards)
+CHECKS = (check_recipe, check_warmup, check_adapter, check_rewards)
 
 
 def load_recipe(
     reference: str, overrides: Sequence[str] = (), *, output: str | None = None, allow_outside: bool = False
 ) -> LoadedRecipe:
-    """Read a recipe, put overrides on it and check it.
+    """Load a recipe, apply overrides and check it.
 
     Args:
-        reference: path of a recipe, or the name of one that is installed with the package, such as `quickstart`.
-        overrides: `a.b=value` with the value in YAML, as on the command line after `--set`.
-        output: the run folder, in place of the recipe's `output.dir`.
-        allow_outside: let the file name paths outside its own folder and the current one.
+        reference: path of a recipe, or the name of one installed with the package, such as `quickstart`.
+        overrides: `a.b=value` with a YAML value, as after `--set` on the command line.
+        output: the run folder, instead of the recipe's `output.dir`.
+        allow_outside: allow paths outside the folder of the file and the current folder.
 
     Raises:
-        RecipeError: with every problem, its place and what is allowed.
+        RecipeError: with every problem, its place and the allowed values.
     """
     return load_checked(reference, overrides, CHECKS, output=output, allow_outside=allow_outside)
 
 
 def refuse(recipe: Recipe) -> None:
-    """Check a recipe that is to be run; one made in Python as one from a file is.
-
-    Raises:
-        RecipeError: with every problem.
-    """
+    """Raise RecipeError with every problem of a recipe that is about to run, also if it was made in Python."""
     note_values(recipe.model_dump())
     found = [problem for check in (*CHECKS, no_masked_secret) for problem in check(recipe)]
     lines = [f"`{dotted(problem.place)}`: {problem.message}" for problem in found if problem.severity == "error"]
@@ -46,7 +44,17 @@ def refuse(recipe: Recipe) -> None:
 
 
 def no_masked_secret(recipe: Recipe) -> list[Problem]:
-    """Options that hold the mask a run folder has in place of a secret."""
+    """Return a problem for each option whose value is the mask that a run folder has instead of a secret."""
     masked = [(i, key) for i, one in enumerate(recipe.rewards) for key, value in one.options.items() if value == MASK]
-    message = f"`{MASK}` stands where a run folder leaves a secret out; give the secret by --set"
+    message = f"`{MASK}` replaces a secret in a run folder; provide the secret with --set"
     return [Problem(("rewards", index, "options", key), message) for index, key in masked]
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe, with the names of adapters and rewards for an editor to offer."""
+    schema = Recipe.model_json_schema()
+    rewards = {name: one.summary for name, one in registered().items()}
+    for part, key, known in (("DataSettings", "adapter", descriptions()), ("RewardSettings", "name", rewards)):
+        names = [{"const": name, "description": text} for name, text in known.items()]
+        schema["$defs"][part]["properties"][key]["anyOf"] = [*names, {"pattern": ":"}]  # or code of the user's
+    return schema

@@ -19,6 +19,7 @@ import numpy as np
 
 from gspo_lite.completion.marks import Score, Span, Steps
 from gspo_lite.completion.offsets import Offset
+from gspo_lite.completion.text import MARKERS, answer_spans, thought_spans
 from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit
 
 __all__ = ["Score", "Steps", "credit_spans", "credit_weights", "credited_advantages", "prefix_tree_advantages"]
@@ -28,68 +29,41 @@ TAG = re.compile(r"</?(?:think|answer)>")
 STD_FLOOR = 1e-4  # as in `objective.group_advantages`
 
 
-def credit_weights(credit: Credit | None, text: str, offsets: Sequence[Offset]) -> list[float]:
+def credit_weights(
+    credit: Credit | None, text: str, offsets: Sequence[Offset], marker: str | None = None
+) -> list[float]:
     """Weight c_t of each token under a recipe's `credit`; all 0 where the completion lacks the part that is meant.
 
     Args:
         credit: the setting, None for `all`.
         text: the completion as the reward saw it.
         offsets: characters of each sampled token, from `token_offsets`; `all` and `tail` use their number only.
+        marker: where `answer` stands, as in `credit_spans`.
     """
     count = len(offsets)
     if credit is None or credit == "all":
         return [1.0] * count
     if isinstance(credit, TailCredit):
         return [float(index >= count - credit.tail) for index in range(count)]
-    return token_weights(credit_spans(credit, text), offsets)
+    return token_weights(credit_spans(credit, text, marker), offsets)
 
 
-def credit_spans(credit: Credit, text: str) -> list[Span]:
-    """Characters that `answer`, `think`, `tags` or a regex stand for in `text`, each with weight 1."""
+def credit_spans(credit: Credit, text: str, marker: str | None = None) -> list[Span]:
+    """Characters that `answer`, `think`, `tags` or a regex stand for in `text`, each with weight 1.
+
+    Args:
+        marker: where `answer` stands, as in `answer_spans`; None is an answer tag, else a box, else a `####` line.
+    """
     if isinstance(credit, RegexCredit):
         spans = [match.span() for match in re.finditer(credit.regex, text)]
     elif credit == "tags":
         spans = [match.span() for match in TAG.finditer(text)]
+    elif credit == "think":
+        spans = thought_spans(text)
     else:
-        spans = [span for span in [_think(text) if credit == "think" else _answer(text)] if span is not None]
+        found = (answer_spans(text, one) for one in (MARKERS if marker is None else [marker]))
+        spans = next(filter(None, found), [])
     return [(start, end, 1.0) for start, end in spans if start < end]
-
-
-def _think(text: str) -> Offset | None:
-    """Thoughts: up to the last `</think>` or, cut off, to the end; the prompt may hold the opening tag."""
-    opening, closing = text.find("<think>"), text.rfind("</think>")
-    if opening == closing == -1:
-        return None
-    end = closing if closing > opening else len(text)
-    return (opening + len("<think>") if opening != -1 else 0), end
-
-
-def _answer(text: str) -> Offset | None:
-    """The answer as it is graded: after the thoughts the last answer tag, else box, else `####` line, if complete."""
-    closing = text.rfind("</think>")
-    if text.rfind("<think>") > closing:
-        return None
-    first = closing + len("</think>") if closing != -1 else 0
-    end = text.rfind("</answer>", first)
-    start = text.rfind("<answer>", first, max(end, first))
-    if start != -1:
-        return start + len("<answer>"), end
-    start = text.rfind("\\boxed{", first)
-    if start != -1:
-        return _braces(text, start + len("\\boxed{"))
-    start = text.rfind("####", first)
-    end = text.find("\n", start)
-    return None if start == -1 else (start + len("####"), end if end != -1 else len(text))
-
-
-def _braces(text: str, start: int) -> Offset | None:
-    """From `start`, just behind an opening brace, to the brace that closes it."""
-    depth = 1
-    for match in re.compile(r"[{}]").finditer(text, start):
-        depth += 1 if match.group() == "{" else -1
-        if depth == 0:
-            return start, match.start()
-    return None
 
 
 def token_weights(spans: Sequence[Span], offsets: Sequence[Offset]) -> list[float]:

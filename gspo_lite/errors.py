@@ -1,12 +1,12 @@
-"""The errors a user can meet, as a tree, each with the exit code of the command line.
+"""The errors a user can meet, as a tree, each with its exit code on the command line.
 
     GspoLiteError
     ├── UsageError     2   the recipe, a file it names or the command line is wrong
     │   └── RecipeError    problems found in a recipe, all at once
-    │   └── DataError      a data set that cannot be used as it is
-    ├── MachineError   3   this machine lacks something, named with the line that installs it
-    └── RunError       4   a run that had started failed; what was written stays
-        ├── NotSaved       weights that are worth nothing, or a checkpoint that could not be written
+    │   └── DataError      a data set that cannot be used
+    ├── MachineError   3   this machine lacks something, named with the command that installs it
+    └── RunError       4   a run failed after it had started; its files stay
+        ├── NotSaved       worthless weights, or a checkpoint that could not be written
         └── RewardError    a reward function raised or broke its contract
 
 This module knows nothing about the rest of the package.
@@ -25,7 +25,7 @@ class GspoLiteError(Exception):
 
     Args:
         message: what was found and where.
-        hint: what to do next, printed on a line of its own.
+        hint: what to do next, printed on a second line.
     """
 
     exit_code = 1
@@ -43,11 +43,7 @@ class UsageError(GspoLiteError):
 
 
 class RecipeError(UsageError):
-    """One or more problems in a recipe, reported together.
-
-    Args:
-        problems: one line per problem, each naming place, value and what is allowed.
-    """
+    """One or more problems in a recipe, one line each, naming place, value and what is allowed."""
 
     def __init__(self, problems: list[str], hint: str | None = None):
         self.problems = problems
@@ -59,33 +55,29 @@ class DataError(UsageError):
 
 
 class MachineError(GspoLiteError):
-    """This machine lacks something the recipe asks for."""
+    """This machine lacks something the recipe needs."""
 
     exit_code = 3
 
 
 class RunError(GspoLiteError):
-    """A run that had started could not go on.
-
-    Attributes:
-        worth_saving: whether the last step can and should be saved before the run ends.
-    """
+    """A run could not continue; `worth_saving` says whether its last step can and should be saved."""
 
     exit_code = 4
     worth_saving = True
 
 
 class NotSaved(RunError):
-    """There is nothing to save, or no place for it."""
+    """A run failed, and its last step cannot or should not be saved."""
 
     worth_saving = False
 
 
 class RewardError(RunError):
-    """A reward function raised or returned something that is no list of numbers."""
+    """A reward function raised an exception or broke its contract."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean `x`?` for the nearest of the known names, an empty string where none is near."""
+    """Return `; did you mean `x`?` for the nearest known name, or an empty string if none is near."""
     near = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean `{near[0]}`?" if near else ""

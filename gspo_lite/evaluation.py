@@ -17,7 +17,7 @@ from gspo_lite.models.generate import Answer, answer
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import judge_of, score, verdicts
-from gspo_lite.rewards.format import follows_style
+from gspo_lite.rewards.format import follows_form
 
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 percent interval
 
@@ -69,7 +69,7 @@ def evaluate(
         "sampled_accuracy": share(drawn),
         "sampled_ci95": wilson(drawn),
         "lenient_accuracy": share(found_anywhere(judge, rows, greedy) or strict),
-        "format_rate": share([follows_style(text, recipe.data.prompt) for text, _ in greedy]),
+        "format_rate": share([follows_form(text, recipe.data.marker) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
         "rewards": {name: mean(values) for name, values in paid.items()},

@@ -1,6 +1,6 @@
-"""What a run is made of: data, rewards, model, engine and the trainer's configuration, loaded and checked.
+"""The parts of a run: data, rewards, model, engine and the trainer's configuration, loaded and checked.
 
-Cheap things come first, so that what is wrong with a recipe is said before a model is loaded. Writes nothing.
+Cheap parts come first, so that an error in the recipe is found before a model is loaded. Writes nothing.
 """
 
 from __future__ import annotations
@@ -25,41 +25,34 @@ from gspo_lite.training.watch.trackers import require
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of, loaded and checked before anything is written."""
+    """The parts of a run, loaded and checked before anything is written."""
 
     recipe: Recipe
     problems: Problems
     rewards: list[Any]
     loaded: LoadedModel
     engine: Engine
-    args: Any  # the trainer's GSPOConfig, whose module must not be imported before Unsloth
+    args: Any  # a GSPOConfig, whose module must not be imported before Unsloth
 
 
 def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
-    """Load and check everything the run needs, cheap things first; writes nothing.
+    """Load and check everything a run needs, cheap parts first.
 
-    The grader's process starts meanwhile on another core: by the first evaluation it has its engine imported.
-
-    The backend comes before all others because Unsloth has to be imported before trl, and a custom reward may be one
-    of TRL's.
+    The backend comes first, because Unsloth must be imported before trl, which a custom reward may import.
     """
     require(recipe.output.report_to)
-    start_ahead()
+    start_ahead()  # on another core, so that the grader has imported its engine by the first evaluation
     backend = choose_backend(recipe.model)
     problems = load_problems(recipe.data)
     images = IMAGES in problems.train.column_names
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
-    rewards = build_rewards(recipe.rewards)
+    rewards = build_rewards(recipe.rewards, recipe.data.marker)
     check_columns(rewards, problems.train.column_names)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(
-        recipe.model,
-        backend,
-        seed=recipe.training.seed,
+        recipe.model, backend, seed=recipe.training.seed, vllm=engine.fast_inference, images=images,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
-        vllm=engine.fast_inference,
-        images=images,
-    )
+    )  # fmt: skip
     problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
     from gspo_lite.training.config import config_from_recipe
     from gspo_lite.training.oversample import refuse_oversampling
@@ -69,13 +62,17 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     return Parts(recipe, problems, rewards, loaded, engine, args)
 
 
-def custom_rewards(parts: Parts) -> dict[str, str]:
-    """sha256 of the file of each reward that is not our own, by its name."""
-    return {one.__name__: one.sha256 for one in parts.rewards if one.sha256}
+def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
+    """Return the sha256 of the file of each custom reward and adapter, by kind and name."""
+    adapter, sha256 = parts.recipe.data.adapter, getattr(parts.problems.adapter, "sha256", None)
+    return {
+        "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
+        "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
+    }
 
 
 def offline_if_local(recipe: Recipe) -> None:
-    """Keep the Hugging Face libraries off the network when model, data and judge are on this machine."""
+    """Keep the Hugging Face libraries off the network if model, data and judge are on this machine."""
     data = recipe.data
     named = [recipe.model.name, data.source, data.eval.source or data.source]
     named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []

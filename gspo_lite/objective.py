@@ -1,7 +1,7 @@
-"""The objective as executable definition: what GSPO, GSPO-token and GRPO compute, on tensors.
+"""The objective as an executable definition of GSPO, GSPO-token and GRPO on tensors.
 
-Owns the loss and the group advantages, as pure functions without state: the trainers are checked against them at
-start-up, and a hand-written training loop can call them. Must not know models, tokenizers, rewards or trainers.
+Owns the loss and the group advantages as pure functions: the trainers are checked against them at start-up, and a
+hand-written training loop can call them. Must not know models, tokenizers, rewards or trainers.
 
 Letters: B sequences in the micro-batch, T padded completion length, N completions in the rollout. Equation numbers
 are those of "Group Sequence Policy Optimization", arXiv 2507.18071.
@@ -19,19 +19,18 @@ LEVELS = ("token", "sequence", "sequence_token")
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")
 SCALES = ("group", "batch", "none")
 
-MAX_LOG_RATIO = (
-    20.0  # e^20 = 4.9e8 still squares and sums within float32; nothing a clipped objective can use is larger
-)
+# e^20 = 4.9e8 still squares and sums within float32; a clipped objective cannot use a larger ratio.
+MAX_LOG_RATIO = 20.0
 STD_FLOOR = 1e-4  # added to the standard deviation, as TRL does: a group of equal rewards gets 0, not 0 / 0
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """A loss to call `backward` on and what to log beside it, detached.
+    """A loss to call `backward` on, and detached figures to log.
 
     Attributes:
         loss: scalar, float32 or wider.
-        ratio: importance ratio before any clip, (B, 1) at level `sequence`, else (B, T) with 1 at padding.
+        ratio: importance ratio before clipping, (B, 1) at level `sequence`, else (B, T) with 1 at padding.
         clip_low: scalar, share of ratios below 1 - epsilon with a negative advantage, where the gradient stops.
         clip_high: scalar, share of ratios above 1 + epsilon_high with a positive advantage.
         kl: scalar, mean KL penalty per token before beta; None without reference log-probabilities.
@@ -64,31 +63,31 @@ def gspo_loss(
 ) -> LossOutput:
     """Compute the clipped policy loss of one micro-batch (eq. 5 for `sequence`, eq. 13 for `sequence_token`).
 
-    Half-precision inputs are computed in float32. Masked positions may hold anything, NaN and infinity included:
-    they reach neither loss nor gradient. A log ratio above 20 counts as 20 and passes no gradient.
+    Half-precision inputs are computed in float32. Masked positions may hold anything, including NaN and infinity:
+    they affect neither loss nor gradient. A log ratio above 20 counts as 20 and passes no gradient.
 
     Args:
         per_token_logps: log-probabilities of the sampled tokens under the policy being trained, (B, T).
         old_per_token_logps: the same under the policy that sampled them, (B, T); None means it is the same policy.
         completion_mask: nonzero where a token counts, (B, T); rows may be empty or have holes.
-        advantages: (B,), or (B, T) to let them differ from token to token.
-        level: what the ratio speaks about, `token`, `sequence` or `sequence_token`.
+        advantages: (B,), or (B, T) for advantages that differ between tokens.
+        level: level of the ratio, `token`, `sequence` or `sequence_token`.
         loss_type: how tokens are averaged: `grpo` (paper), `bnpo`, `dr_grpo`, `dapo` or `luspo`, see `_average`.
-        epsilon: the ratio is clipped below 1 - epsilon.
+        epsilon: the ratio is clipped below 1 - epsilon,
         epsilon_high: and above 1 + epsilon_high.
-        delta: upper bound of the ratio also where the clip leaves it free, under a negative advantage.
+        delta: upper bound of the ratio under a negative advantage too, where the clip does not bound it.
         beta: weight of the KL penalty; above 0 it needs `ref_per_token_logps`.
         ref_per_token_logps: log-probabilities under the reference policy, (B, T).
         use_bias_correction_kl: multiply the KL penalty by the unclipped ratio, gradient included. It breaks the
             equality of `sequence` and `sequence_token` under (B,) advantages, which holds otherwise.
-        max_completion_length: tokens by which `dr_grpo` divides; required there.
-        num_items_in_batch: tokens of all micro-batches of the optimizer step, by which `dapo` divides; None takes
-            this micro-batch for an average one. TRL's field of that name spans the rollout: multiply it by
+        max_completion_length: divisor of `dr_grpo` in tokens; required there.
+        num_items_in_batch: tokens of all micro-batches of the optimizer step, the divisor of `dapo`; None treats
+            this micro-batch as an average one. TRL's field of that name spans the rollout: multiply it by
             gradient_accumulation_steps / steps_per_generation.
         gradient_accumulation_steps: micro-batches of the optimizer step, over which the loss is averaged.
 
     Raises:
-        ValueError: a shape or option is wrong, or a token that counts holds NaN or infinity.
+        ValueError: a shape or option is wrong, or a token that counts is NaN or infinite.
     """
     _check_shapes(per_token_logps, old_per_token_logps, completion_mask, advantages, ref_per_token_logps)
     _expect(level in LEVELS, "level", level, _one_of(LEVELS))
@@ -143,7 +142,7 @@ def importance_ratio(new: Tensor, old: Tensor, mask: Tensor, level: str) -> Tens
     Args:
         new: log-probabilities with gradient, (B, T), finite.
         old: log-probabilities of the sampling policy, (B, T), finite.
-        mask: True where a token counts, (B, T); |y_i| is the number of those, an empty row has ratio 1.
+        mask: True where a token counts, (B, T); |y_i| is their number, and an empty row has ratio 1.
         level: `token`, `sequence` or `sequence_token`.
 
     Returns:
@@ -153,7 +152,7 @@ def importance_ratio(new: Tensor, old: Tensor, mask: Tensor, level: str) -> Tens
     if level != "token":
         log_ratio = log_ratio.sum(dim=1, keepdim=True) / _lengths(mask).to(log_ratio.dtype)
     if level == "sequence_token":
-        # Summed in this order the first term is exactly 0, so that the values are those of level `sequence`.
+        # In this order the first term is exactly 0, so the values equal those of level `sequence`.
         log_ratio = torch.where(mask, (new - new.detach()) + log_ratio.detach(), 0.0)
     return log_ratio.clamp(max=MAX_LOG_RATIO).exp()
 
@@ -162,25 +161,25 @@ def group_advantages(rewards: Tensor, num_generations: int, *, scale_rewards: st
     """Compare each reward with those of its group: (r_i - mean of the group) / (std + 1e-4), eq. 6.
 
     Args:
-        rewards: (N,), the groups one after the other; NaN marks a completion that could not be judged, which is left
-            out of mean and standard deviation and gets advantage 0.
+        rewards: (N,), one group after the other; NaN marks a completion that could not be judged, which is left out
+            of mean and standard deviation and gets advantage 0.
         num_generations: completions per group.
-        scale_rewards: whose standard deviation (unbiased, N - 1) divides, `group`, `batch` or `none`.
+        scale_rewards: whose standard deviation (unbiased, N - 1) is the divisor, `group`, `batch` or `none`.
 
     Returns:
         Advantages (N,), float32 or wider.
 
     Raises:
-        ValueError: N is no multiple of num_generations, or a reward is infinite.
+        ValueError: N is not a multiple of num_generations, or a reward is infinite.
     """
     _expect(scale_rewards in SCALES, "scale_rewards", scale_rewards, _one_of(SCALES))
     _expect(num_generations >= 1, "num_generations", num_generations, "at least 1")
     grouping = f"(N,) with N a multiple of `num_generations`, {num_generations}"
     fits = rewards.dim() == 1 and rewards.numel() % num_generations == 0
     _expect(fits, "shape of rewards", tuple(rewards.shape), grouping)
-    _expect(not rewards.isinf().any(), "rewards", "infinite in places", "numbers, or NaN where there is no judgement")
+    _expect(not rewards.isinf().any(), "rewards", "infinite in places", "numbers, or NaN for no judgment")
 
-    # float64: rounding in the mean of equal rewards would be blown up by the division by 1e-4.
+    # float64: dividing by 1e-4 would magnify the rounding error in the mean of equal rewards.
     grouped = rewards.double().view(-1, num_generations)
     deviation = _deviation(grouped)
     if scale_rewards == "group":
@@ -191,24 +190,24 @@ def group_advantages(rewards: Tensor, num_generations: int, *, scale_rewards: st
 
 
 def _deviation(values: Tensor) -> Tensor:
-    """Difference of each value to the mean of its row's values that are not NaN; 0 for NaN."""
+    """Return the difference of each value from the mean of its row without NaN; 0 for NaN."""
     return (values - values.nanmean(dim=1, keepdim=True)).nan_to_num(nan=0.0)
 
 
 def _std(values: Tensor) -> Tensor:
-    """Unbiased standard deviation of each row's values that are not NaN, (rows, 1); 0 for fewer than two."""
+    """Return the unbiased standard deviation of each row without NaN, (rows, 1); 0 for fewer than two values."""
     freedom = (~values.isnan()).sum(dim=1, keepdim=True) - 1
     return (_deviation(values).square().sum(dim=1, keepdim=True) / freedom.clamp(min=1)).sqrt()
 
 
 def _kl_penalty(new: Tensor, ref: Tensor) -> Tensor:
-    """Per-token estimate of KL(new || ref) that is never negative: exp(d) - d - 1 with d = ref - new, (B, T)."""
+    """Estimate KL(new || ref) per token, never negative: exp(d) - d - 1 with d = ref - new, (B, T)."""
     difference = (ref - new).clamp(max=MAX_LOG_RATIO)
     return difference.exp() - difference - 1
 
 
 def _average(row_sums: Tensor, mask: Tensor, loss_type: str, max_completion_length: int | None) -> Tensor:
-    """Average over one micro-batch the losses (B,), each summed over the tokens of a row.
+    """Average the losses of a micro-batch, (B,), each summed over the tokens of its row.
 
     grpo         mean over sequences of the mean over tokens
     bnpo, dapo   mean over tokens
@@ -225,19 +224,19 @@ def _average(row_sums: Tensor, mask: Tensor, loss_type: str, max_completion_leng
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over sequences of (B, 1) values, over tokens that count of (B, T) values."""
+    """Average (B, 1) values over sequences, or (B, T) values over the tokens that count."""
     if values.shape != mask.shape:
         return values.float().mean()
     return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
 
 
 def _lengths(mask: Tensor) -> Tensor:
-    """Tokens that count in each row, (B, 1), at least 1 so that an empty row divides to 0."""
+    """Count the tokens of each row, (B, 1), as at least 1 so that an empty row divides to 0."""
     return mask.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def _masked(name: str, values: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """`values`, (B, T) or (B,) as (B, 1), in `dtype` and 0 where `mask` counts nothing; refuse NaN and infinity."""
+    """Return values, (B, T) or (B,) as (B, 1), in `dtype` and 0 where masked; refuse NaN and infinity elsewhere."""
     if values.dim() == 1:
         values, mask = values[:, None], mask.any(dim=1, keepdim=True)
     values = torch.where(mask, values.to(dtype), 0.0)

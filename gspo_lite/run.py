@@ -2,9 +2,8 @@
 
     backend -> data -> rewards -> model -> evaluate before -> train -> evaluate after -> adapter, report, model card
 
-A recipe with a `warmup` has it between `before` and training, and is measured once more after it.
-
-Read this first: each step of `run` is one call into the floor below. No branch on backend or algorithm here.
+A recipe with a `warmup` runs it after `evaluate before`, and evaluates again after it. Each step of `run` is one call
+into a lower floor; nothing here depends on backend or algorithm.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from typing import Any
 
 from gspo_lite.checked_recipe import refuse
 from gspo_lite.evaluation import evaluate
-from gspo_lite.load_parts import Parts, custom_rewards, load_parts, offline_if_local
+from gspo_lite.load_parts import Parts, custom_code, load_parts, offline_if_local
 from gspo_lite.models.libraries import unused_libraries
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_reports
-from gspo_lite.report.summary import last_screen
+from gspo_lite.report.summary import final_summary
 from gspo_lite.system import processes, run_folder
 from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.system.figures import share
@@ -36,31 +35,31 @@ from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a run left its files, and its held-out figures as in eval.json. `print(result)` shows the last screen."""
+    """The folder of a run and its held-out figures, as in eval.json. `print(result)` shows the final summary."""
 
     folder: Path
     evaluation: dict[str, Any]
-    screen: str
+    summary: str
 
     def __str__(self) -> str:
-        return self.screen
+        return self.summary
 
 
 def run(
     recipe: Recipe, *, resume: bool = False, force: bool = False, command: str | None = None, own_process: bool = False
 ) -> RunResult:
-    """Train as the recipe says, measure before and after on held-out problems, and write the run folder.
+    """Train according to the recipe, evaluate before and after on held-out problems, and write the run folder.
 
     Args:
-        resume: go on from the newest checkpoint in the run folder, as `output.if_exists: resume` does.
-        force: resume even with a recipe that differs in what decides the steps to come.
-        command: the command line, kept in environment.json.
-        own_process: this process does nothing else, so that libraries this run does not use need not be found.
+        resume: continue from the newest checkpoint in the run folder, as `output.if_exists: resume` does.
+        force: resume even if the recipe differs in fields that affect the remaining steps.
+        command: the command line, recorded in environment.json.
+        own_process: whether this process runs nothing else, so that libraries this run does not use can be hidden.
 
     Raises:
-        UsageError: the recipe, its data, rewards or model cannot be used, or another run has the folder.
-            MachineError: this machine cannot do it. Both leave an earlier run folder as it was.
-        RunError: training had begun and could not go on; the run folder holds what there is.
+        UsageError: the recipe, its data, rewards or model cannot be used, or another run uses the folder.
+            MachineError: this machine lacks something. Both leave an earlier run folder unchanged.
+        RunError: training began but could not continue; the run folder keeps what was written.
     """
     refuse(recipe)
     processes.refuse_sharded()
@@ -75,7 +74,7 @@ def run(
         with clock("load"):
             parts = load_parts(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:
-            refuse_other_code(checkpoint, custom_rewards(parts), force)
+            refuse_other_code(checkpoint, custom_code(parts), force)
         if processes.is_main():
             begin(folder, parts, command, resume)
         with end_noted(folder):
@@ -94,16 +93,16 @@ def run(
             if processes.is_main():
                 finish(folder, clock)
             processes.wait()
-        return RunResult(folder, {"before": before, "after": after}, last_screen(folder))
+        return RunResult(folder, {"before": before, "after": after}, final_summary(folder))
 
 
 def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None:
-    """The newest complete checkpoint, after saying what was passed over and what changed in the recipe."""
+    """Return the newest complete checkpoint, reporting incomplete ones and changes of recipe and versions."""
     found = newest_complete(folder / run_folder.CHECKPOINTS)
     for line in found.passed_over:
         say(f"resume   {line}")
     if found.checkpoint is None:
-        say("resume   no complete checkpoint; training begins at step 1")
+        say("resume   no complete checkpoint; training starts at step 1")
         return None
     for line in refuse_changes(found.checkpoint, recipe.model_dump(mode="json"), force):
         say(f"resume   {line}")
@@ -114,12 +113,13 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
 
 
 def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None:
-    """Open the run folder with what is known before training, and say what was loaded."""
+    """Open the run folder, record the recipe and environment in it, and report what was loaded."""
     run_folder.open_folder(folder, keep=resume)
-    comment = f"The resolved recipe of this run. Again: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
+    comment = (
+        f"The resolved recipe of this run. To repeat it: gspo-lite run {folder / run_folder.RECIPE} --output FOLDER"
+    )
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
-    facts = environment(parts.loaded.backend, parts.engine.name, command)
-    facts["custom_rewards"] = custom_rewards(parts)
+    facts = environment(parts.loaded.backend, parts.engine.name, command) | custom_code(parts)
     if resume and (folder / run_folder.ENVIRONMENT).is_file():
         first = run_folder.read_json(folder / run_folder.ENVIRONMENT)
         facts["resumed"] = [*first.get("resumed", []), facts["started"]]
@@ -135,11 +135,11 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     say(f"machine  {facts['hardware']}; completions by {parts.engine.title}{parts.args.correction}")
     if processes.count() > 1:
         together = recipe.training.rollout_size * processes.count()
-        say(f"         {processes.count()} processes (DDP): {together} completions a rollout together")
+        say(f"         {processes.count()} processes (DDP): {together} completions a rollout in total")
 
 
 def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:
-    """Figures of this phase; the first process evaluates, the others wait for it."""
+    """Return the figures of a phase, which the first process evaluates while the others wait."""
     if processes.is_main():
         evaluate_phase(folder, phase, parts, resume)
     processes.wait()
@@ -148,12 +148,11 @@ def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dic
 
 
 def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None:
-    """Evaluate on the held-out problems and keep figures and completions; a resumed run keeps its `before`."""
+    """Evaluate on the held-out problems and record figures and completions; a resumed run keeps earlier figures."""
     figures = run_folder.read_json(folder / run_folder.EVAL) if (folder / run_folder.EVAL).is_file() else {}
     if resume and phase in figures:
         return
-    loaded, recipe = parts.loaded, parts.recipe
-    held_out = parts.problems.held_out
+    loaded, recipe, held_out = parts.loaded, parts.recipe, parts.problems.held_out
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
     with live("answering", 2 * len(held_out), ends=False) as view:
         result = evaluate(
@@ -166,7 +165,7 @@ def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None
 
 
 def warm_up(folder: Path, parts: Parts) -> None:
-    """Supervised steps on worked examples before RL; a resumed run takes what they left."""
+    """Train on worked examples before RL; a resumed run loads their result."""
     from gspo_lite.training import warmup  # imports trl, which must not come before unsloth
 
     model, processing = parts.loaded.model, parts.loaded.processing_class
@@ -174,17 +173,19 @@ def warm_up(folder: Path, parts: Parts) -> None:
 
 
 def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: bool) -> Any:
-    """All optimizer steps; the trainer afterwards."""
+    """Take all optimizer steps and return the trainer."""
     from gspo_lite.training import build  # imports trl, which must not come before unsloth
 
+    loaded, problems = parts.loaded, parts.problems.train
     trainer = build.build_trainer(
         parts.recipe,
         folder,
-        parts.loaded.model,
-        parts.loaded.processing_class,
+        loaded.model,
+        loaded.processing_class,
         parts.rewards,
-        parts.problems.train,
+        problems,
         parts.args,
+        code=custom_code(parts),
     )
     rules = f"; {trainer.row_rules}" if trainer.row_rules else ""
     say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps{rules}")
@@ -193,7 +194,7 @@ def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: boo
 
 
 def finish(folder: Path, clock: Clock) -> None:
-    """Write what is known after training: seconds, memory, report, model card."""
+    """Record seconds and peak memory, and write the report and the model card."""
     facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
     facts |= {"seconds": clock.seconds, "peak_memory_gib": round(peak_memory_gib(), 2)}
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
@@ -202,7 +203,7 @@ def finish(folder: Path, clock: Clock) -> None:
 
 @contextmanager
 def end_noted(folder: Path) -> Iterator[None]:
-    """Keep what ends the run early, and report on the steps until there."""
+    """Record the cause of an early end, and report on the steps so far."""
     try:
         yield
     except BaseException as error:
@@ -211,13 +212,13 @@ def end_noted(folder: Path) -> Iterator[None]:
         why = own or f"{type(error).__name__} {error}".strip()
         run_folder.note_event(folder, steps[-1]["step"] if steps else 0, "stopped", why)
         if steps and processes.is_main():
-            with suppress(Exception):  # a full disk, say: what ended the run is what must be heard
-                say(f"report   {write_reports(folder)} shows the run until there")
+            with suppress(Exception):  # such as a full disk; it must not hide the cause
+                say(f"report   {write_reports(folder)} shows the run so far")
         raise
 
 
 class Clock:
-    """Seconds per phase of a run."""
+    """A clock that records the seconds of each phase of a run."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

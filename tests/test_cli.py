@@ -40,6 +40,15 @@ def test_schema_is_json_with_every_part_of_a_recipe():
     assert set(schema["properties"]) == parts
 
 
+def test_schema_offers_the_names_of_adapters_and_rewards_and_takes_code():
+    parts = json.loads(command("schema").stdout)["$defs"]
+    for part, key, known in (("DataSettings", "adapter", "gsm8k"), ("RewardSettings", "name", "math_correct")):
+        *names, code = parts[part]["properties"][key]["anyOf"]
+        assert known in [one["const"] for one in names]
+        assert all(one["description"].endswith((".", ":")) for one in names)
+        assert code == {"pattern": ":"}
+
+
 def test_rewards_are_listed_and_shown():
     assert "math_correct" in command("rewards", "list").stdout
     shown = command("rewards", "show", "soft_overlong").stdout
@@ -123,7 +132,7 @@ def test_rewards_stress_finds_nothing_in_quickstart_and_says_so_with_its_exit_co
         (["run", "quickstart", "--set", "objective.epsilon=0.2"], 2, "GRPO's size"),
         (["run", "quickstart", "--no-such-option"], 2, "No such option"),
         (["rewards", "show", "math_corect"], 2, "did you mean `math_correct`"),
-        (["report", "."], 2, "is no run folder"),
+        (["report", "."], 2, "is not a run folder"),
         (["eval", "no_such_model"], 2, "add --recipe"),
         (["eval", "./nowhere", "--recipe", "quickstart"], 2, "there is no folder `./nowhere`"),
         (["run", "quickstart", "--set", "data.source=nowhere.jsonl"], 2, "there is no file `nowhere.jsonl`"),
@@ -164,7 +173,7 @@ def test_a_signal_ends_a_run_with_its_own_exit_code(tmp_path, starter, sent, cod
     assert "Traceback" not in rest
     assert re.search(r"checkpoint-\d+` holds step \d+; go on from it with --resume", rest)
     assert "warning" not in rest
-    assert "report.html shows the run until there" in rest
+    assert "report.html shows the run so far" in rest
     said = "Ctrl-C" if sent == signal.SIGINT else "Terminated SIGTERM"
     report = (tmp_path / "runs" / "quickstart" / "report.html").read_text()
     assert re.search(rf"Stopped after \d+ of 160 steps: {said}", report)

@@ -82,11 +82,11 @@ def ids_of(tokenizer, *pieces):
 # Spans: text, credit, the marked parts
 
 SPANS = [
-    ("<think>a b</think><answer> 7 </answer>", "answer", [" 7 "]),
+    ("<think>a b</think><answer> 7 </answer>", "answer", ["7"]),
     ("<think>a b</think><answer> 7 </answer>", "think", ["a b"]),
     ("<think>a</think><answer>7</answer>", "tags", ["<think>", "</think>", "<answer>", "</answer>"]),
     ("<answer>1</answer> or <answer>2</answer>", "answer", ["2"]),
-    ("<answer>1</answer> or <answer>2", "answer", ["1"]),
+    ("<answer>1</answer> or <answer>2", "answer", []),  # cut off, as it is graded
     ("<think><answer>1</answer></think>", "answer", []),  # thoughts are not graded
     ("<think>so <answer>1</answer>", "answer", []),  # cut off while thinking
     ("<think>so", "think", ["so"]),
@@ -98,10 +98,14 @@ SPANS = [
     ("</answer><answer>", "answer", []),
     ("<answer></answer>", "answer", []),
     ("</think><think>x", "think", ["x"]),
-    (r"so \boxed{1} and \boxed{\frac{1}{2}}.", "answer", [r"\frac{1}{2}"]),
+    (r"so \boxed{1} and \boxed{\frac{1}{2}}.", "answer", ["1", r"\frac{1}{2}"]),
+    (r"so \boxed{1} but \boxed{\frac{1}{2}}.", "answer", [r"\frac{1}{2}"]),
+    ("<answer>1</answer> \\boxed{2}\n#### 3", "answer", ["1"]),  # what is found first: tag, box, hashes
+    ("<answer>1 \\boxed{2}\n#### 3", "answer", ["2"]),
     (r"so \boxed{\frac{1}{2}", "answer", []),
-    ("a\n#### 41\n#### 42\nb", "answer", [" 42"]),
-    ("a\n#### 42", "answer", [" 42"]),
+    ("a\n#### 41\n#### 42\nb", "answer", ["42"]),
+    ("a\n#### 42", "answer", ["42"]),
+    ("<think>a</think>b<think>c", "think", ["a</think>b<think>c"]),  # thinks again, and is cut off
     ("x=1, y=22", RegexCredit(regex=r"\d+"), ["1", "22"]),
     ("abc", RegexCredit(regex="z*"), []),
     ("", "answer", []),

@@ -119,13 +119,13 @@ def test_the_engine_named_is_the_one_that_a_run_would_take(card, packages, overr
 @pytest.mark.parametrize(
     ("change", "name", "says"),
     [
-        ({"python": "3.14.1"}, "python", "install a Python"),
-        ({"python": "3.9.2"}, "python", "install a Python"),
+        ({"python": "3.14.1"}, "python", "install Python"),
+        ({"python": "3.9.2"}, "python", "install Python"),
         ({"torch_cuda": None}, "driver", "pip install"),
         ({"driver": "535.104.05"}, "driver", "--torch-backend=auto"),
         ({"capability": 6.1}, "driver", "--torch-backend=auto"),
         ({"disk_gib": 0.5}, "disk", "HF_HOME"),
-        ({"ram_gib": 2.0}, "memory", "at the very least"),
+        ({"ram_gib": 2.0}, "memory", "needs at least"),
         ({"versions": {**VERSIONS, "trl": "1.15.0"}}, "trl", "trl==1.14.2"),
         ({"versions": {**VERSIONS, "torch": "nightly"}}, "torch", "torch=="),
         ({"versions": {**VERSIONS, "vllm": "0.40.0"}}, "vllm", "gspo-lite[vllm]"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def load_weights(adapter):
 
 def test_an_earlier_run_is_not_overwritten_unasked(finished, quick):
     before = snapshot(finished.folder)
-    with pytest.raises(UsageError, match="holds a run already"):
+    with pytest.raises(UsageError, match="already contains a run"):
         run(load_recipe("quickstart", quick).recipe)
     assert snapshot(finished.folder) == before
 
@@ -143,6 +144,22 @@ def test_a_reward_whose_errors_are_skipped_trains_on_and_its_file_is_recorded(tm
     for row in rows_of(folder / "completions.jsonl"):
         assert row["rewards"]["f"] == (1.0 if len(row["completion"]) % 2 else None)
         assert row["extracted"] is None or f"<answer>{row['extracted']}</answer>" in row["completion"]
+
+
+def test_a_recipes_own_adapter_is_recorded_and_a_changed_one_is_not_resumed(tmp_path, monkeypatch, quick, starter):
+    monkeypatch.chdir(tmp_path)
+    code = 'def twice(row):\n    return {"prompt": row["question"], "answer": 2 * int(row["answer"])}\n'
+    (tmp_path / "mine.py").write_text(code)
+    sets = [*quick, "data.adapter=mine.py:twice", "training.save_steps=4"]
+    folder = run(load_recipe("quickstart", sets).recipe).folder
+    sample = rows_of(folder / "completions.jsonl")[0]
+    assert int(sample["answer"]) == 2 * sum(int(word) for word in re.findall(r"[0-9]+", sample["prompt"]))
+    facts = json.loads((folder / "environment.json").read_text())
+    assert facts["custom_adapter"] == {"twice": hashlib.sha256(code.encode()).hexdigest()}
+    (tmp_path / "mine.py").write_text(code + "# changed\n")
+    longer = load_recipe("quickstart", [*sets, "training.max_steps=8"]).recipe
+    with pytest.raises(UsageError, match="the file of `twice` changed"):
+        run(longer, resume=True)
 
 
 def test_a_checkpoint_is_resumed_and_metrics_continue(tmp_path, monkeypatch, quick, starter):

@@ -41,12 +41,14 @@ def recipe_with(folder, *rewards):
     (folder / "r.yaml").write_text(GOOD.replace("  - name: math_correct\n    weight: 1.0\n", lines))
 
 
-def test_commands_that_only_look_never_run_a_custom_reward(tmp_path):
+def test_commands_that_only_look_never_run_a_custom_reward_or_adapter(tmp_path):
     for name in ("mine", "other"):
         (tmp_path / f"{name}.py").write_text(
             f"open({str(tmp_path / 'marker')!r}, 'w').close()\ndef f(completions, **_):\n    return [0.0, 1.0]\n"
         )
     recipe_with(tmp_path, "mine.py:f", "other:g")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(recipe.read_text().replace("source: arithmetic", "source: arithmetic\n  adapter: mine.py:f"))
     run = make_run(tmp_path / "run", evaluation={"before": FIGURES, "after": BETTER})
     text = (tmp_path / "r.yaml").read_text()
     (run / "recipe.yaml").write_text(text)
@@ -61,7 +63,7 @@ def test_commands_that_only_look_never_run_a_custom_reward(tmp_path):
     assert (tmp_path / "marker").exists()
 
 
-@pytest.mark.parametrize("kind", ["output", "data", "reward"])
+@pytest.mark.parametrize("kind", ["output", "data", "adapter", "reward"])
 def test_a_link_that_leads_out_of_the_tree_is_refused(tmp_path, monkeypatch, kind):
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
@@ -73,6 +75,7 @@ def test_a_link_that_leads_out_of_the_tree_is_refused(tmp_path, monkeypatch, kin
     text = {
         "output": GOOD.replace("dir: runs/x", "dir: link/run"),
         "data": GOOD.replace("source: arithmetic", "source: link/rows.jsonl"),
+        "adapter": GOOD.replace("source: arithmetic", "source: arithmetic\n  adapter: link/f.py:f"),
         "reward": GOOD.replace("name: math_correct", "name: link/f.py:f"),
     }[kind]
     (inside / "r.yaml").write_text(text)
@@ -95,7 +98,7 @@ def test_code_of_a_model_runs_only_where_the_recipe_says_so(tmp_path, capsys, mo
                 assert ast.unparse(node.value) == "settings.trust_remote_code", path
     recipe = load_recipe("quickstart", ["model.trust_remote_code=true"]).recipe
     monkeypatch.setattr(run, "environment", lambda *_: {"hardware": "", "started": ""})
-    problems = SimpleNamespace(train=[], held_out=[], notes=[])
+    problems = SimpleNamespace(train=[], held_out=[], notes=[], adapter=None)
     loaded = SimpleNamespace(backend="x", notes=[])
     engine = SimpleNamespace(name="x", title="x")
     parts = Parts(recipe, problems, [], loaded, engine, SimpleNamespace(correction=""))

@@ -1,7 +1,7 @@
-"""The command line. Every heavy import is inside the command that needs it, so that the light ones answer at once.
+"""The command line. Heavy imports are inside the commands that need them, so that light commands answer at once.
 
-Results go to stdout, messages to stderr. Exit codes are those of `errors.py`: 0 done, 2 wrong recipe or command line,
-3 this machine lacks something, 4 the run failed, 129, 130 and 143 ended by a signal.
+Results go to stdout, messages to stderr. Exit codes, from `errors.py`: 0 done, 2 wrong recipe or command line, 3 this
+machine lacks something, 4 the run failed; 129, 130 and 143 ended by a signal.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 
-from gspo_lite.cli import chat, export, rewards, runs, tools  # noqa: F401, each registers its commands
+from gspo_lite.cli import chat, export, rewards, runs, tools  # noqa: F401, each module registers its commands
 from gspo_lite.cli.shared import app, printable
 from gspo_lite.errors import GspoLiteError, UsageError
 from gspo_lite.system import redaction, stopping
@@ -18,7 +18,7 @@ from gspo_lite.system.processes import is_main
 
 
 def main() -> None:
-    """Entry point: runs a command and turns errors into one message and an exit code."""
+    """Run a command, turning errors into one message and an exit code; the entry point."""
     stopping.install()
     redaction.note_options(sys.argv)
     redaction.guard_streams()
@@ -28,25 +28,22 @@ def main() -> None:
         tell(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        ended("interrupted", 130)
+        exit_after_signal("interrupted", 130)
     except stopping.Terminated as stop:
-        ended("terminated", 128 + stop.signum)
+        exit_after_signal("terminated", 128 + stop.signum)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
         print(f"error: {type(error).__name__}: {printable(str(error))}", file=sys.stderr)
-        print(
-            "hint: this is not one of the errors gspo-lite knows; --debug before the command shows where",
-            file=sys.stderr,
-        )
+        print("hint: this error is unexpected; `gspo-lite --debug COMMAND` shows where it was raised", file=sys.stderr)
         if os.environ.get("GSPO_LITE_DEBUG"):
             traceback.print_exc()
         sys.exit(4 if "run" in sys.argv[1:2] else 1)
 
 
-def ended(how: str, code: int) -> None:
-    """Leave after a signal; a terminal that has gone takes no last word."""
+def exit_after_signal(how: str, code: int) -> None:
+    """Say how the command ended and exit; the terminal may be closed already."""
     try:
         print(how, file=sys.stderr, flush=True)
         sys.stdout.flush()
@@ -58,7 +55,7 @@ def ended(how: str, code: int) -> None:
 
 
 def tell(error: GspoLiteError) -> None:
-    """Print an error as a user reads it; what is wrong with a recipe every process finds, and the first one says."""
+    """Print an error for the user; of several processes that find the same usage error only the first prints it."""
     if error.exit_code == UsageError.exit_code and not is_main():
         return
     if os.environ.get("GSPO_LITE_DEBUG"):

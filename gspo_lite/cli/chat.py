@@ -1,4 +1,4 @@
-"""The command that talks to the result of a run."""
+"""The command that chats with the result of a run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from gspo_lite.cli.shared import app, printable, quiet_libraries
 @app.command()
 def chat(
     path: Annotated[Path, typer.Argument(help="A run folder, an adapter or an export.", metavar="RUN")],
-    prompt: Annotated[str | None, typer.Option(help="Answer this one question and end.", metavar="TEXT")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Sample the answers; left out: greedy.", min=0.01)] = None,
-    history: Annotated[
-        bool, typer.Option("--history", help="Keep what was said; else each question is alone.")
-    ] = False,
-    recipe: Annotated[str | None, typer.Option(help="Whose prompt style to use, where RUN has no recipe.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Answer this question and exit.", metavar="TEXT")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sample answers; greedy if omitted.", min=0.01)] = None,
+    history: Annotated[bool, typer.Option("--history", help="Keep the conversation between questions.")] = False,
+    recipe: Annotated[str | None, typer.Option(help="Recipe with the prompt style, if RUN has none.")] = None,
 ) -> None:
-    """Talk to a trained model: it is asked as in training, and answers word by word."""
+    """Chat with a trained model, prompted as in training; answers appear word by word."""
     quiet_libraries()
     from gspo_lite.lab.chat import open_chat, talk
 
@@ -33,15 +31,15 @@ def chat(
         show("\n")
         return
     if sys.stdin.isatty():
-        kept = "what was said is kept, /reset forgets it" if history else "each question stands alone, as in training"
-        print(f"{path}: {kept}; Ctrl-C ends an answer, /quit the talk", file=sys.stderr)
+        kept = "the conversation is kept, /reset clears it" if history else "each question stands alone, as in training"
+        print(f"{path}: {kept}; Ctrl-C stops an answer, /quit exits", file=sys.stderr)
     talk(open_to, questions(), show)
 
 
 def questions() -> Iterator[str]:
-    """Lines typed, or piped in, until there are no more."""
+    """Yield the lines typed or piped in."""
     with suppress(ImportError):
-        import readline  # noqa: F401, arrow keys and the lines typed before
+        import readline  # noqa: F401, enables arrow keys and history
     while True:
         try:
             yield input("> " if sys.stdin.isatty() else "")
@@ -52,5 +50,5 @@ def questions() -> Iterator[str]:
 
 
 def show(text: str) -> None:
-    """A piece of the answer, without what could steer a terminal."""
+    """Print a piece of an answer without terminal escapes."""
     print(printable(text), end="", flush=True)

@@ -1,4 +1,4 @@
-"""The command that makes a trained run a file to use elsewhere."""
+"""Commands that export a trained run, or a recipe, for use elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gspo_lite.cli.shared import JsonOption, RecipeArgument, SetOption, app, loa
 
 
 class Form(str, Enum):
-    """What a run can be exported to."""
+    """Forms a run can be exported to."""
 
     adapter = "adapter"
     merged = "merged"
@@ -22,13 +22,13 @@ class Form(str, Enum):
 
 
 class Engine(str, Enum):
-    """Larger engines a recipe can be handed to."""
+    """Larger engines a recipe can be translated for."""
 
     verl = "verl"
 
 
 class Base(str, Enum):
-    """The weights an adapter is folded into."""
+    """Base weights an adapter can be merged into."""
 
     trained = "trained"
     original = "original"
@@ -44,7 +44,7 @@ class Dtype(str, Enum):
 
 
 class Outtype(str, Enum):
-    """Types of weights in GGUF, as llama.cpp's converter names them."""
+    """Types of GGUF weights, as llama.cpp's converter names them."""
 
     f16 = "f16"
     bf16 = "bf16"
@@ -55,20 +55,20 @@ class Outtype(str, Enum):
 @app.command()
 def export(
     path: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
-    to: Annotated[Form, typer.Option(help="What to write.")],
-    output: Annotated[Path | None, typer.Option(help="A new folder; else export-FORM in the run folder.")] = None,
+    to: Annotated[Form, typer.Option(help="Form to write.")],
+    output: Annotated[Path | None, typer.Option(help="A new folder; by default export-FORM in the run folder.")] = None,
     base: Annotated[
-        Base, typer.Option(help="Fold into the weights it was trained on (4-bit ones written out), or the published.")
+        Base, typer.Option(help="Merge into the weights used in training (4-bit dequantized) or the published ones.")
     ] = Base.trained,
     dtype: Annotated[Dtype, typer.Option(help="Type of merged weights; auto is the run's 16-bit type.")] = Dtype.auto,
-    outtype: Annotated[Outtype, typer.Option(help="Type of weights in GGUF.")] = Outtype.f16,
-    prompts: Annotated[int, typer.Option(help="Held-out prompts in the round trip.", min=1)] = 200,
+    outtype: Annotated[Outtype, typer.Option(help="Type of GGUF weights.")] = Outtype.f16,
+    prompts: Annotated[int, typer.Option(help="Held-out prompts for the round trip.", min=1)] = 200,
     least_agreement: Annotated[
-        float, typer.Option(help="Fail where fewer prompts get the adapter's answer.", min=0, max=1)
+        float, typer.Option(help="Minimum share of prompts with the adapter's answer.", min=0, max=1)
     ] = 0.95,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a trained run for use elsewhere, and check that it answers as the adapter does; exit code 4 where not."""
+    """Export a trained run and check that it answers as the adapter does; exit code 4 if it does not."""
     quiet_libraries()
     from gspo_lite.export import round_trip as exporting
 
@@ -84,10 +84,10 @@ def export(
 def export_config(
     recipe: RecipeArgument,
     to: Annotated[Engine, typer.Option(help="The engine.")] = Engine.verl,
-    gpus: Annotated[int, typer.Option(help="GPUs of the one machine it will run on.", min=1)] = 8,
+    gpus: Annotated[int, typer.Option(help="GPUs of the machine it will run on.", min=1)] = 8,
     overrides: SetOption = None,
 ) -> None:
-    """Print a recipe as a larger engine's command line; what does not carry over is in it, and on stderr."""
+    """Print a recipe as the command line of a larger engine, and on stderr what does not carry over."""
     from gspo_lite.export import verl
 
     checked = load(recipe, overrides or [])

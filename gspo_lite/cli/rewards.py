@@ -22,37 +22,38 @@ from gspo_lite.cli.shared import (
 
 @rewards_app.command("list")
 def list_rewards() -> None:
-    """List the rewards by name."""
-    from gspo_lite.rewards.contract.registry import describe, reward_names
+    """List the rewards."""
+    from gspo_lite.rewards.contract.registry import registered
 
-    for name in reward_names():
-        print(f"{name:20} {describe(name).summary}")
+    for name, found in registered().items():
+        print(f"{name:20} {found.summary}")
 
 
 @rewards_app.command("show")
-def show_reward(name: Annotated[str, typer.Argument(help="A reward's name.")]) -> None:
-    """Show what a reward measures, its options with their ranges, and how it stands in a recipe."""
-    from gspo_lite.rewards.contract.options import recipe_line
-    from gspo_lite.rewards.contract.registry import describe
+def show_reward(name: Annotated[str, typer.Argument(help="Name of a reward.")]) -> None:
+    """Show what a reward measures, its options with their ranges, and how to write it in a recipe."""
+    from gspo_lite.rewards.contract.options import described_options, recipe_line
+    from gspo_lite.rewards.contract.registry import get
 
-    found = describe(name)
-    options = "".join(f"\n  {option}: {default}" for option, default in found.options.items())
-    print(f"{found.name}\n\n{found.text}\n\noptions:{options or ' none'}")
-    print(f"\nin a recipe:\n  {recipe_line(name, found.options)}")
+    found = get(name)
+    known = described_options(found.options)
+    options = "".join(f"\n  {option}: {default}" for option, default in known.items())
+    print(f"{name}\n\n{found.__doc__}\n\noptions:{options or ' none'}")
+    print(f"\nin a recipe:\n  {recipe_line(name, known)}")
 
 
 @rewards_app.command("test")
 def try_rewards(
     recipe: RecipeArgument,
     completions: Annotated[
-        Path | None, typer.Option(help="JSONL rows with a `completion`; else some are made up.")
+        Path | None, typer.Option(help="JSONL rows with a `completion`; made up if omitted.")
     ] = None,
-    problems: Annotated[int, typer.Option(help="Make completions up for the first so many problems.", min=1)] = 3,
+    problems: Annotated[int, typer.Option(help="Number of problems to make up completions for.", min=1)] = 3,
     overrides: SetOption = None,
     allow_outside: OutsideOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Lay completions before every reward of a recipe and show what each gets, and why."""
+    """Score completions with every reward of a recipe and show why each gets its score."""
     chosen = load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
     from gspo_lite.lab.trials import lines_of_trials, trials
@@ -67,12 +68,12 @@ def try_rewards(
 @rewards_app.command("preview")
 def preview_rewards(
     recipe: RecipeArgument,
-    samples: Annotated[int, typer.Option(help="Problems to sample; each gets num_generations completions.", min=1)] = 8,
+    samples: Annotated[int, typer.Option(help="Number of problems; each gets num_generations completions.", min=1)] = 8,
     overrides: SetOption = None,
     allow_outside: OutsideOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Sample from the untrained model, show what its rewards would be, and say what to change before training."""
+    """Sample from the untrained model, show its rewards, and advise what to change before training."""
     chosen = load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
     from gspo_lite.lab.preview import lines_of, preview
@@ -84,11 +85,11 @@ def preview_rewards(
 @rewards_app.command("stress")
 def stress_rewards(
     recipe: RecipeArgument,
-    problems: Annotated[int, typer.Option(help="Try the first so many problems.", min=1)] = 8,
+    problems: Annotated[int, typer.Option(help="Number of problems to try.", min=1)] = 8,
     overrides: SetOption = None,
     allow_outside: OutsideOption = False,
 ) -> None:
-    """Look for hostile completions that a recipe's rewards pay like a right answer; exit code 4 where there are any."""
+    """Search for hostile completions that are rewarded like a correct answer; exit code 4 if there are any."""
     chosen = load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
     from gspo_lite.lab.trials import lines_of_findings, stressed

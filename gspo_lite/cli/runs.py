@@ -1,4 +1,4 @@
-"""Commands that train, and that look at what training left behind."""
+"""Commands that train, evaluate and report."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gspo_lite.system.processes import is_main
 def run(
     recipe: RecipeArgument,
     overrides: SetOption = None,
-    output: Annotated[str | None, typer.Option(help="The run folder, in place of output.dir.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Resume with a changed recipe all the same.")] = False,
-    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps, in place of training.max_steps.")] = None,
+    output: Annotated[str | None, typer.Option(help="The run folder, instead of output.dir.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume even though the recipe has changed.")] = False,
+    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of training.max_steps.")] = None,
     allow_outside: OutsideOption = False,
 ) -> None:
-    """Train as a recipe says, and measure before and after."""
+    """Train according to a recipe, and evaluate before and after."""
     steps = [] if max_steps is None else [f"training.max_steps={max_steps}"]
     checked = load(recipe, [*(overrides or []), *steps], output=output, allow_outside=allow_outside)
     quiet_libraries()
@@ -42,14 +42,14 @@ def evaluate(
     path: Annotated[
         str, typer.Argument(help="A run folder, an adapter, a model folder or a hub id.", metavar="RUN_OR_MODEL")
     ],
-    recipe: Annotated[str | None, typer.Option(help="Whose problems to ask; a run folder brings its own.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipe with the problems; a run folder has its own.")] = None,
     overrides: SetOption = None,
-    limit: Annotated[int | None, typer.Option(help="Ask the first so many problems.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Number of problems to use.", min=1)] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a run, an adapter or a model on held-out problems."""
+    """Evaluate a run, an adapter or a model on held-out problems."""
     if overrides and recipe is None:
-        raise UsageError("--set changes a recipe, and none is named", "add --recipe NAME")
+        raise UsageError("--set requires a recipe", "add --recipe NAME")
     chosen = load(recipe, overrides or []).recipe if recipe is not None else None
     quiet_libraries()
     from gspo_lite.evaluation import evaluate_path
@@ -62,13 +62,14 @@ def evaluate(
 @app.command()
 def report(
     paths: Annotated[list[Path], typer.Argument(help="A run folder, or several to compare.", metavar="RUN...")],
-    output: Annotated[Path, typer.Option(help="Where the comparison of several goes.")] = Path("comparison.html"),
+    output: Annotated[Path, typer.Option(help="File for the comparison of several runs.")] = Path("comparison.html"),
 ) -> None:
-    """Write report.html, report.md and README.md of a run again, finished or not; of several runs, one page."""
+    """Write the report of a run again, finished or not, or a page that compares several runs."""
     from gspo_lite.report import write_comparison, write_reports
     from gspo_lite.system import run_folder
 
     for path in paths:
         if not run_folder.is_run(path):
-            raise UsageError(f"`{path}` is no run folder; it has no {run_folder.RECIPE} and {run_folder.ENVIRONMENT}")
+            needed = f"{run_folder.RECIPE} and {run_folder.ENVIRONMENT}"
+            raise UsageError(f"`{path}` is not a run folder, which must contain {needed}")
     print(write_reports(paths[0]) if len(paths) == 1 else write_comparison(paths, output))

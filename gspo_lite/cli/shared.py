@@ -1,4 +1,4 @@
-"""What all commands share: the app, their common options, and how a recipe is read for a command."""
+"""What all commands share: the app, common options, and how a command loads a recipe."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ app = typer.Typer(
 rewards_app = typer.Typer(help="The reward functions a recipe can use.", no_args_is_help=True)
 app.add_typer(rewards_app, name="rewards")
 
-RecipeArgument = Annotated[
-    str, typer.Argument(help="Path of a recipe, or the name of a shipped one.", metavar="RECIPE")
-]
+RecipeArgument = Annotated[str, typer.Argument(help="Path of a recipe, or name of a shipped one.", metavar="RECIPE")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Change one field: key.key=value.", metavar="K=V")]
-OutsideOption = Annotated[bool, typer.Option("--allow-outside", help="Let the recipe name paths outside its tree.")]
+OutsideOption = Annotated[bool, typer.Option("--allow-outside", help="Allow paths outside the recipe's folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -34,7 +32,7 @@ def top(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Options that stand before the command."""
+    """Handle the options before the command."""
     if debug:
         os.environ["GSPO_LITE_DEBUG"] = "1"
     if version:
@@ -43,7 +41,7 @@ def top(
 
 
 def load(reference: str, overrides: list[str], **options: Any) -> Any:
-    """Load a recipe and say what it is warned about."""
+    """Load a recipe and print its warnings."""
     from gspo_lite.checked_recipe import load_recipe
 
     checked = load_recipe(reference, overrides, **options)
@@ -53,7 +51,7 @@ def load(reference: str, overrides: list[str], **options: Any) -> Any:
 
 
 def quiet_libraries() -> None:
-    """Keep the libraries' own notices and bars out of what a user reads; the lines of a run say what matters."""
+    """Silence notices and progress bars of libraries, because a run prints what matters."""
     import logging
     import warnings
 
@@ -66,9 +64,9 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     for name in ("bitsandbytes", "torchao"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("torch.utils._pytree").disabled = True  # a notice of torchao's, meant for its own developers
+    logging.getLogger("torch.utils._pytree").disabled = True  # a notice of torchao for its developers
 
 
 def printable(text: str) -> str:
-    """Text without escapes that could steer a terminal."""
+    """Replace characters that could control a terminal."""
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)

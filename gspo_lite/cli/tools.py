@@ -1,4 +1,4 @@
-"""Commands to run before a training: what there is, whether a recipe can work here, and what it would take."""
+"""Commands to run before training: list recipes, check them, this machine, memory and ratio noise."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from gspo_lite.errors import UsageError
 
 @app.command()
 def check(recipe: RecipeArgument, overrides: SetOption = None, allow_outside: OutsideOption = False) -> None:
-    """Say everything that is wrong with a recipe, without loading anything."""
+    """Report every problem of a recipe, without loading anything."""
     checked = load(recipe, overrides or [], allow_outside=allow_outside)
-    chosen = checked.recipe
-    training = chosen.training
+    chosen, training = checked.recipe, checked.recipe.training
     print(
         f"{checked.path}: ok. {chosen.objective.algorithm} on {chosen.model.name}, {training.max_steps} steps; "
         f"{training.rollout_size} completions a rollout, {training.updates_per_rollout:g} optimizer steps on each"
@@ -28,11 +27,11 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, allow_outside: Ou
 @app.command()
 def plan(
     recipe: RecipeArgument,
-    vram: Annotated[float, typer.Option(help="Memory of the card in GB, as it is sold.", min=1)],
+    vram: Annotated[float, typer.Option(help="Nominal memory of the GPU in GB.", min=1)],
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the memory a recipe takes, and say what to change where it does not fit; exit code 3 then."""
+    """Predict the memory a recipe needs; if it does not fit, advise what to change and exit with code 3."""
     from gspo_lite.sizing import plan as planning
 
     chosen = load(recipe, overrides or []).recipe
@@ -44,25 +43,23 @@ def plan(
 
 @app.command()
 def doctor(
-    recipe: Annotated[
-        str | None, typer.Argument(help="A recipe to check this machine for.", metavar="[RECIPE]")
-    ] = None,
+    recipe: Annotated[str | None, typer.Argument(help="Recipe to check against.", metavar="[RECIPE]")] = None,
     overrides: SetOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out the loss self-test, which imports torch.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the loss self-test, which imports torch.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what this machine has and lacks for a run; exit code 3 where a run could not work."""
+    """Report what this machine has and lacks for a run; exit code 3 if a run cannot work."""
     if overrides and recipe is None:
-        raise UsageError("--set changes a recipe, and none is named", "add the recipe's name")
+        raise UsageError("--set requires a recipe", "add the name of a recipe")
     chosen = load(recipe, overrides or []).recipe if recipe is not None else None
     quiet_libraries()
-    from gspo_lite import doctor as ward
+    from gspo_lite.doctor import as_dict, examine, lines_of, this_machine, works
     from gspo_lite.doctor.selftest import run_self_test
 
-    machine = ward.this_machine()
-    checks = ward.examine(machine, chosen, None if quick else lambda: run_self_test(machine, chosen))
-    print(json.dumps(ward.as_dict(checks, machine), indent=2) if as_json else "\n".join(ward.lines_of(checks, machine)))
-    if not ward.works(checks):
+    machine = this_machine()
+    checks = examine(machine, chosen, None if quick else lambda: run_self_test(machine, chosen))
+    print(json.dumps(as_dict(checks, machine), indent=2) if as_json else "\n".join(lines_of(checks, machine)))
+    if not works(checks):
         raise typer.Exit(3)
 
 
@@ -73,7 +70,7 @@ def probe(
     as_json: JsonOption = False,
     allow_outside: OutsideOption = False,
 ) -> None:
-    """Measure how noisy the ratios of a recipe are on this machine, and which epsilon makes sense."""
+    """Measure how noisy the importance ratio is on this machine, and suggest an epsilon."""
     checked = load(recipe, overrides or [], allow_outside=allow_outside)
     quiet_libraries()
     from gspo_lite.lab.probe import lines_of
@@ -85,21 +82,19 @@ def probe(
 
 @app.command()
 def recipes(
-    init: Annotated[str | None, typer.Option(help="Copy this one to start from.", metavar="NAME")] = None,
-    path: Annotated[
-        Path | None, typer.Argument(help="With --init: the new file or its folder; else NAME.yaml here.")
-    ] = None,
+    init: Annotated[str | None, typer.Option(help="Copy this recipe to start from.", metavar="NAME")] = None,
+    path: Annotated[Path | None, typer.Argument(help="New file or folder for --init; default NAME.yaml.")] = None,
 ) -> None:
-    """List the recipes that are installed with the package, or copy one with its comments to start from."""
+    """List the recipes installed with the package, or copy one with its comments to start from."""
     if init is not None:
         from gspo_lite.recipe.start import copy_recipe
 
         copy = copy_recipe(init, path)
         print(copy)
-        print(f"next: change what you like in it, then `gspo-lite check {copy}`", file=sys.stderr)
+        print(f"next: edit it, then run `gspo-lite check {copy}`", file=sys.stderr)
         return
     if path is not None:
-        raise UsageError("a path goes with --init NAME", "gspo-lite recipes --init quickstart mine.yaml")
+        raise UsageError("a path requires --init NAME", "gspo-lite recipes --init quickstart mine.yaml")
     from gspo_lite.recipe.shipped import headline, shipped_recipes
 
     for name, path in shipped_recipes().items():
@@ -109,6 +104,6 @@ def recipes(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a recipe, for editors."""
-    from gspo_lite.recipe.schema import Recipe
+    from gspo_lite.checked_recipe import recipe_schema
 
-    print(json.dumps(Recipe.model_json_schema(), indent=2))
+    print(json.dumps(recipe_schema(), indent=2))

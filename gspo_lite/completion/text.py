@@ -1,11 +1,20 @@
-"""Finds the answer in what a model wrote. That text is untrusted: every function takes linear time and never raises."""
+"""Reads one completion: its text, and where its thoughts and its final answer stand, as spans of characters.
+
+Owns where an answer stands: for graders, `credit: answer`, prompt styles and the reward lab it is a row of `PLACES`.
+What a model wrote is untrusted: every function takes linear time and never raises.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
 
+Marker = Literal["tag", "boxed", "gsm8k"]  # where a prompt can ask for the answer
+CharSpan = tuple[int, int]  # start and end character in a text
+
+MARKERS: tuple[str, ...] = get_args(Marker)
 THINK, THINK_END = "<think>", "</think>"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
 BOX = re.compile(r"\\boxed\s{0,3}\{")
@@ -37,83 +46,122 @@ def content_text(content: Any) -> str:
 
 
 def find_answer(text: str, marker: str) -> str | None:
-    """What stands at the last marker after all thinking, stripped; None where there is nothing.
+    """Return the text at `answer_spans`; None without an answer. `\\boxed{1} and \\boxed{2}` is one answer, `1, 2`."""
+    return text_at(text, answer_spans(text, marker))
+
+
+def answer_spans(text: str, marker: str) -> list[CharSpan]:
+    """Return where the final answer stands, without white space around it: at the last marker after all thinking.
+
+    It is one span, or one for each of several boxes that are joined; none without an answer.
 
     Args:
-        marker: `tag` for <answer>..</answer>, `boxed` for \\boxed{}, `gsm8k` for the rest of the last `####` line.
+        marker: a key of `PLACES`: `tag` for <answer>..</answer>, `boxed` for \\boxed{}, `gsm8k` for the rest of the
+            last #### line, `fence` for a ```json block, `text` for all that follows the thinking.
     """
     spoken = after_thinking(text)
     if spoken is None:
-        return None
-    found = FINDERS[marker](spoken)
-    return (found.strip() or None) if found is not None else None
+        return []
+    offset = len(text) - len(spoken)
+    spans = [stripped(text, offset + start, offset + end) for start, end in PLACES[marker].spans(spoken)]
+    return spans if any(start < end for start, end in spans) else []
+
+
+def stripped(text: str, start: int, end: int) -> CharSpan:
+    """Return a span without the white space at its ends."""
+    start = end - len(text[start:end].lstrip())
+    return start, start + len(text[start:end].rstrip())
+
+
+def text_at(text: str, spans: Sequence[CharSpan]) -> str | None:
+    """Return what stands at the spans, joined by commas; None without spans."""
+    return ", ".join(text[start:end] for start, end in spans) if spans else None
+
+
+def thought_spans(text: str) -> list[CharSpan]:
+    """Return where the thoughts stand: from `<think>`, which the prompt may hold, to the last `</think>` or the end."""
+    opening, spoken = text.find(THINK), after_thinking(text)
+    if opening < 0 and spoken == text:
+        return []
+    end = len(text) if spoken is None else len(text) - len(spoken) - len(THINK_END)
+    return [(opening + len(THINK) if opening >= 0 else 0, end)]
 
 
 def after_thinking(text: str) -> str | None:
-    """The text behind the last `</think>`; None where a `<think>` is still open."""
+    """Return the text behind the last `</think>`; None where a `<think>` is still open."""
     end = text.rfind(THINK_END)
     if text.find(THINK, max(end, 0)) >= 0:
         return None
     return text[end + len(THINK_END) :] if end >= 0 else text
 
 
-def tagged(text: str) -> str | None:
-    """Inside of the last answer tag; None where it is not closed."""
+def tag_spans(text: str) -> list[CharSpan]:
+    """Return the inside of the last answer tag; nothing where it is not closed."""
     start = text.rfind(ANSWER)
-    if start < 0:
-        return None
-    end = text.find(ANSWER_END, start)
-    return text[start + len(ANSWER) : end] if end >= 0 else None
+    end = text.find(ANSWER_END, max(start, 0))
+    return [(start + len(ANSWER), end)] if 0 <= start < end else []
+
+
+def box_spans(text: str) -> list[CharSpan]:
+    """Return the inside of the last box and of those joined to it; nothing where the last one is not closed."""
+    spans: list[CharSpan] = []
+    begin = len(text)  # of the box found before, which is the one behind
+    for box in list(BOX.finditer(text))[: -MOST_BOXES - 1 : -1]:  # more than a few are no final answer
+        end = closing_brace(text, box.end() - 1)
+        if end is None or (spans and not JOINS_BOXES.fullmatch(text, end + 1, begin)):
+            break
+        spans.insert(0, (box.end(), end))
+        begin = box.start()
+    return spans
 
 
 def boxed(text: str) -> str | None:
-    """Inside of the last box; boxes joined by a comma, `and` or `or` are one answer. None where it is not closed."""
-    found: list[str] = []
-    begin = len(text)  # of the box found before, which is the one behind
-    for box in last_boxes(text):
-        inside, end = inside_braces(text, box.end() - 1)
-        if found and not JOINS_BOXES.fullmatch(text, end, begin):
-            break
-        if inside is None:
-            return None
-        found.append(inside)
-        begin = box.start()
-    return ", ".join(reversed(found)) if found else None
+    """Return the inside of the last box; boxes joined by a comma, `and` or `or` are one answer. None without a box."""
+    return text_at(text, box_spans(text))
 
 
-def last_boxes(text: str) -> list[re.Match[str]]:
-    """Where the last boxes begin, from the last one back; more than a few are no final answer."""
-    return list(BOX.finditer(text))[: -MOST_BOXES - 1 : -1]
-
-
-def inside_braces(text: str, position: int) -> tuple[str | None, int]:
-    """What the brace at `position` encloses and where that ends; None where it is not closed."""
+def closing_brace(text: str, position: int) -> int | None:
+    """Return where the brace at `position` is closed; None where it is not."""
     depth = 0
     for brace in BRACE.finditer(text, position):
         depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return text[position + 1 : brace.start()], brace.end()
-    return None, len(text)
+            return brace.start()
+    return None
 
 
-def hashes(text: str) -> str | None:
-    """The rest of the last line that has `####`."""
+def hash_spans(text: str) -> list[CharSpan]:
+    """Return the rest of the last line that has `####`."""
     start = text.rfind("####")
-    return text[start + 4 :].split("\n", 1)[0] if start >= 0 else None
+    end = text.find("\n", start)
+    return [(start + 4, end if end >= 0 else len(text))] if start >= 0 else []
 
 
-def fenced(text: str, languages: Sequence[str]) -> str | None:
-    """Inside of the last closed ``` block of one of these languages, `""` for a block that names none."""
-    found, opened = None, None
+def fence_spans(text: str, languages: Sequence[str]) -> list[CharSpan]:
+    """Return the inside of the last closed ``` block of one of these languages, `""` for a block that names none."""
+    found: list[CharSpan] = []
+    opened = None
     for fence in FENCE.finditer(text):
         if opened is None:
             opened = fence
         elif not fence[1].strip():  # a line that names a language cannot close
             if opened[1].strip().casefold() in languages:
-                found = text[opened.end() + 1 : fence.start()]
+                found = [(opened.end() + 1, fence.start())]
             opened = None
     return found
 
 
-FINDERS = {"tag": tagged, "boxed": boxed, "gsm8k": hashes}
-MARKERS = tuple(FINDERS)
+class Place(NamedTuple):
+    """Where an answer can stand: what finds it in the text after the thinking, and a whole completion with one."""
+
+    spans: Callable[[str], list[CharSpan]]
+    form: str
+
+
+PLACES: dict[str, Place] = {
+    "tag": Place(tag_spans, "<think>{thoughts}</think><answer>{answer}</answer>"),
+    "boxed": Place(box_spans, "{thoughts} So the answer is \\boxed{{{answer}}}."),
+    "gsm8k": Place(hash_spans, "{thoughts}\n#### {answer}"),
+    "fence": Place(partial(fence_spans, languages=("json", "")), "{thoughts}\n```json\n{answer}\n```"),
+    "text": Place(lambda text: [(0, len(text))], "<think>{thoughts}</think>{answer}"),
+}

@@ -1,31 +1,72 @@
 """Adapters: a row of a source as a problem with `prompt`, `answer` and the columns that rewards read.
 
-A new one is a function and a row of `ADAPTERS`. Must not know where rows come from.
+A new one is a function under `@adapter`; the first line of its docstring stands in the recipes' README and in the
+schema. A row that it cannot use is a ValueError. Must not know where rows come from.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from string import ascii_uppercase
 from typing import Any
 
 from gspo_lite.completion.text import boxed
-from gspo_lite.errors import did_you_mean
-from gspo_lite.recipe.schema import Columns
+from gspo_lite.data.custom import CustomAdapter
+from gspo_lite.errors import UsageError, did_you_mean
+from gspo_lite.recipe.check import Problem
+from gspo_lite.recipe.schema import Columns, Recipe
+from gspo_lite.system.imports import code_problem, is_code, unknown
 
 Adapter = Callable[[dict[str, Any], Columns], dict[str, Any]]
+ADAPTERS: dict[str, Adapter] = {}
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K marks what a calculator was used for
 
 
-def renamed(row: dict[str, Any], names: Columns) -> dict[str, Any]:
-    """Two columns under their names here; the others as they are."""
+def adapter(function: Adapter) -> Adapter:
+    """Register a function under its name, which recipes give as `data.adapter`."""
+    ADAPTERS[function.__name__] = function
+    return function
+
+
+def load_adapter(name: str) -> Adapter:
+    """Return a built-in adapter, or import one from a user's code.
+
+    Raises:
+        UsageError: for a name that stands for neither, and for code that cannot be imported.
+    """
+    if is_code(name):
+        return CustomAdapter(name)
+    if name not in ADAPTERS:
+        raise UsageError(f"`data.adapter`: {unknown('adapter', name, ADAPTERS)}")
+    return ADAPTERS[name]
+
+
+def check_adapter(recipe: Recipe) -> list[Problem]:
+    """Return what is wrong with the name of a recipe's adapter; no code of a user's is imported."""
+    name = recipe.data.adapter
+    if name in ADAPTERS:
+        return []
+    wrong = code_problem(name) if is_code(name) else unknown("adapter", name, ADAPTERS)
+    return [Problem(("data", "adapter"), wrong)] if wrong else []
+
+
+def descriptions() -> dict[str, str]:
+    """Return the first docstring line of each built-in adapter, by its name."""
+    return {name: inspect.cleandoc(made.__doc__ or "").split("\n")[0] for name, made in ADAPTERS.items()}
+
+
+@adapter
+def columns(row: dict[str, Any], names: Columns) -> dict[str, Any]:
+    """Take the two columns that `data.columns` names; the others are kept."""
     others = {name: value for name, value in row.items() if name not in (names.prompt, names.answer)}
     return {"prompt": column(row, names.prompt), "answer": column(row, names.answer), **others}
 
 
+@adapter
 def gsm8k(row: dict[str, Any], names: Columns) -> dict[str, Any]:
-    """GSM8K: `answer` is a worked solution that ends in `#### 72`; it is kept, and its steps alone as `steps`."""
+    """Take `question` and the number after `####` in `answer`, kept as `solution`; what precedes it is `steps`."""
     solution = column(row, "answer")
     if not isinstance(solution, str) or "####" not in solution:
         raise ValueError("`answer` has no `####` before its result")
@@ -35,8 +76,9 @@ def gsm8k(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     return {"prompt": column(row, "question"), "answer": answer, "solution": solution, "steps": steps}
 
 
+@adapter
 def math(row: dict[str, Any], names: Columns) -> dict[str, Any]:
-    """MATH (Hendrycks): `problem`, and a `solution` whose answer stands in \\boxed{}; the other columns are kept."""
+    """Take `problem` and the answer in the box of `solution`, as in MATH (Hendrycks); the other columns are kept."""
     solution = column(row, "solution")
     answer = boxed(solution) if isinstance(solution, str) else None
     if not answer:
@@ -45,8 +87,9 @@ def math(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     return {**others, "prompt": column(row, "problem"), "answer": answer}
 
 
+@adapter
 def countdown(row: dict[str, Any], names: Columns) -> dict[str, Any]:
-    """The countdown game: numbers in `nums` or `numbers`, and `target`; the answer is a solution where there is one."""
+    """Ask for `target` from the numbers in `nums` or `numbers`; the answer is a solution where the row has one."""
     numbers = [int(n) for n in column(row, "nums" if "nums" in row else "numbers")]
     target = int(column(row, "target"))
     prompt = (
@@ -56,8 +99,9 @@ def countdown(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     return {"prompt": prompt, "answer": str(row.get("answer") or target), "numbers": numbers, "target": target}
 
 
+@adapter
 def choices(row: dict[str, Any], names: Columns) -> dict[str, Any]:
-    """Multiple choice as in ARC (`choices`, `answerKey`) or MMLU-Pro (`options`, `answer`): lettered from A."""
+    """Ask `question` with lettered choices, as in ARC (`choices`, `answerKey`) or MMLU-Pro (`options`, `answer`)."""
     if "options" in row:
         texts, right = list(row["options"]), column(row, "answer")
         keys = list(ascii_uppercase[: len(texts)])
@@ -69,11 +113,6 @@ def choices(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     lettered = "\n".join(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, texts, strict=False))
     prompt = f"{column(row, 'question')}\n\n{lettered}\n\nThe answer is the letter alone."
     return {"prompt": prompt, "answer": ascii_uppercase[keys.index(right)], "choices": texts}
-
-
-ADAPTERS: dict[str, Adapter] = {
-    "columns": renamed, "gsm8k": gsm8k, "math": math, "countdown": countdown, "choices": choices,
-}  # fmt: skip
 
 
 def column(row: dict[str, Any], name: str) -> Any:

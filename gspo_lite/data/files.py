@@ -58,7 +58,8 @@ def read_csv(path: Path) -> Iterator[Row]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, values in enumerate(csv.DictReader(file), 1):
                 complete = None not in values and None not in values.values()
-                yield Row(number, values) if complete else Row(number, problem="its fields do not match the header")
+                problem = None if complete else "a different number of fields than the header"
+                yield Row(number, values if complete else {}, problem)
     except UnicodeDecodeError as error:
         raise DataError(f"`{path}` is not UTF-8 (byte {error.start} of a block)", "save it as UTF-8") from error
     except csv.Error as error:

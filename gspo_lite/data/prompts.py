@@ -1,37 +1,27 @@
-"""Prompt styles: what is said around a question, and where the answer then stands. Must not know models or rewards."""
+"""Prompt styles: what is said around a question. Must not know models or rewards."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 Messages = list[dict[str, Any]]
 
-# style -> (system message, marker of the answer for `rewards.math.grade`)
-Marker = Literal["tag", "boxed", "gsm8k"]
-
-STYLES: dict[str, tuple[str | None, Marker]] = {
-    "think_answer": (
-        "Reason about the question between <think> and </think>. "
-        "Then give only the final answer between <answer> and </answer>.",
-        "tag",
-    ),
-    "boxed": ("Reason step by step and put the final answer into \\boxed{}.", "boxed"),
-    "plain": (None, "gsm8k"),
+# The system message of each style, which asks for the answer where `DataSettings.marker` says.
+STYLES: dict[str, str | None] = {
+    "think_answer": "Reason about the question between <think> and </think>. "
+    "Then give only the final answer between <answer> and </answer>.",
+    "boxed": "Reason step by step and put the final answer into \\boxed{}.",
+    "plain": None,
 }
 
 
 def messages(prompt: str | Messages, style: str) -> Messages:
     """The chat that asks `prompt` in this style; a chat with a system message of its own is left as it is."""
     chat = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    system = STYLES[style][0]
+    system = STYLES[style]
     if system is None or chat[0]["role"] == "system":
         return chat
     return [{"role": "system", "content": system}, *chat]
-
-
-def marker(style: str) -> Marker:
-    """Where the answer stands in a completion of this style: `tag`, `boxed` or `gsm8k`."""
-    return STYLES[style][1]
 
 
 def as_text(chat: str | Messages) -> str:

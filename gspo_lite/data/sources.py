@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.data import arithmetic, countdown
-from gspo_lite.data.adapters import ADAPTERS
+from gspo_lite.data.adapters import Adapter, load_adapter
 from gspo_lite.data.files import READERS, Row, read_file
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
 from gspo_lite.data.prompts import as_text, messages
@@ -31,11 +31,12 @@ OWN_SHARE = 0.1  # of a local file that is held out when the recipe names no oth
 
 @dataclass(frozen=True)
 class Problems:
-    """Problems to train on, problems held out, and what a user should know about them, one line each."""
+    """Problems to train on and held out, what a user should know, one line each, and the adapter that made them."""
 
     train: Any
     held_out: Any
     notes: list[str]
+    adapter: Adapter
 
 
 def load_problems(data: DataSettings) -> Problems:
@@ -46,33 +47,37 @@ def load_problems(data: DataSettings) -> Problems:
         MachineError: when a hub data set is not on this machine and the hub cannot be reached.
     """
     notes: list[str] = []
-    train = read_problems(data, data.source, data.split, notes)
+    adapt = load_adapter(data.adapter)
+    train = read_problems(data, adapt, data.source, data.split, notes)
     if data.eval.source is None and is_file(data.source):
         cut = max(1, min(data.eval.limit or len(train), int(len(train) * OWN_SHARE)))
         train, held_out = train[:-cut], train[-cut:]
         notes.append(f"no data.eval.source: the last {cut} problems of `{data.source}` are held out")
     else:
-        held_out = read_problems(data, data.eval.source or data.source, data.eval.split, notes)
+        held_out = read_problems(data, adapt, data.eval.source or data.source, data.eval.split, notes)
     held_out = held_out[: data.eval.limit]
     train = without(train, held_out, notes)[: data.limit]
     if not train:
         raise DataError(f"`data.source` `{data.source}` leaves no problem to train on")
-    return Problems(as_dataset(train), as_dataset(held_out), notes)
+    return Problems(as_dataset(train), as_dataset(held_out), notes, adapt)
 
 
 def as_dataset(problems: list[dict[str, Any]]) -> Any:
     """The problems as a data set; images are opened when a row is read."""
     from datasets import Dataset, Image, List
 
-    if not any(COLUMN in problem for problem in problems):
-        return Dataset.from_list(problems)
-    dataset = Dataset.from_list([{COLUMN: [], **problem} for problem in problems])
-    return dataset.cast_column(COLUMN, List(Image()))
+    seen = any(COLUMN in problem for problem in problems)
+    try:
+        dataset = Dataset.from_list([{COLUMN: [], **problem} if seen else problem for problem in problems])
+    except (TypeError, ValueError) as error:  # pyarrow's are both
+        raise DataError(f"a column has values of two types, or of one no table takes: {first_line(error)}") from error
+    return dataset.cast_column(COLUMN, List(Image())) if seen else dataset
 
 
-def read_problems(data: DataSettings, source: str, split: str, notes: list[str]) -> list[dict[str, Any]]:
+def read_problems(
+    data: DataSettings, adapt: Adapter, source: str, split: str, notes: list[str]
+) -> list[dict[str, Any]]:
     """Usable problems of one source, each once."""
-    adapt = ADAPTERS[data.adapter]
     problems: dict[str, dict[str, Any]] = {}
     bad: list[str] = []
     repeated = 0
@@ -83,6 +88,8 @@ def read_problems(data: DataSettings, source: str, split: str, notes: list[str])
                 problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
         except ValueError as error:
             problem, row = None, Row(row.number, {}, str(error))
+        except DataError as error:  # of a user's adapter
+            raise DataError(f"`{source}`: row {row.number}: {error.message}") from error
         if problem is None:
             bad.append(f"row {row.number}: {row.problem}")
         else:

@@ -1,7 +1,6 @@
-"""Can a run work on this machine, and with this recipe: `gspo-lite doctor`.
+"""Checks whether a run can work on this machine, and with a given recipe: `gspo-lite doctor`.
 
-Every check is a function of a `Machine`, so that another machine can be asked about by describing it. A check says
-what was found and what to do; `fail` means that a run could not work.
+Every check is a function of a `Machine`, so that a machine can also be checked from its description.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ SelfTest = Callable[[], dict[str, float]]
 
 
 def examine(machine: Machine, recipe: Recipe | None = None, self_test: SelfTest | None = None) -> list[Check]:
-    """Every check of a machine, and of a recipe on it.
+    """Run every check of a machine, and of a recipe on it.
 
     Args:
-        self_test: runs the loss self-test and returns its gaps by name; None leaves it out and says so.
+        self_test: runs the loss self-test and returns its gaps by name; None reports it as skipped.
     """
     checks = [check for one in MACHINE_CHECKS for check in one(machine)]
     checks.append(loss(self_test))
@@ -38,15 +37,15 @@ def examine(machine: Machine, recipe: Recipe | None = None, self_test: SelfTest 
 
 
 def works(checks: list[Check]) -> bool:
-    """Whether a run could work."""
+    """Return whether no check failed, so that a run can work."""
     return not any(check.status == "fail" for check in checks)
 
 
 def loss(self_test: SelfTest | None) -> Check:
-    """The installed trainer's loss against the definition."""
+    """Check the loss of the installed trainer against the definition."""
     name = "loss self-test"
     if self_test is None:
-        return Check(name, "ok", "skipped", "leave out --quick to run it; every run does so at its start")
+        return Check(name, "ok", "skipped", "omit --quick to run it; every run does so at its start")
     try:
         gaps = self_test()
     except GspoLiteError as error:
@@ -58,23 +57,20 @@ def loss(self_test: SelfTest | None) -> Check:
 
 
 def lines_of(checks: list[Check], machine: Machine) -> Iterator[str]:
-    """The checks as a user reads them."""
+    """Yield the checks as lines for a user."""
     for check in checks:
         yield f"{check.status:5}{check.name:20} {check.found}"
         if check.advice:
             yield f"{'':25} -> {check.advice}"
     failed = sum(check.status == "fail" for check in checks)
+    obstacles = f"a run cannot work here: {failed} check{'s' if failed > 1 else ''} failed"
     yield ""
-    yield (
-        "a run can work here"
-        if not failed
-        else f"a run could not work here: {failed} check{'s' if failed > 1 else ''} failed"
-    )
+    yield obstacles if failed else "a run can work here"
     yield f"the tested set: {install_line(machine)}"
 
 
 def as_dict(checks: list[Check], machine: Machine) -> dict[str, Any]:
-    """The checks as JSON."""
+    """Return the checks as JSON data."""
     return {
         "works": works(checks),
         "checks": [asdict(check) for check in checks],

@@ -1,4 +1,4 @@
-"""What one look at a machine comes to."""
+"""The result of one check of a machine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what.
-        status: `ok`; `warn`, a run works but not as well as it could; `fail`, a run could not work.
+        name: what was checked.
+        status: `ok`; `warn`, a run works, but not as well as it could; `fail`, a run cannot work.
         found: what was found.
-        advice: what to do about it, where there is something to do.
+        advice: what to do about it, if anything.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Whether a recipe's settings can work on a machine: what `check` cannot know, because it looks at no machine."""
+"""Checks of a recipe's settings against a machine, which `gspo-lite check` does not know."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.memory import GIB, Room
 from gspo_lite.sizing.plan import gib, has_images, peak_of, plan, settings_of
 
-MARGIN = 0.95  # of the memory there really is; the rest is lost to fragmentation
+MARGIN = 0.95  # of the actual memory; the rest is lost to fragmentation
 
 
 def dtype(recipe: Recipe, machine: Machine) -> Iterator[Check]:
     wanted, place = recipe.model.dtype, "model.dtype"
     if wanted == "bfloat16" and machine.usable_gpu and not machine.bf16:
-        found = f"`bfloat16`, which {machine.gpu} (compute capability {machine.capability}) has no arithmetic for"
-        yield Check(place, "fail", found, "set model.dtype=auto, which takes float16 here")
+        found = f"`bfloat16`, which {machine.gpu} (compute capability {machine.capability}) does not support"
+        yield Check(place, "fail", found, "set model.dtype=auto, which means float16 here")
     elif wanted == "float16" and not machine.usable_gpu:
-        yield Check(place, "fail", "`float16` without a GPU", "set model.dtype=auto, which takes float32 here")
+        yield Check(place, "fail", "`float16` without a GPU", "set model.dtype=auto, which means float32 here")
     elif wanted == "float16" and machine.bf16:
-        found = "`float16` where bfloat16 works; gradients can overflow"
-        yield Check(place, "warn", found, "set model.dtype=auto, which takes bfloat16 here")
+        found = "`float16` although bfloat16 works; gradients can overflow"
+        yield Check(place, "warn", found, "set model.dtype=auto, which means bfloat16 here")
     elif wanted == "float32" and machine.usable_gpu:
         yield Check(place, "warn", "`float32` on a GPU: twice the memory", "set model.dtype=auto")
 
 
 def engine(recipe: Recipe, machine: Machine) -> Iterator[Check]:
-    """What will sample completions, by the table that a run asks."""
+    """Check the engine that a run would use for completions."""
     name = "generation.engine"
     try:
         chosen = engine_of(recipe, machine)
@@ -48,17 +48,17 @@ def engine(recipe: Recipe, machine: Machine) -> Iterator[Check]:
 
 
 def engine_of(recipe: Recipe, machine: Machine) -> Engine:
-    """The engine that a run of this recipe takes on this machine.
+    """Return the engine that a run of this recipe uses on this machine.
 
     Raises:
-        MachineError: none that the recipe allows can run.
+        MachineError: no engine that the recipe allows can run.
     """
     wanted, images = recipe.generation.engine, has_images(recipe)
     return choose_engine(wanted, recipe.model, backend_of(recipe, machine), images=images, place=machine.place)
 
 
 def backend_of(recipe: Recipe, machine: Machine) -> str:
-    """Return the backend that a run of this recipe takes on this machine."""
+    """Return the backend that a run of this recipe uses on this machine."""
     unsloth, gpu = "unsloth" in machine.versions, machine.usable_gpu
     return backend_for(recipe.model, unsloth=unsloth, gpu=gpu, images=has_images(recipe))
 
@@ -81,9 +81,7 @@ def four_bits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
 
 def optimizer(recipe: Recipe, machine: Machine) -> Iterator[Check]:
     wanted = recipe.training.optim
-    if not ("8bit" in wanted or "paged" in wanted):
-        return
-    if "bitsandbytes" not in machine.versions:
+    if ("8bit" in wanted or "paged" in wanted) and "bitsandbytes" not in machine.versions:
         found = f"`{wanted}`, which needs bitsandbytes"
         yield Check("training.optim", "fail", found, "set training.optim=adamw_torch")
 
@@ -96,7 +94,7 @@ def trackers(recipe: Recipe, machine: Machine) -> Iterator[Check]:
 
 
 def fits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
-    """The recipe's predicted peak against the memory of the GPU, or of the machine where there is none."""
+    """Check the predicted peak of a recipe against the memory of the GPU, or of the machine without one."""
     room = room_of(recipe, machine)
     if not room.total:
         return
@@ -106,26 +104,24 @@ def fits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
         yield Check("fits", "warn", f"not predicted: {error.message}", error.hint or "")
         return
     where = "GPU memory" if room.gpu else "memory"
-    figures = f"the peak is {gib(peak_of(found.phases))} GiB, and {gib(room.usable)} GiB of {where} can be used"
+    figures = f"the peak is {gib(peak_of(found.phases))} GiB, and {gib(room.usable)} GiB of {where} are usable"
     if found.fits:
         yield Check("fits", "ok", figures)
         return
     settings = " ".join(f"--set {one}" for step in found.suggestions for one in settings_of(step.change))
-    advice = f"add {settings}" if found.fits_changed else "take a smaller model, or a larger card"
-    yield Check("fits", "fail", f"does not fit: {figures}", f"{advice} (`gspo-lite plan` says why)")
+    advice = f"add {settings}" if found.fits_changed else "use a smaller model or a larger GPU"
+    yield Check("fits", "fail", f"does not fit: {figures}", f"{advice} (`gspo-lite plan` explains)")
 
 
 def room_of(recipe: Recipe, machine: Machine) -> Room:
-    """The machine as a room for this recipe; where no engine can run, as if transformers were asked for."""
+    """Return the memory of the machine for this recipe, assuming transformers if no allowed engine can run."""
     total = (machine.vram_gib if machine.usable_gpu else machine.ram_gib) * GIB
     try:
         chosen = engine_of(recipe, machine).name
     except MachineError:
         chosen = "transformers"
-    return Room(
-        int(total), int(total * MARGIN), backend_of(recipe, machine), chosen, gpu=machine.usable_gpu,
-        images=has_images(recipe),
-    )  # fmt: skip
+    backend, images = backend_of(recipe, machine), has_images(recipe)
+    return Room(int(total), int(total * MARGIN), backend, chosen, gpu=machine.usable_gpu, images=images)
 
 
 FITNESS = (dtype, engine, backend, four_bits, optimizer, trackers, fits)

@@ -1,4 +1,4 @@
-"""Whether GPU, driver, memory and disk of a machine are enough for a run."""
+"""Checks of the GPU, driver, memory and disk of a machine."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def system(machine: Machine) -> Iterator[Check]:
 
 def gpu(machine: Machine) -> Iterator[Check]:
     if machine.gpu is None:
-        advice = "small models such as quickstart's train on the CPU; real ones need an NVIDIA GPU"
+        advice = "small models such as that of quickstart train on the CPU; larger ones need an NVIDIA GPU"
         yield Check("gpu", "warn", f"no NVIDIA GPU; {machine.cores} CPU cores", advice)
         return
     small = machine.vram_gib < SMALL_VRAM_GIB
     found = f"{machine.gpu}, {machine.vram_gib:.1f} GiB, {machine.free_vram_gib:.1f} GiB free"
     busy = machine.free_vram_gib < 0.8 * machine.vram_gib
-    advice = "something else uses the GPU; close it before a run (`nvidia-smi` lists it)" if busy else ""
+    advice = "another program uses the GPU; close it before a run (`nvidia-smi` lists it)" if busy else ""
     yield Check("gpu", "warn" if busy or small else "ok", found, advice or ("only small models fit" if small else ""))
 
 
@@ -54,22 +54,22 @@ def precision(machine: Machine) -> Iterator[Check]:
         yield Check("precision", "ok", f"bfloat16 (compute capability {machine.capability})")
     else:
         found = f"no bfloat16 (compute capability {machine.capability})"
-        yield Check("precision", "warn", found, "leave model.dtype `auto`: it takes float16 here")
+        yield Check("precision", "warn", found, "keep model.dtype=auto, which means float16 here")
 
 
 def memory(machine: Machine) -> Iterator[Check]:
     if not machine.ram_gib:
         return
     status: Status = "fail" if machine.ram_gib < LEAST_RAM_GIB else "ok"
-    advice = f"a run needs {LEAST_RAM_GIB:.0f} GiB at the very least" if status == "fail" else ""
+    advice = f"a run needs at least {LEAST_RAM_GIB:.0f} GiB" if status == "fail" else ""
     yield Check("memory", status, f"{machine.ram_gib:.1f} GiB", advice)
 
 
 def disk(machine: Machine) -> Iterator[Check]:
     found = f"{machine.disk_gib:.1f} GiB free for models"
     if machine.disk_gib < LEAST_DISK_GIB:
-        yield Check("disk", "fail", found, "free some space, or set HF_HOME to another disk")
+        yield Check("disk", "fail", found, "free some space, or set HF_HOME to a folder on another disk")
     elif machine.disk_gib < MODEL_DISK_GIB:
-        yield Check("disk", "warn", found, "a 4B model is a download of 3 to 8 GB; HF_HOME names another disk")
+        yield Check("disk", "warn", found, "a 4B model is a download of 3 to 8 GB; HF_HOME selects another disk")
     else:
         yield Check("disk", "ok", found)

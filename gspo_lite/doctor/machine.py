@@ -1,7 +1,6 @@
 """The facts of a machine that decide what can run on it, found without importing torch.
 
-`Machine` can be made by hand, so that another machine is asked the same questions as this one. Owns how each fact is
-found. Must not judge it.
+Owns how each fact is found. Must not judge it.
 """
 
 from __future__ import annotations
@@ -19,40 +18,28 @@ from pathlib import Path
 from gspo_lite.models.engines import CPU_BUILD, Place
 from gspo_lite.system.environment import installed
 
-PACKAGES = (
-    "torch",
-    "trl",
-    "transformers",
-    "peft",
-    "accelerate",
-    "datasets",
-    "bitsandbytes",
-    "unsloth",
-    "vllm",
-    CPU_BUILD,
-)
-TRACKERS = ("wandb", "trackio", "tensorboard")
+LIBRARIES = ("torch", "trl", "transformers", "peft", "accelerate", "datasets", "bitsandbytes", "unsloth")
+PACKAGES = (*LIBRARIES, "vllm", CPU_BUILD, "wandb", "trackio", "tensorboard")
 BF16_CAPABILITY = 8.0  # Ampere; earlier cards have no bfloat16 arithmetic
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine.
+    """A machine; this one by `this_machine`, any other by hand.
 
     Attributes:
         python: version of the interpreter.
         system: `Linux`, `Windows`, `Darwin`.
-        cores: processors this process may use.
-        ram_gib: memory of the machine.
-        disk_gib: free disk space of the Hugging Face cache.
-        gpu: name of the first NVIDIA GPU; None where there is none.
-        vram_gib: its whole memory.
-        free_vram_gib: its memory that nothing uses now.
+        cores: processors available to this process.
+        ram_gib: total memory.
+        disk_gib: free disk space for the Hugging Face cache.
+        gpu: name of the first NVIDIA GPU, or None.
+        vram_gib: total memory of that GPU; `free_vram_gib` is the unused part.
         driver: version of its driver.
         capability: its compute capability, such as 7.5 for a T4.
-        torch_cuda: CUDA version that the installed torch was built for; None for a CPU build.
-        versions: installed packages.
+        torch_cuda: CUDA version of the installed torch; None for a CPU build.
+        versions: version of each installed package.
     """
 
     python: str
@@ -70,29 +57,29 @@ class Machine:
 
     @property
     def bf16(self) -> bool:
-        """Whether the GPU computes in bfloat16."""
+        """Whether the GPU supports bfloat16."""
         return self.gpu is not None and self.capability >= BF16_CAPABILITY
 
     @property
     def usable_gpu(self) -> bool:
-        """Whether there is a GPU that the installed torch was built for."""
+        """Whether there is a GPU and the installed torch was built for GPUs."""
         return self.gpu is not None and self.torch_cuda is not None
 
     @property
     def vllm(self) -> str | None:
-        """Version of vLLM in whichever build is installed."""
+        """The version of vLLM in whichever build is installed."""
         return self.versions.get("vllm", self.versions.get(CPU_BUILD))
 
     @property
     def place(self) -> Place:
-        """What decides which engines can generate here."""
+        """The facts that decide which engines can generate here."""
         return Place(self.usable_gpu, self.capability, self.vllm is not None, CPU_BUILD in self.versions)
 
 
 def this_machine() -> Machine:
-    """The machine this runs on."""
+    """Return the machine this process runs on."""
     name, total, free, driver, capability = gpu_facts() or (None, 0.0, 0.0, None, 0.0)
-    found = {package: version for package in (*PACKAGES, *TRACKERS) if (version := installed(package))}
+    found = {package: version for package in PACKAGES if (version := installed(package))}
     return Machine(
         python=platform.python_version(), system=platform.system(), cores=cores(), ram_gib=memory_gib(),
         disk_gib=free_disk_gib(), gpu=name, vram_gib=total, free_vram_gib=free, driver=driver, capability=capability,
@@ -101,7 +88,7 @@ def this_machine() -> Machine:
 
 
 def gpu_facts() -> tuple[str, float, float, str, float] | None:
-    """Name, GiB in all, GiB free, driver and capability of the first GPU, as nvidia-smi says."""
+    """Return name, total GiB, free GiB, driver and capability of the first GPU according to nvidia-smi."""
     query = "name,memory.total,memory.free,driver_version,compute_cap"
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
     try:
@@ -112,7 +99,7 @@ def gpu_facts() -> tuple[str, float, float, str, float] | None:
 
 
 def parse_gpu(answer: str) -> tuple[str, float, float, str, float] | None:
-    """The first line of nvidia-smi's answer; None where it is no GPU's. Memory comes in MiB."""
+    """Parse the first line of nvidia-smi's output, with memory in MiB; None if it does not describe a GPU."""
     words = [word.strip() for word in answer.strip().split("\n")[0].split(",")]
     try:
         name, total, free, driver, capability = words
@@ -122,7 +109,7 @@ def parse_gpu(answer: str) -> tuple[str, float, float, str, float] | None:
 
 
 def torch_cuda() -> str | None:
-    """The CUDA version torch was built for, from its version.py: importing torch would take seconds."""
+    """Return the CUDA version of the installed torch from its version.py, because importing torch takes seconds."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -135,12 +122,12 @@ def torch_cuda() -> str | None:
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Return the number of processors available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_gib() -> float:
-    """Memory of this machine, or of the container it is; 0 where the system does not say."""
+    """Return the memory of this machine or container in GiB; 0 on Windows, where it is unknown."""
     if sys.platform == "win32":
         return 0.0
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -152,7 +139,7 @@ def memory_gib() -> float:
 
 
 def free_disk_gib() -> float:
-    """Free space where models are downloaded to."""
+    """Return the free space in GiB of the disk that models are downloaded to."""
     folder = Path(os.environ.get("HF_HOME") or Path.home() / ".cache")
     while not folder.exists():
         folder = folder.parent

@@ -1,4 +1,4 @@
-"""The installed packages against what is allowed and what was tested, and the line that installs the tested set."""
+"""Checks of installed packages against allowed ranges and the tested set, and the command that installs this set."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from gspo_lite.errors import MachineError
 PACKAGE = Path(gspo_lite.__file__).parent
 TESTED = PACKAGE / "tested_versions.json"
 MATRIX = ("torch", "trl", "transformers", "peft", "bitsandbytes", "unsloth")
-# The driver that a CUDA version needs at least, by NVIDIA's release notes (Linux).
+# The oldest driver for a CUDA version according to NVIDIA's release notes (Linux).
 DRIVER_FOR_CUDA = {11: 450, 12: 525, 13: 580}
-LEAST_CAPABILITY = {11: 3.5, 12: 5.0, 13: 7.5}  # CUDA 13 left Pascal and Volta behind
+LEAST_CAPABILITY = {11: 3.5, 12: 5.0, 13: 7.5}  # CUDA 13 dropped Pascal and Volta
 
 
 def tested_sets() -> dict[str, dict[str, str]]:
-    """The exact versions that were tested together, by installer."""
+    """Return the exact versions that were tested together, by installer."""
     return json.loads(TESTED.read_text(encoding="utf-8"))
 
 
 def allowed_ranges() -> dict[str, SpecifierSet]:
-    """The ranges that this package's own metadata allows."""
+    """Return the ranges that the metadata of this package allows."""
     found = [Requirement(text) for text in declared()[1]]
     return {requirement.name: requirement.specifier for requirement in found}
 
 
 def declared() -> tuple[str, list[str]]:
-    """The range of Python and the requirements of this package; of its pyproject.toml in a clone not installed.
+    """Return the Python range and the requirements of this package, from pyproject.toml if it is not installed.
 
     Raises:
-        MachineError: there is neither, or no reader for it (before Python 3.11).
+        MachineError: it is not installed, and pyproject.toml is missing or cannot be read (before Python 3.11).
     """
     try:
         return metadata("gspo-lite")["Requires-Python"], requires("gspo-lite") or []
@@ -50,13 +50,13 @@ def declared() -> tuple[str, list[str]]:
 
         project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     except (ImportError, OSError) as error:
-        raise MachineError("gspo-lite is not installed, so what it needs is not known", "`pip install .`") from error
+        raise MachineError("gspo-lite is not installed, so its requirements are unknown", "`pip install .`") from error
     extras = [text for texts in project["optional-dependencies"].values() for text in texts]
     return project["requires-python"], project["dependencies"] + extras
 
 
 def inside(version: str, allowed: SpecifierSet) -> bool:
-    """Whether a version is in a range; a version that is none is not."""
+    """Return whether a version is valid and in a range."""
     try:
         return allowed.contains(Version(version), prereleases=True)
     except InvalidVersion:
@@ -64,10 +64,10 @@ def inside(version: str, allowed: SpecifierSet) -> bool:
 
 
 def install_line(machine: Machine) -> str:
-    """The command that installs the tested set on this machine.
+    """Return the command that installs the tested set on this machine.
 
-    pip takes torch as the index has it, built for the newest CUDA. For a driver or a GPU too old for that, uv looks at
-    the driver and chooses the build.
+    pip installs the torch of the index, built for the newest CUDA. If driver or GPU are too old for that, uv chooses
+    the build by the driver.
     """
     source = "." if (PACKAGE.parent / "pyproject.toml").is_file() else f"gspo-lite=={gspo_lite.__version__}"
     versions = tested_sets()["pip"]
@@ -76,15 +76,15 @@ def install_line(machine: Machine) -> str:
 
 
 def tested_torch_runs(machine: Machine) -> bool:
-    """Whether driver and GPU are new enough for the CUDA version of the tested torch."""
+    """Return whether driver and GPU are new enough for the CUDA version of the tested torch."""
     return cuda_obstacle(machine, tested_sets()["uv"]["cuda"]) is None
 
 
 def cuda_obstacle(machine: Machine, cuda: str) -> str | None:
-    """Why a torch built for this CUDA version cannot use the machine's GPU."""
+    """Return why torch built for this CUDA version cannot use the GPU of the machine, or None."""
     major = int(cuda.split(".")[0])
     if machine.driver and int(machine.driver.split(".")[0]) < DRIVER_FOR_CUDA.get(major, 0):
-        return f"CUDA {cuda} needs a driver {DRIVER_FOR_CUDA[major]} or later"
+        return f"CUDA {cuda} needs driver {DRIVER_FOR_CUDA[major]} or later"
     if machine.capability < LEAST_CAPABILITY.get(major, 0):
         return f"CUDA {cuda} no longer runs on compute capability {machine.capability}"
     return None
@@ -94,7 +94,7 @@ def python(machine: Machine) -> Iterator[Check]:
     allowed, _ = declared()
     tested = sorted({versions["python"] for versions in tested_sets().values()})
     if machine.python not in SpecifierSet(allowed):
-        yield Check("python", "fail", machine.python, f"install a Python {allowed}")
+        yield Check("python", "fail", machine.python, f"install Python {allowed}")
     elif not any(machine.python.startswith(f"{one}.") for one in tested):
         yield Check("python", "ok", f"{machine.python}, allowed ({allowed}); tested with {', '.join(tested)}")
     else:
@@ -102,7 +102,7 @@ def python(machine: Machine) -> Iterator[Check]:
 
 
 def matrix(machine: Machine) -> Iterator[Check]:
-    """Each package of the tested set: what is installed, what is allowed, what was tested."""
+    """Check each package of the tested set: installed, allowed and tested versions."""
     allowed = allowed_ranges()
     for name in MATRIX:
         tested = sorted({versions[name] for versions in tested_sets().values()})
@@ -122,10 +122,10 @@ def engines(machine: Machine) -> Iterator[Check]:
     found, allowed = machine.vllm, allowed_ranges()["vllm"]
     if found is None:
         advice = "`pip install 'gspo-lite[vllm]'` makes generation faster" if machine.usable_gpu else ""
-        yield Check("vllm", "ok", "not installed; completions come from transformers", advice)
+        yield Check("vllm", "ok", "not installed; transformers generates completions", advice)
     elif not inside(found, allowed):
         yield Check("vllm", "fail", f"{found}, outside {allowed}", "`pip install 'gspo-lite[vllm]'`")
     elif not machine.usable_gpu and not machine.place.cpu_build:
         yield Check("vllm", "ok", f"{found}, not used without a GPU")
     else:
-        yield Check("vllm", "ok", found + (", its build for CPUs" if machine.place.cpu_build else ""))
+        yield Check("vllm", "ok", found + (", CPU build" if machine.place.cpu_build else ""))

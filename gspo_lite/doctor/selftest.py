@@ -1,4 +1,4 @@
-"""Runs the loss self-test of every algorithm on the trainer that a run would use here."""
+"""Runs the loss self-test of every algorithm with the trainer that a run would use here."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ from gspo_lite.recipe.schema import ModelSettings, Recipe
 
 
 def run_self_test(machine: Machine, recipe: Recipe | None) -> dict[str, float]:
-    """Import the backend as a run does and compare its loss with the definition; takes about 20 seconds.
+    """Import the backend as a run does and return the relative gap of its loss to the definition, by algorithm.
 
-    Without a recipe Unsloth is tried on a GPU only: on a CPU it trains with TRL's own trainer and takes as long again
-    to import.
-
-    Returns:
-        The relative gap for each algorithm.
+    Takes about 20 seconds. Without a recipe Unsloth is tried on a GPU only: on a CPU it trains with TRL's trainer, and
+    importing it takes as long again.
 
     Raises:
-        MachineError: where torch cannot use the GPU, the backend cannot run, or the loss is another one.
+        MachineError: torch cannot use the GPU, the backend cannot run, or its loss differs.
     """
     by_default = ModelSettings(name="starter", backend="auto" if machine.usable_gpu else "transformers")
-    with redirect_stdout(sys.stderr):  # what libraries print on import must not end up in --json
+    with redirect_stdout(sys.stderr):  # output of libraries on import must not end up in --json
         choose_backend(recipe.model if recipe else by_default)
         import torch
 

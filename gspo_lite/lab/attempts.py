@@ -9,12 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# The form a prompt asks for, by the marker of its answer, with the thoughts in front.
-FORMS = {
-    "tag": "<think>{thoughts}</think><answer>{answer}</answer>",
-    "boxed": "{thoughts} So the answer is \\boxed{{{answer}}}.",
-    "gsm8k": "{thoughts}\n#### {answer}",
-}
+from gspo_lite.completion.text import PLACES
+
+RIGHT, WRONG = "right, in form", "wrong, in form"
 THOUGHTS = "Let me work this out step by step."
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 SUM = re.compile(r"\d[\d\s.,()+*/-]*[+*/-][\d\s.,()]*\d")
@@ -39,17 +36,17 @@ class Attempt:
 
 def in_form(marker: str, answer: str, thoughts: str = THOUGHTS) -> str:
     """A completion in the form that a prompt asks for."""
-    return FORMS[marker].format(thoughts=thoughts, answer=answer)
+    return PLACES[marker].form.format(thoughts=thoughts, answer=answer)
 
 
 def instructive(gold: Any, marker: str) -> list[Attempt]:
     """Completions that show what each reward is about."""
     right, wrong = str(gold), other_than(gold)
     return [
-        Attempt("right, in form", in_form(marker, right), "right"),
+        Attempt(RIGHT, in_form(marker, right), "right"),
         Attempt("right, no form", f"The answer is {right}", "right"),
         Attempt("right, no thoughts", in_form(marker, right, ""), "right"),
-        Attempt("wrong, in form", in_form(marker, wrong), "wrong"),
+        Attempt(WRONG, in_form(marker, wrong), "wrong"),
         Attempt("right, then taken back", in_form(marker, right) + "\n" + in_form(marker, wrong), "wrong"),
         Attempt("cut off", in_form(marker, right)[: len(THOUGHTS)], "wrong"),
         Attempt("empty", "", "wrong"),
@@ -94,7 +91,7 @@ def guesses(question: str, gold: Any, marker: str) -> list[Attempt]:
         Attempt("many answers in form", "\n".join(in_form(marker, one) for one in [right, *numbers[:FEW]]), "hostile"),
         Attempt("right in the thoughts only", in_form(marker, wrong, f"It is {right}, {right}, {right}."), "hostile"),
         Attempt("right, never closed", in_form(marker, right).rpartition(right)[0] + right, "hostile")
-        if marker != "gsm8k"
+        if not PLACES[marker].form.endswith("{answer}")
         else Attempt("right, without the marker", f"{THOUGHTS} {right}", "hostile"),
     ]
 

@@ -13,7 +13,7 @@ from gspo_lite.completion.text import completion_text, find_answer
 from gspo_lite.lab.attempts import Attempt, hostile, in_form
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.judging import score
-from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
+from gspo_lite.rewards.contract.sums import exceeds, weighted_sum
 from gspo_lite.rewards.math import gold_text
 
 BYTES_PER_TOKEN = 4  # of the token ids that are made up where no tokenizer is at hand
@@ -88,7 +88,7 @@ def stress(
     right, *others = judge(rewards, row, [attempt.text for attempt in attempts], marker)
     paid: dict[str, list[Finding]] = {"hostile": [], "equal": []}
     for attempt, verdict in zip(attempts[1:], others, strict=True):
-        if verdict.total >= right.total or all_equal([verdict.total, right.total]):
+        if not exceeds(right.total, verdict.total):
             payers = [one.__name__ for one in rewards if one.weight * (verdict.values[one.__name__] or 0.0) > 0]
             paid[attempt.role].append(Finding(question, attempt, verdict, right.total, payers))
     return paid["hostile"], paid["equal"]

@@ -13,14 +13,15 @@ from typing import Any
 
 from gspo_lite.completion.text import completion_text
 from gspo_lite.data.files import read_file
-from gspo_lite.data.prompts import as_text, marker
+from gspo_lite.data.prompts import as_text
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError
-from gspo_lite.lab.attempts import Attempt, instructive
+from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive
 from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import GuardedReward, calls
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+from gspo_lite.rewards.contract.sums import exceeds
 from gspo_lite.system.figures import brief, columns, number
 
 OWN_KEYS = ("step", "rewards", "advantage", "extracted", "completion_ids")  # of a run's completions.jsonl, no columns
@@ -74,10 +75,11 @@ def bench(recipe: Recipe) -> Bench:
     Raises:
         UsageError: when a reward reads a column that the data does not have.
     """
-    rewards = build_rewards(recipe.rewards)
+    rewards = build_rewards(recipe.rewards, recipe.data.marker)
     train = load_problems(recipe.data).train
     check_columns(rewards, train.column_names)
-    return Bench(rewards, list(train), marker(recipe.data.prompt), recipe.generation.max_completion_length)
+    marker = rewards[0].marker or recipe.data.marker
+    return Bench(rewards, list(train), marker, recipe.generation.max_completion_length)
 
 
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
@@ -118,8 +120,22 @@ def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
     return groups
 
 
+def unpaid(done: Sequence[Trial]) -> Iterator[str]:
+    """Yield one line where a right answer in the recipe's own form gets no more than a wrong one."""
+    compared = [{a.kind: v for a, v in zip(trial.attempts, trial.verdicts, strict=True)} for trial in done]
+    found = [one for one in compared if RIGHT in one and not exceeds(one[RIGHT].total, one[WRONG].total)]
+    if found:
+        right, wrong = found[0][RIGHT], found[0][WRONG]
+        yield (
+            f"NOT PAID: a right answer in the recipe's own form gets {right.total:g} and a wrong one {wrong.total:g} "
+            f"({len(found)} of {len(done)} problems), as `{brief(right.completion, 100)}`: look at the form that the "
+            "rewards read and at the golds"
+        )
+
+
 def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
-    """A table for each problem, and what the rewards cost."""
+    """A warning where right answers are not paid, a table for each problem, and what the rewards cost."""
+    yield from unpaid(done)
     names = [reward.__name__ for reward in one.rewards]
     for trial in done:
         question, gold = question_of(trial.row["prompt"]), str(trial.row.get("answer"))
@@ -142,16 +158,18 @@ def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
     yield f"note: {MADE_UP_IDS}"
 
 
-def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], int]:
-    """Findings and notes of the first `count` problems of a recipe, and how many problems were tried."""
-    one = bench(recipe)
+def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], list[Trial]]:
+    """Findings and notes of the first `count` problems of a recipe, and plain trials of the same problems."""
+    one, plain = trials(recipe, None, count)
     results = [stress(one.rewards, row, one.marker, one.max_tokens) for row in one.problems[:count]]
     found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
-    return found, notes, len(results)
+    return found, notes, plain
 
 
-def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], count: int) -> Iterator[str]:
-    """Each kind of finding once, with an example and how many problems have it."""
+def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], tried: Sequence[Trial]) -> Iterator[str]:
+    """A warning where right answers are not paid, and each kind of finding once: an example, how many problems."""
+    count = len(tried)
+    yield from unpaid(tried)
     for word, group in (("FINDING", found), ("note", notes)):
         for kind, times in Counter(one.attempt.kind for one in group).items():
             example = next(one for one in group if one.attempt.kind == kind)

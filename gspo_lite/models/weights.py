@@ -72,3 +72,15 @@ def keep_gradients_right(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def keep_trainable_float32(model: Any) -> None:
+    """Hold what is trained in float32, which TRL casts to bfloat16 for a 4-bit model.
+
+    At GSPO's learning rates, 1e-6 to 5e-6, a bfloat16 weight often rounds the update away.
+    """
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()

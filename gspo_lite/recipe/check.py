@@ -18,6 +18,7 @@ from gspo_lite.recipe.schema import Recipe, RegexCredit
 from gspo_lite.system.redaction import is_secret
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
+OTHER_LOSSES = ("cispo", "sapo", "vespo")  # weigh ratios in a way of their own
 GSPO_EPSILON_MAX = 0.02  # the paper's is 3e-4; a sequence ratio hardly ever leaves a range above this
 GRPO_EPSILON_MIN = 0.01  # a token ratio leaves a narrower range all the time
 SHORT_COMPLETION = 64  # tokens that a `think_answer` completion needs at the very least
@@ -79,14 +80,14 @@ def a_sequence_counts_once(recipe: Recipe) -> Iterator[Problem]:
     objective = recipe.objective
     if objective.algorithm == "grpo":
         return
+    place, name = ("objective", "loss_type"), f"`{objective.loss_type}`"
     if objective.loss_type in TOKEN_SUMMED:
-        yield Problem(
-            ("objective", "loss_type"),
-            f"`{objective.loss_type}` sums over tokens, so that long completions outweigh short ones, which undoes "
-            "GSPO's one ratio per sequence. Set it to `grpo`",
-        )
+        message = "sums over tokens, so that long completions outweigh short ones, which undoes GSPO's one ratio per"
+        yield Problem(place, f"{name} {message} sequence. Set it to `grpo`")
+    if objective.loss_type in OTHER_LOSSES:
+        yield Problem(place, f"{name} replaces GSPO's clip. Set it to `grpo`, or objective.algorithm to `grpo`")
     if objective.loss_type == "luspo" and objective.algorithm == "gspo_token":
-        yield Problem(("objective", "loss_type"), "`luspo` is defined for `gspo` only. Set it to `grpo`")
+        yield Problem(place, "`luspo` is defined for `gspo` only. Set it to `grpo`")
 
 
 def epsilon_fits_the_ratio(recipe: Recipe) -> Iterator[Problem]:
@@ -110,11 +111,14 @@ def epsilon_fits_the_ratio(recipe: Recipe) -> Iterator[Problem]:
     if objective.epsilon_high is not None and objective.epsilon_high < objective.epsilon:
         message = "is below epsilon: good answers are held back more than bad ones"
         yield Problem(("objective", "epsilon_high"), message, "warning")
-    if objective.delta is not None and objective.delta <= 1 + (objective.epsilon_high or objective.epsilon):
-        yield Problem(
-            ("objective", "delta"),
-            f"{objective.delta:g} must be above 1 + epsilon_high, or it takes the place of the clip. 2 is usual",
-        )
+    if objective.loss_type == "cispo" and (objective.epsilon_high or objective.epsilon) < 1:
+        message = "`cispo` cuts the ratio itself off there, so below 1 it cuts every ratio. Set it to 5 or so"
+        yield Problem(("objective", "epsilon_high"), message)
+    if objective.delta is not None and objective.loss_type in OTHER_LOSSES:
+        yield Problem(("objective", "delta"), f"has no effect on `{objective.loss_type}`; leave it out")
+    elif objective.delta is not None and objective.delta <= 1 + (objective.epsilon_high or objective.epsilon):
+        message = f"{objective.delta:g} must be above 1 + epsilon_high, or it takes the place of the clip. 2 is usual"
+        yield Problem(("objective", "delta"), message)
 
 
 def batches_hold_whole_groups(recipe: Recipe) -> Iterator[Problem]:
@@ -279,9 +283,9 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
     named += [(("data", "source"), data.source), (("data", "eval", "source"), data.eval.source)]
     named += [(("model", "name"), recipe.model.name)]
     named += [(("warmup", "source"), recipe.warmup.source)] if recipe.warmup else []
-    for index, reward in enumerate(recipe.rewards):
-        if ".py:" in reward.name:
-            named.append((("rewards", index, "name"), reward.name.rpartition(":")[0]))
+    code: list[tuple[Place, str]] = [(("rewards", i, "name"), one.name) for i, one in enumerate(recipe.rewards)]
+    code.append((("data", "adapter"), data.adapter))
+    named += [(place, name.rpartition(":")[0]) for place, name in code if ".py:" in name]
     inside = [Path.cwd().resolve(), home.resolve()]
     found = []
     for place, name in named:
@@ -290,11 +294,6 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
         path = Path(name).expanduser()
         target = path.resolve()
         if (path.exists() or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
-            found.append(
-                Problem(
-                    place,
-                    f"`{name}` leaves the current folder and the recipe's own. Add --allow-outside to run it all the "
-                    "same, or give the path by --set",
-                )
-            )
+            message = f"`{name}` leaves the current folder and the recipe's own. Add --allow-outside to run it all the "
+            found.append(Problem(place, message + "same, or give the path by --set"))
     return found

@@ -17,6 +17,13 @@ from gspo_lite.recipe.source import Source, parse, read_source
 from gspo_lite.system.redaction import note_values, redact
 
 SHOWN = 60  # characters of a wrong value in a message
+# What pydantic's kinds of problems ask for.
+BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
+FORMS = {
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "finite_number": "a finite number", "string_type": "text", "bool_type": "true or false", "list_type": "a list",
+    "dict_type": "a mapping", "model_type": "a mapping", "model_attributes_type": "a mapping",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,26 +160,10 @@ def allowed_at(place: Place) -> str:
 
 def wanted(kind: str, context: dict[str, Any], message: str) -> str:
     """What a type or range problem asks for."""
-    bounds = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below"}
-    bounds["less_than_equal"] = "at most"
-    for name, word in bounds.items():
-        if kind == name:
-            return f"allowed: a number {word} {next(iter(context.values()))}"
-    forms = {
-        "int_type": "a whole number",
-        "float_type": "a number",
-        "string_type": "text",
-        "bool_type": "true or false",
-    }
-    forms |= {
-        "list_type": "a list",
-        "dict_type": "a mapping",
-        "model_type": "a mapping",
-        "finite_number": "a finite number",
-    }
-    forms |= {"model_attributes_type": "a mapping", "int_from_float": "a whole number"}
-    if kind in forms:
-        return f"allowed: {forms[kind]}"
+    if kind in BOUNDS:
+        return f"allowed: a number {BOUNDS[kind]} {next(iter(context.values()))}"
+    if kind in FORMS:
+        return f"allowed: {FORMS[kind]}"
     if kind == "too_short":
         return f"allowed: at least {context['min_length']} of them"
     return message[0].lower() + message[1:]

@@ -10,11 +10,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gspo_lite.completion.text import Marker
+
 Text = Annotated[str, Field(min_length=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Tracker = Literal["none", "wandb", "trackio", "tensorboard"]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+STYLE_MARKERS: dict[str, Marker] = {"think_answer": "tag", "boxed": "boxed", "plain": "gsm8k"}
 
 
 class Settings(BaseModel):
@@ -66,9 +69,7 @@ class Columns(Settings):
 
     prompt: Text = Field("prompt", description="Column with the question, a string or a list of messages.")
     answer: Text = Field("answer", description="Column with the right answer.")
-    images: Text = Field(
-        "images", description="Column with an image or a list of them, for a model that sees; ignored where absent."
-    )
+    images: Text = Field("images", description="Column with an image or a list of them; ignored where absent.")
 
 
 class EvalData(Settings):
@@ -93,10 +94,9 @@ class DataSettings(Settings):
         description="Configuration of a hub dataset (gsm8k: `main`), or the difficulty of `arithmetic`: easy, hard.",
     )
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
-    adapter: Literal["columns", "gsm8k", "math", "countdown", "choices"] = Field(
+    adapter: Text = Field(
         "columns",
-        description="`columns` maps two columns; `gsm8k` takes question and the number after `####`, `math` problem "
-        "and the box in the solution, `countdown` numbers and target, `choices` a question with its choices.",
+        description="What makes a problem of a row: an adapter, `module:function` or `file.py:function`.",
     )
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
@@ -106,6 +106,11 @@ class DataSettings(Settings):
     limit: PositiveInt | None = Field(None, description="Use the first so many problems; null for all.")
     bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do about rows that cannot be used.")
     eval: EvalData = Field(EvalData(), description="The held-out problems.")
+
+    @property
+    def marker(self) -> Marker:
+        """Where the answer stands in a completion of this prompt style; rewards, credit and evaluation follow it."""
+        return STYLE_MARKERS[self.prompt]
 
 
 class TailCredit(Settings):
@@ -148,8 +153,10 @@ class ObjectiveSettings(Settings):
     """What is optimised. The algorithm sets importance_sampling_level and loss_type together."""
 
     algorithm: Literal["gspo", "gspo_token", "grpo"] = Field(description="Which objective is trained.")
-    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "luspo"] | None = Field(
-        None, description="How tokens are averaged; left out: `grpo`, the mean over sequences of the mean over tokens."
+    loss_type: Literal["grpo", "bnpo", "dr_grpo", "dapo", "luspo", "cispo", "sapo", "vespo"] | None = Field(
+        None,
+        description="How tokens are averaged; left out: `grpo`, the mean over sequences of the mean over tokens. "
+        "`cispo`, `sapo` and `vespo` are losses of their own, for algorithm `grpo`.",
     )
     epsilon: PositiveFloat = Field(description="Lower clip range of the ratio; the GSPO paper uses 3e-4, GRPO 0.2.")
     epsilon_high: PositiveFloat | None = Field(
@@ -184,9 +191,7 @@ class GenerationSettings(Settings):
 
     engine: Literal["auto", "vllm", "transformers"] = Field("auto", description="`auto` takes vLLM where it can run.")
     num_generations: Annotated[int, Field(ge=2)] = Field(8, description="Completions per prompt, the group.")
-    max_prompt_length: PositiveInt = Field(
-        512, description="Longest prompt in tokens; longer ones are refused at load."
-    )
+    max_prompt_length: PositiveInt = Field(512, description="Longest prompt in tokens; longer ones are refused.")
     max_completion_length: PositiveInt = Field(512, description="Longest completion in tokens.")
     temperature: PositiveFloat = Field(1.0, description="Sampling temperature.")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Nucleus sampling; 1 is off.")

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from string import Formatter
 
+from gspo_lite.completion.text import PLACES, find_answer
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Recipe
-
-FORMS = {"think_answer": "</answer>", "boxed": "\\boxed", "plain": ""}  # what each prompt style asks for
 
 
 def check_warmup(recipe: Recipe) -> list[Problem]:
@@ -25,12 +24,15 @@ def teaches_a_form(recipe: Recipe) -> Iterator[Problem]:
     assert recipe.warmup is not None
     completion, place = recipe.warmup.completion, ("warmup", "completion")
     try:
-        columns = [name for _, name, _, _ in Formatter().parse(completion) if name is not None]
+        parts = [(text, name) for text, name, _, _ in Formatter().parse(completion)]
     except ValueError as error:
         yield Problem(place, f"is no text with columns in braces: {error}. Write {{{{ for a brace")
         return
+    columns = [name for _, name in parts if name is not None]
     if not columns or not all(name.isidentifier() for name in columns):
         yield Problem(place, "must name columns of a row in braces, at least one, as in <answer>{answer}</answer>")
-    form = FORMS[recipe.data.prompt]
-    if form not in completion:
-        yield Problem(place, f"has no `{form}`, which data.prompt `{recipe.data.prompt}` asks for", "warning")
+    style, marker = recipe.data.prompt, recipe.data.marker
+    written = "".join(text + (name or "") for text, name in parts)
+    if style != "plain" and find_answer(written, marker) is None:  # `plain` asks for no form
+        form = PLACES[marker].form.format(thoughts="..", answer="..").strip()
+        yield Problem(place, f"has no answer where data.prompt `{style}` asks for it, as in `{form}`", "warning")

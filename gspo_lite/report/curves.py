@@ -1,6 +1,6 @@
-"""Which curves a run has, as plain numbers: series, bands and lines that `svg` and `png` draw.
+"""The curves of a run as plain numbers: series, bands and lines that `svg` and `png` draw.
 
-Owns what is shown together and how it is named. Must not know how it is drawn.
+Owns the choice and names of charts. Must not know how they are drawn.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import Any
 from gspo_lite.report.facts import PHASES, RunFacts
 
 LOG_RATIO = ("mean", "std", "min", "max")  # of log s_i, as gspo/log_ratio_...
-MOST_POINTS = 240  # of one series; more are averaged together
+MOST_POINTS = 240  # of one series; neighbors are averaged beyond that
 Points = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line.
+    """A line.
 
     Attributes:
-        colour: place in the palette.
+        color: index into the palette.
         raw: the figures behind a smoothed line, drawn faint.
-        ends: lower and upper end of each point's interval; points with it are drawn as dots with whiskers.
+        ends: lower and upper end of each point's interval; such points are drawn as dots with whiskers.
     """
 
     label: str
     points: Points
-    colour: int = 0
+    color: int = 0
     raw: Points = field(default_factory=list)
     ends: list[tuple[float, float]] = field(default_factory=list)
 
@@ -46,13 +46,13 @@ class Band:
 
 @dataclass(frozen=True)
 class Chart:
-    """One picture.
+    """A picture.
 
     Attributes:
-        limits: of the vertical axis; None is set by the figures.
-        percent: figures are shares.
+        limits: limits of the vertical axis; None follows the figures.
+        percent: whether figures are shares.
         rules: horizontal lines, by label.
-        bend: the axis is linear up to about this value and logarithmic beyond; None is linear.
+        bend: value up to which the axis is linear, and logarithmic beyond; None is linear.
     """
 
     title: str
@@ -67,7 +67,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Curve:
-    """A chart of one figure of metrics.jsonl, one line for each run; `smooth` draws a running mean over it."""
+    """A chart of one figure of metrics.jsonl, with one line per run; `smooth` adds a running mean."""
 
     key: str
     title: str
@@ -77,7 +77,7 @@ class Curve:
 
 
 LENGTH = Curve("completions/mean_length", "Completion length, tokens", (0, None), smooth=True)
-TRUNCATED = Curve("completions/clipped_ratio", "Completions cut off", (0, 1), percent=True)
+TRUNCATED = Curve("completions/clipped_ratio", "Truncated completions", (0, 1), percent=True)
 ENTROPY = Curve("entropy", "Entropy, nats per token", (0, None), smooth=True)
 ENTROPY_ACTIVE = Curve(
     "entropy_active_rows", "Entropy of rows with an advantage, nats per token", (0, None), smooth=True
@@ -90,19 +90,15 @@ SPREAD = Curve("gspo/log_ratio_std", "Spread of log s, standard deviation", (0, 
 
 
 def charts(runs: Sequence[RunFacts]) -> list[Chart]:
-    """Every chart that these runs have figures for, in reading order."""
+    """Return every chart that these runs have figures for, in reading order."""
     alone = runs[0] if len(runs) == 1 else None
-    rewards = sorted(
-        {key for run in runs for step in run.steps for key in step if re.fullmatch(r"rewards/.+/mean", key)}
-    )
+    keys = {key for run in runs for step in run.steps for key in step}
+    names = sorted(found.group(1) for key in keys if (found := re.fullmatch(r"rewards/(.+)/mean", key)))
+    rewards = [Curve(f"rewards/{name}/mean", f"Reward {name}", smooth=True) for name in names]
+    total = Curve("reward", "Reward, weighted sum", smooth=True)
     drawn = [
         accuracy_chart(runs),
-        curve_chart(Curve("reward", "Reward, weighted sum", smooth=True), runs),
-        *(
-            curve_chart(Curve(key, f"Reward {key[len('rewards/') : -len('/mean')]}", smooth=True), runs)
-            for key in rewards
-        ),
-        *(curve_chart(curve, runs) for curve in (FLAT, LENGTH, TRUNCATED, ENTROPY, ENTROPY_ACTIVE)),
+        *(curve_chart(one, runs) for one in (total, *rewards, FLAT, LENGTH, TRUNCATED, ENTROPY, ENTROPY_ACTIVE)),
         clip_chart(alone) if alone else curve_chart(CLIPPED, runs),
         ratio_chart(alone) if alone else curve_chart(SPREAD, runs),
         curve_chart(KL, runs),
@@ -112,23 +108,23 @@ def charts(runs: Sequence[RunFacts]) -> list[Chart]:
 
 
 def curve_chart(curve: Curve, runs: Sequence[RunFacts]) -> Chart | None:
-    """One figure of each run; None where no run has two points of it."""
+    """Return the chart of one figure, or None if no run has two points of it."""
     series = []
     window = 1
-    for colour, run in enumerate(runs):
+    for color, run in enumerate(runs):
         points = points_of(run, curve.key)
         if len(points) > 1:
             window = max(len(points) // 16, 1) if curve.smooth else 1
             smooth = running_mean(points, window)
-            series.append(Series(run.name, thinned(smooth), colour, thinned(points) if window > 1 else []))
+            series.append(Series(run.name, thinned(smooth), color, thinned(points) if window > 1 else []))
     if not series:
         return None
-    note = "Bold: the mean of neighbouring steps; faint: each step." if any(one.raw for one in series) else ""
+    note = "Bold: the mean of neighboring steps; faint: each step." if any(one.raw for one in series) else ""
     return Chart(curve.title, series, note, curve.limits, curve.percent)
 
 
 def accuracy_chart(runs: Sequence[RunFacts]) -> Chart | None:
-    """Held-out accuracy before and after, with its intervals."""
+    """Return the chart of held-out accuracy before and after, with intervals."""
     alone = len(runs) == 1
     kinds = [("greedy", "accuracy", "ci95"), ("sampled", "sampled_accuracy", "sampled_ci95")][: 2 if alone else 1]
     series = []
@@ -144,20 +140,20 @@ def accuracy_chart(runs: Sequence[RunFacts]) -> Chart | None:
 
 
 def clip_chart(run: RunFacts) -> Chart | None:
-    """Shares clipped on either side."""
+    """Return the chart of the shares clipped on either side."""
     level = "tokens" if run.recipe["objective"].get("algorithm") == "grpo" else "sequences"
     sides = (("below 1 - epsilon", "low"), ("above 1 + epsilon_high", "high"))
     series = []
-    for colour, (label, side) in enumerate(sides):
+    for color, (label, side) in enumerate(sides):
         points = points_of(run, f"gspo/clip_{side}_{level}") or points_of(run, f"clip_ratio/{side}_mean")
         if len(points) > 1:
-            series.append(Series(label, thinned(rollout_means(run, points)), colour))
-    note = "Mean over the steps on one rollout; the first of them clips nothing, as no weight has moved yet."
+            series.append(Series(label, thinned(rollout_means(run, points)), color))
+    note = "Mean over the steps on one rollout; the first step clips nothing, because the weights have not changed yet."
     return Chart(f"Share of {level} clipped", series, note, (0, 1), True) if series else None
 
 
 def ratio_chart(run: RunFacts) -> Chart | None:
-    """log s_i of every step between the clip's ends, beside the noise that is there before a weight has moved."""
+    """Return the chart of log s_i with the clip limits and the noise that precedes any change of the weights."""
     mean = points_of(run, "gspo/log_ratio_mean")
     if len(mean) < 2:
         return None
@@ -168,21 +164,21 @@ def ratio_chart(run: RunFacts) -> Chart | None:
         Band("one standard deviation", thinned_band([(x, m - s, m + s) for x, m, s, _, _ in pooled]), 2),
     ]
     floors = points_of(run, "gspo/noise_floor")
-    note = "Of all steps on one rollout. Linear near 0, logarithmic beyond the clip."
+    note = "Pooled over the steps on each rollout. Linear near 0, logarithmic beyond the clip."
     if floors:
         ends = (mean[0][0], mean[-1][0])
         floor = sum(value for _, value in floors) / len(floors)
         bands.append(Band("noise floor", [(x, -floor, floor) for x in ends], 3))
-        size = f"{floor:.1e}" if floor else "0, no rounding at all"
-        note += f" Noise floor, log s before any weight has moved: {size}."
+        size = f"{floor:.1e}" if floor else "0, no rounding"
+        note += f" Noise floor, log s before the weights change: {size}."
     else:
-        note += " The noise floor was not measured: old and new log-probabilities were one and the same pass."
+        note += " The noise floor was not measured: old and new log-probabilities come from the same pass."
     line = Series("mean", thinned([(x, m) for x, m, *_ in pooled]))
     return Chart("log s, the sequence ratio", [line], note, bands=bands, **clip_rules(run))
 
 
 def pooled_ratio(steps: list[dict[str, Any]]) -> tuple[float, float, float, float, float]:
-    """Step, mean, standard deviation, smallest and largest of log s over several steps together."""
+    """Return last step, mean, standard deviation, minimum and maximum of log s, pooled over several steps."""
     means, spreads, lows, highs = ([step[f"gspo/log_ratio_{name}"] for step in steps] for name in LOG_RATIO)
     middle = mean_of(means)
     variance = mean_of([m**2 + s**2 for m, s in zip(means, spreads, strict=True)]) - middle**2
@@ -190,7 +186,7 @@ def pooled_ratio(steps: list[dict[str, Any]]) -> tuple[float, float, float, floa
 
 
 def by_rollout(run: RunFacts, rows: list[Any]) -> list[list[Any]]:
-    """Rows of steps in the groups that were taken on one rollout; one by one where there are too few of them."""
+    """Return rows of steps grouped by rollout, or one by one if there are fewer than four rollouts."""
     training = run.recipe["training"]
     passes = training.get("steps_per_generation", 1) * training.get("num_iterations", 1)
     size = max(passes // training.get("gradient_accumulation_steps", 1), 1)
@@ -199,12 +195,12 @@ def by_rollout(run: RunFacts, rows: list[Any]) -> list[list[Any]]:
 
 
 def rollout_means(run: RunFacts, points: Points) -> Points:
-    """Points as means over the steps on one rollout, at the last of them."""
+    """Return the mean of the points of each rollout, at its last step."""
     return [(part[-1][0], mean_of([y for _, y in part])) for part in by_rollout(run, points)]
 
 
 def clip_rules(run: RunFacts) -> dict[str, Any]:
-    """The ends of the clip as horizontal lines, and where the axis bends."""
+    """Return the clip limits as horizontal lines, and where the axis bends."""
     epsilon = run.recipe["objective"].get("epsilon")
     if not epsilon or epsilon >= 1:
         return {}
@@ -213,38 +209,33 @@ def clip_rules(run: RunFacts) -> dict[str, Any]:
 
 
 def points_of(run: RunFacts, key: str) -> Points:
-    """Steps and figures of one metric, where it has any."""
+    """Return the steps and figures of one metric, without missing ones."""
     return [(step["step"], step[key]) for step in run.steps if step.get(key) is not None]
 
 
 def running_mean(points: Points, window: int) -> Points:
-    """Each figure as the mean of up to `window` figures around it."""
+    """Return the running mean of points, each over up to `window` figures around it."""
     half, values = window // 2, [value for _, value in points]
-    means = []
-    for place, (step, _) in enumerate(points):
-        near = values[max(place - half, 0) : place + half + 1]
-        means.append((step, sum(near) / len(near)))
-    return means
+    near = [values[max(place - half, 0) : place + half + 1] for place in range(len(points))]
+    return [(step, mean_of(around)) for (step, _), around in zip(points, near, strict=True)]
 
 
 def thinned(points: Points) -> Points:
-    """At most `MOST_POINTS` points; neighbours are averaged."""
+    """Return at most `MOST_POINTS` points, averaging neighbors."""
     return [(mean_of([x for x, _ in part]), mean_of([y for _, y in part])) for part in parts(points)]
 
 
 def thinned_band(points: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
-    """At most `MOST_POINTS` points; of neighbours the lowest and the highest stay."""
-    return [
-        (mean_of([x for x, _, _ in p]), min(low for _, low, _ in p), max(high for _, _, high in p))
-        for p in parts(points)
-    ]
+    """Return at most `MOST_POINTS` points of a band, keeping the minimum and maximum of neighbors."""
+    columns = (zip(*part, strict=True) for part in parts(points))
+    return [(mean_of(steps), min(lows), max(highs)) for steps, lows, highs in columns]
 
 
 def parts(points: list[Any]) -> list[list[Any]]:
-    """The points in runs of equal size, no more than `MOST_POINTS` of them."""
+    """Split points into at most `MOST_POINTS` consecutive parts of equal size."""
     size = -(-len(points) // MOST_POINTS) or 1
     return [points[start : start + size] for start in range(0, len(points), size)]
 
 
-def mean_of(values: list[float]) -> float:
+def mean_of(values: Sequence[float]) -> float:
     return sum(values) / len(values)

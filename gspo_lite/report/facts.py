@@ -1,6 +1,6 @@
-"""What a run folder says about a run, finished or not: read once, missing parts as nothing.
+"""The facts in a run folder, of a finished run or not; missing files read as empty.
 
-Owns the reading and the state of a run in words. Must not know how anything is drawn.
+Owns reading them and the state of a run in words. Must not know how anything is drawn.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from gspo_lite.system.figures import measured, number
 ROWS = (
     ("Greedy accuracy", "accuracy", "ci95"),
     ("Accuracy at the training temperature", "sampled_accuracy", "sampled_ci95"),
-    ("Answer right anywhere in the text", "lenient_accuracy", None),
-    ("Format right", "format_rate", None),
+    ("Correct answer anywhere in the text", "lenient_accuracy", None),
+    ("Correct format", "format_rate", None),
 )
 PHASES = ("before", "after")
-WARMED = "warmed"  # between them, where a supervised warm-up came before RL
+WARMED = "warmed"  # between them, if a supervised warm-up preceded RL
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """One run as its folder has it.
+    """A run as recorded in its folder.
 
     Attributes:
         evaluation: eval.json. environment: environment.json. steps: metrics.jsonl. events: events.jsonl.
@@ -44,81 +44,75 @@ class RunFacts:
 
     @property
     def last_step(self) -> int:
-        """Optimizer steps that are logged."""
+        """The last optimizer step in the log."""
         return self.steps[-1]["step"] if self.steps else 0
 
     @property
     def verdict(self) -> str:
-        """What the run brought, in one sentence."""
+        """The outcome of the run in one sentence."""
         return verdict(self.evaluation)
 
     @property
     def state(self) -> str:
-        """How far the run came, in one sentence."""
+        """The progress of the run in one sentence."""
         done = f"{self.last_step} of {self.recipe['training']['max_steps']} steps"
         if "after" in self.evaluation:
             return f"Finished: {done}."
         stops = [event for event in self.events if event["kind"] == "stopped"]
         if stops and stops[-1]["step"] >= self.last_step:
             return f"Stopped after {done}: {stops[-1]['text']}."
-        return f"Not finished: {done} are logged; it still runs, or it was ended from outside."
+        return f"Not finished: {done} are logged; the run is still going or was killed."
 
     @property
     def on_hub(self) -> bool:
-        """Whether the base model is the hub's."""
+        """Whether the base model is on the hub."""
         name = self.recipe["model"]["name"]
         return "/" in name and not Path(name).expanduser().exists()
 
 
 def read_run(folder: Path) -> RunFacts:
-    """Read a run folder, whatever of it is there."""
+    """Read a run folder, complete or not."""
     from ruamel.yaml import YAML
 
     text = (folder / run_folder.RECIPE).read_text(encoding="utf-8")
-    rows = (run_folder.METRICS, run_folder.EVENTS, run_folder.EVAL_SAMPLES, run_folder.COMPLETIONS)
-    return RunFacts(
-        folder.resolve().name,
-        YAML(typ="safe", pure=True).load(text),
-        text,
-        read(folder / run_folder.EVAL),
-        read(folder / run_folder.ENVIRONMENT),
-        *(run_folder.read_jsonl(folder / name) for name in rows),
-    )
+    names = (run_folder.METRICS, run_folder.EVENTS, run_folder.EVAL_SAMPLES, run_folder.COMPLETIONS)
+    rows = (run_folder.read_jsonl(folder / name) for name in names)
+    evaluation, environment = (read(folder / name) for name in (run_folder.EVAL, run_folder.ENVIRONMENT))
+    recipe = YAML(typ="safe", pure=True).load(text)
+    return RunFacts(folder.resolve().name, recipe, text, evaluation, environment, *rows)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON file, or nothing where the run did not get so far."""
+    """Read a JSON object; an empty one if the run did not get that far."""
     return run_folder.read_json(path) if path.is_file() else {}
 
 
 def table(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of figures, one cell for each of these evaluations; `-` where one has no such figure."""
+    """Return rows of figures with a cell for each evaluation, `-` for a missing figure."""
     rows = [{"label": label, "cells": [measured(one, key, ends) for one in columns]} for label, key, ends in ROWS]
     lengths = [number(one.get("mean_tokens"), 1, "-") for one in columns]
     rows.append({"label": "Tokens in a completion, mean", "cells": lengths})
-    names = list(dict.fromkeys(name for one in columns for name in one["rewards"]))
-    for name in names:
+    for name in dict.fromkeys(name for one in columns for name in one["rewards"]):
         cells = [number(one["rewards"].get(name), 3, "-") for one in columns]
         rows.append({"label": f"Reward {name}", "cells": cells})
     return rows if columns else []
 
 
 def gains(run: RunFacts) -> list[str]:
-    """What the change of accuracy is made of: being right, and saying it in the right place; empty before the end."""
+    """Return sentences that split the gain in accuracy into correctness and format; none for an unfinished run."""
     if any(phase not in run.evaluation for phase in PHASES):
         return []
     before, after = (run.evaluation[phase] for phase in PHASES)
-    strict, anywhere, form = (
-        (after[key] - before[key]) * 100 for key in ("accuracy", "lenient_accuracy", "format_rate")
-    )
+    keys = ("accuracy", "lenient_accuracy", "format_rate")
+    strict, anywhere, form = ((after[key] - before[key]) * 100 for key in keys)
     lines = [
-        f"Answers that are right wherever they stand: {anywhere:+.1f} points. This is the gain in being right.",
-        f"Completions in the right format: {form:+.1f} points. The form alone explains {strict - anywhere:+.1f} of the "
+        f"Correct answers anywhere in the text: {anywhere:+.1f} points. This is the gain in correctness.",
+        f"Completions in the correct format: {form:+.1f} points. Format alone explains {strict - anywhere:+.1f} of the "
         f"{strict:+.1f} points of greedy accuracy.",
     ]
     if WARMED in run.evaluation:
         warmed = (run.evaluation[WARMED]["accuracy"] - before["accuracy"]) * 100
-        lines.append(f"The supervised warm-up alone: {warmed:+.1f} of them, RL after it: {strict - warmed:+.1f}.")
+        lines.append(f"The supervised warm-up explains {warmed:+.1f} of these points, RL {strict - warmed:+.1f}.")
     counts = changes(run.samples)
     if counts["right"] or counts["wrong"]:
         lines.append(f"Problem by problem: {counts['right']} became right, {counts['wrong']} became wrong.")
@@ -126,7 +120,7 @@ def gains(run: RunFacts) -> list[str]:
 
 
 def changes(samples: list[dict[str, Any]]) -> dict[str, int]:
-    """Held-out problems that became right and that became wrong."""
+    """Count the held-out problems that became right and those that became wrong."""
     before, after = ({s["index"]: s["correct"] is True for s in samples if s["phase"] == phase} for phase in PHASES)
     both = before.keys() & after.keys()
     return {

@@ -1,6 +1,6 @@
-"""Writes what people look at: report.html, one file that needs nothing else; report.md; and README.md, the model card.
+"""Writes report.html, a self-contained page; report.md; and README.md, the model card.
 
-Owns which part stands where. Every text of a model goes through `visible` and the template's escaping, and the page
+Owns the order of their parts. Every text of a model passes through `visible` and the template's escaping, and the page
 allows no script but its own.
 """
 
@@ -16,7 +16,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.report import png, svg, texts
 from gspo_lite.report.curves import Chart, charts
 from gspo_lite.report.facts import PHASES, WARMED, RunFacts, gains, read_run, table
-from gspo_lite.report.verdict import between
+from gspo_lite.report.verdict import comparison
 from gspo_lite.system import run_folder
 
 HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ EXAMPLES = 3  # problems in report.md
 
 
 def write_reports(folder: Path) -> Path:
-    """Write report.html, report.md with its plots and the model card of a run folder; the path of report.html."""
+    """Write report.html, report.md with plots, and the model card of a run folder; return the path of report.html."""
     run = read_run(folder)
     drawn = charts([run])
     run_folder.write_text(folder / REPORT, page([run], drawn))
@@ -38,16 +38,16 @@ def write_reports(folder: Path) -> Path:
 
 
 def write_comparison(folders: Sequence[Path], path: Path) -> Path:
-    """Write one page that lays several runs side by side."""
+    """Write a page that compares several runs."""
     if len(folders) > MOST_RUNS:
-        raise UsageError(f"{len(folders)} runs are too many for one page; up to {MOST_RUNS} can be told apart")
+        raise UsageError(f"cannot compare {len(folders)} runs; a page takes at most {MOST_RUNS}")
     runs = [read_run(folder) for folder in folders]
     run_folder.write_text(path, page(runs, charts(runs)))
     return path
 
 
 def page(runs: Sequence[RunFacts], drawn: Sequence[Chart]) -> str:
-    """The page of one run or several."""
+    """Return the page of one run or several."""
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return render(
@@ -65,7 +65,7 @@ def page(runs: Sequence[RunFacts], drawn: Sequence[Chart]) -> str:
 
 
 def about(runs: Sequence[RunFacts]) -> dict[str, Any]:
-    """What page, markdown and card share."""
+    """Return the values that page, report.md and card share."""
     alone = runs[0] if len(runs) == 1 else None
     phases = (PHASES[0], WARMED, PHASES[1]) if alone else PHASES[1:]
     sides = [(phase if alone else run.name, run.evaluation.get(phase)) for run in runs for phase in phases]
@@ -75,7 +75,7 @@ def about(runs: Sequence[RunFacts]) -> dict[str, Any]:
         "run": runs[0],
         "alone": alone is not None,
         "title": " and ".join(run.name for run in runs),
-        "verdicts": [run.verdict for run in runs] if alone else [*between(runs)],
+        "verdicts": [alone.verdict] if alone else comparison(runs),
         "heads": [label for label, _ in measured],
         "table": table([figures for _, figures in measured]),
         "gains": gains(alone) if alone else [],
@@ -83,33 +83,33 @@ def about(runs: Sequence[RunFacts]) -> dict[str, Any]:
 
 
 def differences(runs: Sequence[RunFacts]) -> list[tuple[str, list[str]]]:
-    """Fields of the recipes that are not the same in all runs, with the value in each."""
+    """Return the fields that differ between the recipes, with the value in each."""
     flat = [dict(leaves(run.recipe)) for run in runs]
-    fields = list(dict.fromkeys(field for one in flat for field in one if field != "output.dir"))
+    fields = dict.fromkeys(field for one in flat for field in one if field != "output.dir")
     rows = [(field, [str(one.get(field, "-")) for one in flat]) for field in fields]
     return [row for row in rows if len(set(row[1])) > 1]
 
 
 def leaves(value: Any, place: str = "") -> list[tuple[str, Any]]:
-    """Every field of a recipe by its dotted name."""
+    """Return every field of a recipe with its dotted name."""
     if not isinstance(value, dict):
         return [(place, value)]
     return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{place}.{key}" if place else str(key))]
 
 
 def indented(text: str) -> str:
-    """A text as a block of code in Markdown, whatever it holds."""
+    """Return a text as a Markdown code block."""
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def plain(text: Any) -> str:
-    """A text in a line of Markdown, without anything that Markdown or HTML would read."""
+    """Return a text on one line, with Markdown and HTML characters escaped."""
     line = " ".join(texts.clean(text).split())
     return "".join(f"\\{mark}" if mark in "\\`*_[]<>|#" else mark for mark in line)
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template; HTML ones escape everything."""
+    """Render a template; those for HTML escape everything."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
@@ -119,6 +119,6 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"visible": texts.visible, "clean": texts.clean, "last_line": texts.last_line}
-    environment.filters |= {"indented": indented, "plain": plain}
+    filters = (texts.visible, texts.clean, texts.last_line, indented, plain)
+    environment.filters |= {one.__name__: one for one in filters}
     return environment.get_template(template).render(**values)

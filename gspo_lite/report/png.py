@@ -1,4 +1,4 @@
-"""Draws the charts of a run as two PNG files, for places that show no page: GitHub and the hub's model card."""
+"""Draws the charts of a run as two PNG files, for GitHub and the model card on the hub, which show no HTML pages."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ from typing import Any
 
 from gspo_lite.report.curves import Chart
 
-PALETTE = ("#0072B2", "#D55E00", "#007A5E", "#A8508A", "#555555", "#56B4E9")  # Okabe and Ito's, dark enough for white
+PALETTE = ("#0072B2", "#D55E00", "#007A5E", "#A8508A", "#555555", "#56B4E9")  # from Okabe and Ito, dark enough on white
 AREAS = {1: "#0072B222", 2: "#0072B255", 3: "#D55E0066"}
 PER_FILE = 6
 NAMES = ("learning.png", "policy.png")
 
 
 def write_plots(charts: Sequence[Chart], folder: Path) -> list[str]:
-    """Write the charts, six to a file and two files at most; names of what was written.
-
-    The plots of an earlier report are removed first.
-    """
+    """Replace the plots in a folder with two files of up to six charts each; return the names of the files."""
     shutil.rmtree(folder, ignore_errors=True)
     if not charts:
         return []
@@ -39,7 +36,7 @@ def write_plots(charts: Sequence[Chart], folder: Path) -> list[str]:
 
 
 def picture(charts: Sequence[Chart]) -> bytes:
-    """Up to six charts as one PNG."""
+    """Return up to six charts as one PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -54,7 +51,7 @@ def picture(charts: Sequence[Chart]) -> bytes:
 
 
 def draw(chart: Chart, axes: Any) -> None:
-    """One chart on its axes."""
+    """Draw a chart on its axes."""
     from matplotlib.ticker import PercentFormatter
 
     for band in chart.bands:
@@ -63,12 +60,12 @@ def draw(chart: Chart, axes: Any) -> None:
     for value in chart.rules.values():
         axes.axhline(value, color="#555555", linewidth=1, linestyle=":")
     for one in chart.series:
-        colour = PALETTE[one.colour % len(PALETTE)]
+        color = PALETTE[one.color % len(PALETTE)]
         if one.raw:
-            axes.plot(*zip(*one.raw, strict=True), color=colour, linewidth=0.8, alpha=0.35)
-        axes.plot(*zip(*one.points, strict=True), color=colour, linewidth=1.8, label=one.label)
+            axes.plot(*zip(*one.raw, strict=True), color=color, linewidth=0.8, alpha=0.35)
+        axes.plot(*zip(*one.points, strict=True), color=color, linewidth=1.8, label=one.label)
         for (step, y), (low, high) in zip(one.points, one.ends, strict=False):
-            axes.errorbar([step], [y], [[max(y - low, 0)], [max(high - y, 0)]], color=colour, fmt="o", capsize=3)
+            axes.errorbar([step], [y], [[max(y - low, 0)], [max(high - y, 0)]], color=color, fmt="o", capsize=3)
     if chart.bend:
         axes.set_yscale("asinh", linear_width=chart.bend)
     axes.set_ylim(*chart.limits)

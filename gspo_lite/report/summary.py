@@ -1,4 +1,4 @@
-"""The last screen of a run: what happened, before and after, where it is and what to do next."""
+"""The final summary of a run: result, figures before and after, files and next commands."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ROWS = (
 )
 
 
-def last_screen(folder: Path) -> str:
-    """The screen of a finished run, from the files in its folder."""
+def final_summary(folder: Path) -> str:
+    """Return the summary of a finished run, from the files in its folder."""
     evaluation = run_folder.read_json(folder / run_folder.EVAL)
     facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
     steps = run_folder.read_jsonl(folder / run_folder.METRICS)
@@ -47,62 +47,59 @@ def last_screen(folder: Path) -> str:
 
 
 def next_commands(folder: Path) -> list[str]:
-    """What to do with a finished run, one line each, in two columns."""
+    """Return the commands for a finished run and their purpose, in two columns."""
     commands = {
         f"chat {folder}": "talk to it",
         f"eval {folder}": "measure it again",
-        f"export {folder} --to merged": "a model folder to use elsewhere",
-        f"run {folder / run_folder.RECIPE} --output FOLDER": "the same run once more",
-        "recipes": "other recipes to start from",
+        f"export {folder} --to merged": "write a model folder to use elsewhere",
+        f"run {folder / run_folder.RECIPE} --output FOLDER": "repeat the run",
+        "recipes": "list other recipes",
     }
     width = max(map(len, commands))
-    return [f"  gspo-lite {command:{width}}  {what}" for command, what in commands.items()]
+    return [f"  gspo-lite {command:{width}}  {purpose}" for command, purpose in commands.items()]
 
 
 def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:
-    """What `generation.oversample` cost and gave, or would have; nothing where few groups were without variance."""
+    """Return a line on the cost and gain of `generation.oversample`, or none if few groups lacked variance."""
     flat = [step["frac_reward_zero_std"] for step in steps if step.get("frac_reward_zero_std") is not None]
-    if not flat or sum(flat) / len(flat) < WORTH_SAYING:
+    mean = sum(flat) / len(flat) if flat else 0
+    if mean < WORTH_SAYING:
         return []
-    mean = sum(flat) / len(flat)
     said = f"{mean:.0%} of the groups had no variance and taught nothing"
     extra = [step for step in steps if step.get(OVERSAMPLE + "extra_groups") is not None]
     if extra:
         groups = sum(step[OVERSAMPLE + "extra_groups"] for step in extra)
         kept = sum(step[OVERSAMPLE + "extra_groups"] * (step.get(OVERSAMPLE + "kept_share") or 0) for step in extra)
         seconds = sum(step[OVERSAMPLE + "seconds"] for step in extra)
-        more = f"{groups:.0f} groups of fresh prompts were sampled in {minutes(seconds)}"
-        return [f"{said}; {more}, of which {kept:.0f} took the place of one"]
+        more = f"{groups:.0f} groups of new prompts were sampled in {minutes(seconds)}"
+        return [f"{said}; {more}, and {kept:.0f} of them replaced such a group"]
     if mean == 1:
         return [f"{said}; `gspo-lite rewards preview RECIPE` says what to change"]
-    # One round asks as many prompts again as are flat, and the same share of these is flat, rollout by rollout.
+    # In each rollout one round samples a new group for every flat one, and the same share of the new ones is flat.
     gained = sum(share * (1 - share) for share in flat) / sum(1 - share for share in flat)
-    return [
-        f"{said}; generation.oversample=1 would sample about {mean:.0%} more completions for {gained:.0%} more groups "
-        "that teach"
-    ]
+    offer = f"about {mean:.0%} more completions for {gained:.0%} more groups with variance"
+    return [f"{said}; generation.oversample=1 would sample {offer}"]
 
 
 def warmed(evaluation: dict[str, Any]) -> list[str]:
-    """How much of the way a supervised warm-up went before RL began; no line where there was none."""
+    """Return a line on the figures after a supervised warm-up, or none without one."""
     figures = evaluation.get("warmed")
     if figures is None:
         return []
     reached = f"{measured(figures, 'accuracy', 'ci95')}, right format {measured(figures, 'format_rate', None)}"
-    return [f"The supervised warm-up alone took it to {reached}; what came after is RL's."]
+    return [f"The supervised warm-up alone reached {reached}; RL did the rest."]
 
 
 def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Lines of figures before and after, with intervals where there are any."""
+    """Return the table of figures before and after, with their intervals."""
     lines = [f"  {'':18}{'before':>20}{'after':>20}"]
-    for label, key, interval in ROWS:
-        lines.append(f"  {label:18}{measured(before, key, interval):>20}{measured(after, key, interval):>20}")
+    lines += [f"  {label:18}{measured(before, *row):>20}{measured(after, *row):>20}" for label, *row in ROWS]
     lines.append(f"  {'tokens, mean':18}{before['mean_tokens']:>20.1f}{after['mean_tokens']:>20.1f}")
     return lines
 
 
 def lines_of(figures: dict[str, Any]) -> list[str]:
-    """Lines of the figures of one evaluation."""
+    """Return the figures of one evaluation as lines."""
     lines = [f"{label:18}{measured(figures, key, interval):>20}" for label, key, interval in ROWS]
     lines.append(f"{'tokens, mean':18}{figures['mean_tokens']:>20.1f}")
     lines += [f"{name:18}{number(mean, 3, '-'):>20}" for name, mean in figures["rewards"].items()]

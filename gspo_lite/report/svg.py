@@ -1,4 +1,4 @@
-"""Draws a chart as inline SVG; colours come from the page's style sheet, so that light and dark need one drawing.
+"""Draws a chart as inline SVG; colors come from the page's style sheet, so that light and dark need one drawing.
 
 Owns sizes, ticks and line styles. Every text is escaped.
 """
@@ -15,12 +15,12 @@ from gspo_lite.report.curves import Band, Chart, Series
 
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 10, 34
-DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 3", "4 2")  # with each colour a pattern: nothing is told by colour alone
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 3", "4 2")  # one per color, so that no line is recognized by color alone
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where numbers of a chart fall in the picture."""
+    """The mapping from the numbers of a chart to places in the picture."""
 
     low_x: float
     high_x: float
@@ -37,12 +37,12 @@ class Frame:
 
 
 def bent(value: float, bend: float | None) -> float:
-    """The value as it is drawn: itself, or logarithmic beyond `bend`."""
+    """Return a value as drawn: unchanged, or logarithmic beyond `bend`."""
     return value if bend is None else math.asinh(value / bend)
 
 
 def drawing(chart: Chart) -> str:
-    """The chart as an SVG element with a name for those who do not see it, and its figures for the read-out."""
+    """Return a chart as an SVG element with a label for screen readers and its figures for the read-out."""
     frame = frame_of(chart)
     parts = [
         *axis_parts(chart, frame),
@@ -60,24 +60,22 @@ def drawing(chart: Chart) -> str:
 
 
 def in_words(chart: Chart) -> str:
-    """The chart for those who do not see it."""
-    show = shown(chart.percent)
-    said = [
-        f"{one.label} from {show(one.points[0][1])} at step {one.points[0][0]:g} to {show(one.points[-1][1])} at step "
-        f"{one.points[-1][0]:g}"
-        for one in chart.series
-    ]
-    return f"{chart.title}: {'; '.join(said)}"
+    """Return a description of a chart for screen readers."""
+    show = formatter(chart.percent)
+    described = []
+    for one in chart.series:
+        (first, begin), (last, end) = one.points[0], one.points[-1]
+        described.append(f"{one.label} from {show(begin)} at step {first:g} to {show(end)} at step {last:g}")
+    return f"{chart.title}: {'; '.join(described)}"
 
 
 def frame_of(chart: Chart) -> Frame:
-    """Limits that hold everything the chart draws."""
+    """Return limits that hold everything a chart draws."""
     xs = [x for one in chart.series for x, _ in one.points]
     ys = [y for one in chart.series for _, y in [*one.points, *one.raw]]
     ys += [end for one in chart.series for pair in one.ends for end in pair]
-    ys += [end for band in chart.bands for _, low, high in band.points for end in (low, high)] + list(
-        chart.rules.values()
-    )
+    ys += [end for band in chart.bands for _, low, high in band.points for end in (low, high)]
+    ys += chart.rules.values()
     low, high = (limit if limit is not None else pick(ys) for limit, pick in zip(chart.limits, (min, max), strict=True))
     low, high = min(low, *ys), max(high, *ys)
     if low == high:
@@ -89,8 +87,8 @@ def frame_of(chart: Chart) -> Frame:
 
 
 def axis_parts(chart: Chart, frame: Frame) -> list[str]:
-    """Grid, ticks and the name of the horizontal axis."""
-    show = shown(chart.percent)
+    """Return grid, ticks and the name of the horizontal axis."""
+    show = formatter(chart.percent)
     parts = []
     for value in ticks(frame.low_y, frame.high_y) if chart.bend is None else powers(frame):
         y = frame.y(value)
@@ -104,22 +102,22 @@ def axis_parts(chart: Chart, frame: Frame) -> list[str]:
 
 
 def series_parts(one: Series, frame: Frame) -> list[str]:
-    """A line, or dots with whiskers, and the faint figures behind it."""
-    colour, dash = one.colour % len(DASHES), DASHES[one.colour % len(DASHES)]
-    parts = [f'<polyline class="raw s{colour}" points="{places(one.raw, frame)}"/>'] if one.raw else []
-    style = f' stroke-dasharray="{dash}"' if dash else ""
-    parts.append(f'<polyline class="line s{colour}"{style} points="{places(one.points, frame)}"/>')
-    shift = 3 * (colour - 0.5) if one.ends else 0  # whiskers beside, not on each other
+    """Return a line, or dots with whiskers, and the faint figures behind it."""
+    color = one.color % len(DASHES)
+    parts = [f'<polyline class="raw s{color}" points="{places(one.raw, frame)}"/>'] if one.raw else []
+    style = f' stroke-dasharray="{DASHES[color]}"' if DASHES[color] else ""
+    parts.append(f'<polyline class="line s{color}"{style} points="{places(one.points, frame)}"/>')
+    shift = 3 * (color - 0.5) if one.ends else 0  # whiskers side by side, not on top of each other
     for (x, y), (low, high) in zip(one.points, one.ends, strict=False):
         at = min(max(frame.x(x) + shift, LEFT + 4), WIDTH - RIGHT - 4)
         whisker = f'x1="{at:.1f}" x2="{at:.1f}" y1="{frame.y(low):.1f}" y2="{frame.y(high):.1f}"'
-        parts.append(f'<line class="line s{colour}" {whisker}/>')
-        parts.append(f'<circle class="dot s{colour}" cx="{at:.1f}" cy="{frame.y(y):.1f}" r="3.5"/>')
+        parts.append(f'<line class="line s{color}" {whisker}/>')
+        parts.append(f'<circle class="dot s{color}" cx="{at:.1f}" cy="{frame.y(y):.1f}" r="3.5"/>')
     return parts
 
 
 def band_part(band: Band, frame: Frame) -> str:
-    """An area between two lines."""
+    """Return the area between two lines."""
     upper = [(x, high) for x, _, high in band.points]
     lower = [(x, low) for x, low, _ in reversed(band.points)]
     return f'<polygon class="band b{band.strength}" points="{places(upper + lower, frame)}"/>'
@@ -130,12 +128,12 @@ def rule_part(value: float, frame: Frame) -> str:
 
 
 def places(points: list[tuple[float, float]], frame: Frame) -> str:
-    """Points as SVG has them."""
+    """Return points as the attribute of an SVG element."""
     return " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in points)
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers between two ends."""
+    """Return three to six round numbers between two ends."""
     rough = (high - low) / 4
     size = 10 ** math.floor(math.log10(rough))
     step = next(size * times for times in (1, 2, 2.5, 5, 10) if size * times >= rough * 0.999)
@@ -144,7 +142,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def powers(frame: Frame) -> list[float]:
-    """0 and powers of ten on either side of it, for a bent axis; every second where they would stand too close."""
+    """Return 0 and powers of ten on either side for a bent axis, without those that would be drawn too close."""
     found = [0.0]
     for sign, end in ((1, frame.high_y), (-1, -frame.low_y)):
         if end > 0 and frame.bend:
@@ -157,13 +155,13 @@ def powers(frame: Frame) -> list[float]:
     return kept
 
 
-def shown(percent: bool) -> Callable[[float], str]:
-    """How a figure of a chart is written."""
+def formatter(percent: bool) -> Callable[[float], str]:
+    """Return the function that writes a figure of a chart."""
     if percent:
         return lambda value: f"{value:.0%}"
     return lambda value: f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def short(value: float) -> float:
-    """Four digits are enough for a read-out."""
+    """Round a value to four digits, enough for the read-out."""
     return float(f"{value:.4g}")

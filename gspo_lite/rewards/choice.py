@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from gspo_lite.completion.text import find_answer
+from gspo_lite.completion.text import Marker, find_answer
 from gspo_lite.rewards.contract.registry import reward
-from gspo_lite.rewards.math import Marker, folded
+from gspo_lite.rewards.math import folded
 
 MAX_CHOICE = 2000  # characters; a longer answer does not name a choice
 PREFIX = re.compile(r"(?:the )?(?:(?:final|correct|right|best) )?(?:answer|option|choice)(?: is)?:? ?", re.IGNORECASE)

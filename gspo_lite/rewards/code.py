@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gspo_lite.completion.text import after_thinking, fenced, tagged
+from gspo_lite.completion.text import after_thinking, fence_spans, tag_spans, text_at
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.system.sandbox import Limits, run_python
 
@@ -67,8 +67,7 @@ def program_of(completion: str) -> str | None:
     spoken = after_thinking(completion)
     if spoken is None:
         return None
-    program = fenced(spoken, PYTHON)
-    program = tagged(spoken) if program is None else program
+    program = text_at(spoken, fence_spans(spoken, PYTHON) or tag_spans(spoken))
     return program if program and program.strip() and len(program) <= MAX_PROGRAM else None
 
 

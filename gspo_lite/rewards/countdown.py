@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from gspo_lite.completion.text import find_answer
+from gspo_lite.completion.text import Marker, find_answer
 from gspo_lite.rewards.contract.registry import reward
-from gspo_lite.rewards.math import Marker
 
 MAX_EXPRESSION = 500  # characters; a game has a handful of numbers
 EXPRESSION = re.compile(r"[0-9+\-*/() ]+")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gspo_lite.completion.text import ANSWER, ANSWER_END, THINK, THINK_END, after_thinking, boxed, find_answer
+from gspo_lite.completion.text import ANSWER, ANSWER_END, THINK, THINK_END, find_answer
 from gspo_lite.rewards.contract.registry import reward
 
 TAGS = (THINK, THINK_END, ANSWER, ANSWER_END)
@@ -40,12 +40,9 @@ def tag_count(completion: str) -> float:
 @reward
 def boxed_format(completion: str) -> float:
     """Return 1.0 if the text after any thinking has a closed \\boxed{} that is not empty, else 0.0."""
-    spoken = after_thinking(completion)
-    return float(spoken is not None and bool((boxed(spoken) or "").strip()))
+    return float(find_answer(completion, "boxed") is not None)
 
 
-def follows_style(text: str, style: str) -> bool:
-    """Whether a completion has the form its prompt style asks for."""
-    if style == "think_answer":
-        return think_format.function(text) == 1.0
-    return find_answer(text, "boxed" if style == "boxed" else "gsm8k") is not None
+def follows_form(text: str, marker: str) -> bool:
+    """Return whether a completion has the form that a prompt with this marker asks for."""
+    return think_format.function(text) == 1.0 if marker == "tag" else find_answer(text, marker) is not None

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from gspo_lite.completion.text import Marker
 from gspo_lite.errors import RewardError
 from gspo_lite.rewards.contract.registry import reward
-from gspo_lite.rewards.math import Marker, grade_all
+from gspo_lite.rewards.math import grade_all
 
 
 @reward

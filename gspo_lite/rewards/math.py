@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from gspo_lite.completion.text import MARKERS, boxed, find_answer
+from gspo_lite.completion.text import MARKERS, Marker, boxed, find_answer
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.grading import grader
 from gspo_lite.rewards.grading.numbers import read_plain, same
 from gspo_lite.rewards.grading.spelling import spell
-
-Marker = Literal["tag", "boxed", "gsm8k"]
 
 MAX_ANSWER = 2000  # characters; a longer text is not a final answer
 LAST_NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?")
@@ -88,11 +86,6 @@ def gold_text(gold: Any) -> str | None:
     return None if text.strip("$ ").casefold() in ("", "nan") else text
 
 
-def is_usable_gold(gold: Any) -> bool:
-    """Whether answers can be graded against this."""
-    return gold_text(gold) is not None
-
-
 def lenient_match(completion: str, gold: Any) -> bool | None:
     """Return whether the last number anywhere in a completion equals the gold; None if that is not a plain number."""
     right = gold_text(gold)
@@ -110,7 +103,7 @@ def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: M
 
     Equal values in other forms are right: 0.5 and 1/2, 1,000 and 1000. Equality is exact or symbolic, without any
     tolerance. `marker` says where the final answer stands: `tag` for <answer>..</answer>, `boxed` for \\boxed{},
-    `gsm8k` for the last `####` line.
+    `gsm8k` for the last `####` line. In a recipe it follows data.prompt.
 
         <answer>1/2</answer> with answer 0.5      1.0
         <answer>7 or 8</answer> with answer 7     0.0

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from gspo_lite.completion.text import after_thinking, fenced, tagged
+from gspo_lite.completion.text import PLACES, find_answer, text_at
 from gspo_lite.rewards.contract.registry import OR_OPTION, reward
 from gspo_lite.rewards.grading.json_schema import fits_all, read_schema, schema_problem
 
@@ -64,12 +64,9 @@ def json_schema(
 
 def json_answer(completion: str, marker: Place) -> Any:
     """Return the JSON value of a completion's answer; MISSING if it has no valid one."""
-    spoken = after_thinking(completion)
-    if spoken is None:
-        return MISSING
-    found = spoken if marker == "text" else tagged(spoken) if marker == "tag" else fenced(spoken, ("json", ""))
-    if marker != "fence" and found is not None and found.lstrip().startswith("```"):
-        found = fenced(found, ("json", ""))
+    found = find_answer(completion, marker)
+    if marker != "fence" and found is not None and found.startswith("```"):
+        found = text_at(found, PLACES["fence"].spans(found))
     return MISSING if found is None else json_value(found)
 
 

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, command. No paths of the user, no environment variables, so no secrets."""
+"""Versions, hardware and command of a run; no user paths and no environment variables, so no secrets."""
 
 from __future__ import annotations
 
@@ -12,24 +12,12 @@ from typing import Any
 
 import gspo_lite
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "trl",
-    "peft",
-    "unsloth",
-    "bitsandbytes",
-    "vllm",
-    "accelerate",
-    "datasets",
-    "math-verify",
-)
-
-DECISIVE = ("torch", "transformers", "trl", "peft", "unsloth", "bitsandbytes")  # what the numbers of a step come from
+DECISIVE = ("torch", "transformers", "trl", "peft", "unsloth", "bitsandbytes")  # they compute a training step
+PACKAGES = (*DECISIVE, "vllm", "accelerate", "datasets", "math-verify")
 
 
 def environment(backend: str, engine: str, command: str | None) -> dict[str, Any]:
-    """Versions and hardware, for environment.json and the report."""
+    """Return versions and hardware, for environment.json and the report."""
     return {
         "gspo_lite": gspo_lite.__version__,
         "command": command,
@@ -44,19 +32,19 @@ def environment(backend: str, engine: str, command: str | None) -> dict[str, Any
 
 
 def hardware() -> str:
-    """One line on the GPU, or on the processor where there is none."""
+    """Return a line about the GPU, or about the processor if there is no GPU."""
     import torch
 
     if torch.cuda.is_available():
         gpu = torch.cuda.get_device_properties(0)
-        narrow = "" if torch.cuda.is_bf16_supported(including_emulation=False) else ", no bfloat16: float16 instead"
+        narrow = "" if torch.cuda.is_bf16_supported(including_emulation=False) else ", float16 (no bfloat16)"
         return f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB{narrow}{place()}"
     threads = torch.get_num_threads()
     return f"CPU, {os.cpu_count()} cores, {threads} thread{'s' if threads > 1 else ''}{place()}"
 
 
 def place() -> str:
-    """Where this machine runs, if that is somewhere with limits of its own, with a comma before it."""
+    """Return a comma and the platform, if it is one with special limits: Colab, Kaggle or WSL."""
     if "COLAB_RELEASE_TAG" in os.environ:
         return ", Colab"
     if "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
@@ -65,7 +53,7 @@ def place() -> str:
 
 
 def installed(package: str) -> str | None:
-    """Version of an installed package."""
+    """Return the version of an installed package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -73,11 +61,11 @@ def installed(package: str) -> str | None:
 
 
 def training_versions() -> dict[str, str | None]:
-    """Versions of what computes a training step, for checkpoints."""
+    """Return the versions of the packages that compute a training step, for checkpoints."""
     return {"gspo-lite": gspo_lite.__version__} | {name: installed(name) for name in DECISIVE}
 
 
 def peak_memory_gib() -> float:
-    """Most memory this process has held, in GiB."""
+    """Return the peak memory of this process in GiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)

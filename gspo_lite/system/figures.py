@@ -1,4 +1,4 @@
-"""How figures and texts are written for people: shares, intervals, rewards, times, columns. One spelling for all."""
+"""The one way figures and texts are written for people: shares, intervals, rewards, times, columns."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Any
 
 
 def share(value: float) -> str:
-    """Return a share in percent: 0.496 is `49.6%`."""
+    """Return a share as a percentage: 0.496 is `49.6%`."""
     return f"{value:.1%}"
 
 
 def interval(ends: Sequence[float]) -> str:
-    """Return a confidence interval of a share: `45% to 54%`."""
+    """Return the confidence interval of a share: `45% to 54%`."""
     low, high = ends
     return f"{low:.0%} to {high:.0%}"
 
 
 def measured(figures: Mapping[str, Any], key: str, ends: str | None = None) -> str:
-    """Return a share of eval.json with its interval, where it has one: `49.6% (45% to 54%)`."""
+    """Return a share from eval.json, followed by its interval if `ends` names one: `49.6% (45% to 54%)`."""
     return share(figures[key]) if ends is None else f"{share(figures[key])} ({interval(figures[ends])})"
 
 
 def number(value: float | None, digits: int = 2, missing: str = "none") -> str:
-    """Return a number with so many digits behind the point, or the word for one that is missing."""
+    """Return a number with this many decimals, or `missing` for None."""
     return missing if value is None else f"{value:.{digits}f}"
 
 
 def minutes(seconds: float) -> str:
-    """Return seconds as `m:ss`."""
+    """Return seconds as `m:ss`, in whole seconds."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def brief(text: str, width: int) -> str:
-    """Return a text on one line, its middle left out where it is longer than `width`."""
+    """Return a text on one line; if it is longer than `width`, its middle is left out."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width * 2 // 3 - 1]} … {line[-width // 3 + 2 :]}"
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a table whose columns are as wide as they need to be."""
+    """Yield the lines of a table, each column as wide as its longest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,7 +1,4 @@
-"""One run per folder: a lock file that names the process, held by the kernel, so that a killed run frees it.
-
-Floor 0: the standard library only.
-"""
+"""One run per folder: a lock file with the process id. The kernel holds the lock, so a killed run releases it."""
 
 from __future__ import annotations
 
@@ -19,12 +16,10 @@ LOCK = ".lock"
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the run folder; folders made for it vanish again where nothing was put into them.
-
-    Of several processes of one run the first holds it.
+    """Hold the lock of a run folder in the first process; afterwards remove folders created for it that stayed empty.
 
     Raises:
-        UsageError: when another process has it, or the folder cannot be made or written to.
+        UsageError: another process holds the lock, or the folder cannot be created or written to.
     """
     if not is_main():
         yield
@@ -34,9 +29,10 @@ def held(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UsageError(f"`output.dir` `{folder}` cannot be written to: {error.strerror}", "name another") from error
+        message = f"`output.dir` `{folder}` cannot be written to: {error.strerror}"
+        raise UsageError(message, "choose another folder with --output") from error
     try:
-        take(handle, folder)
+        acquire(handle, folder)
         try:
             yield
         finally:
@@ -48,27 +44,28 @@ def held(folder: Path) -> Iterator[None]:
                 one.rmdir()
 
 
-def take(handle: int, folder: Path) -> None:
-    """Lock the open file and write this process's number into it."""
+def acquire(handle: int, folder: Path) -> None:
+    """Lock the open file and write this process's id into it."""
     try:
-        # Not flock: a worker forked by a killed run would still hold that.
+        # Not flock: a worker forked by a killed run would still hold the lock.
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
         raise UsageError(
             f"`{folder}` is in use by process {owner or '(unknown)'}, another run of gspo-lite; nothing was changed",
-            f"wait for it, end it with `kill {owner}` (it saves a checkpoint), or name another folder with --output",
+            f"wait for it, stop it with `kill {owner}` (it saves a checkpoint), or choose another folder with --output",
         ) from None
     except OSError:
         refuse_living(handle, folder)  # a file system without locks
-    if os.fstat(handle).st_nlink == 0:  # its owner removed it between our opening and our locking
+    if os.fstat(handle).st_nlink == 0:  # the previous run removed the file after it was opened here
         raise UsageError(f"a run in `{folder}` has just ended", "try again")
     os.truncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode(), 0)
 
 
 def refuse_living(handle: int, folder: Path) -> None:
-    """Where locks do not work: refuse when the process that wrote its number last is alive."""
+    """Refuse a folder on a file system without locks if the process that last wrote its id is alive."""
     owner = os.pread(handle, 20, 0).decode(errors="replace").strip()
     if owner.isdigit() and int(owner) != os.getpid() and Path(f"/proc/{owner}").exists():
-        raise UsageError(f"`{folder}` is in use by process {owner}; nothing was changed", "name another folder")
+        message = f"`{folder}` is in use by process {owner}; nothing was changed"
+        raise UsageError(message, "choose another folder with --output")

@@ -1,7 +1,7 @@
-"""Which process of a run this is, where `accelerate launch` or `torchrun` started several; alone it is the only one.
+"""The processes of a run: one, or several started by `accelerate launch` or `torchrun`.
 
-The first one owns everything outside the weights: it writes the run folder, evaluates and prints. What all of them must
-decide alike goes through `gathered`. Floor 0: the standard library only; accelerate where processes have to meet.
+The first process writes the run folder, evaluates and prints; decisions that all processes must share go through
+`gathered`. Standard library only; accelerate where processes have to meet.
 """
 
 from __future__ import annotations
@@ -11,34 +11,29 @@ from typing import Any
 
 from gspo_lite.errors import MachineError
 
-SHARDED = (
-    "this launch splits the weights over processes ({how}), and gspo-lite evaluates and saves in the first one, "
-    "which needs them whole"
-)
-
 
 def count() -> int:
-    """Processes of this run."""
+    """Return the number of processes in this run."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
 def rank() -> int:
-    """The number of this one, from 0."""
+    """Return the rank of this process, from 0."""
     return int(os.environ.get("RANK", "0")) if count() > 1 else 0
 
 
 def device_index() -> int:
-    """The GPU of this process on its machine."""
+    """Return the index of this process's GPU on its machine."""
     return int(os.environ.get("LOCAL_RANK", "0")) if count() > 1 else 0
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes, evaluates and prints."""
+    """Return whether this is the process that writes, evaluates and prints."""
     return rank() == 0
 
 
 def wait() -> None:
-    """Wait here until all processes have come so far; needs the trainer's configuration to have been made."""
+    """Wait until all processes get here; the trainer's configuration must exist already."""
     if count() > 1:
         from accelerate import PartialState
 
@@ -46,7 +41,7 @@ def wait() -> None:
 
 
 def gathered(value: Any) -> list[Any]:
-    """This value of every process, in the order of their numbers."""
+    """Return the values of all processes, in order of rank."""
     if count() == 1:
         return [value]
     from accelerate.utils import gather_object
@@ -56,21 +51,15 @@ def gathered(value: Any) -> list[Any]:
 
 
 def refuse_sharded() -> None:
-    """Refuse a launch whose processes hold parts of the weights.
-
-    Raises:
-        MachineError: under FSDP and DeepSpeed ZeRO-3.
-    """
+    """Raise MachineError under FSDP and DeepSpeed ZeRO-3, where each process holds a part of the weights."""
     how = None
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         how = "FSDP"
-    elif os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and zero_stage() == "3":
-        how = "DeepSpeed ZeRO-3"
+    elif os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        how = "DeepSpeed ZeRO-3" if os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3" else None
     if how is not None:
-        hint = "launch without it (DDP, or ZeRO-2), or go to a larger engine: gspo-lite export-config RECIPE --to verl"
-        raise MachineError(SHARDED.format(how=how), hint)
-
-
-def zero_stage() -> str:
-    """The stage of DeepSpeed's ZeRO that the launcher was told."""
-    return os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "")
+        raise MachineError(
+            f"{how} splits the weights over processes, but gspo-lite evaluates and saves in the first one, which needs "
+            "the whole model",
+            "launch with DDP or ZeRO-2, or move to a larger engine: gspo-lite export-config RECIPE --to verl",
+        )

@@ -1,7 +1,4 @@
-"""How far long work has come: rich's bar on a terminal and in a notebook, plain lines everywhere else.
-
-Must not know what the work is.
-"""
+"""Progress of long work: rich's bar on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,29 +15,25 @@ PLAIN_SECONDS = 10.0  # between two plain lines
 
 
 class View(Protocol):
-    """Shows how far the work has come."""
+    """A display of the progress of some work."""
 
     def update(self, done: int, text: str = "") -> None:
         """Show that `done` parts are done, with the live figures in `text`."""
 
     def close(self) -> None:
-        """Give the terminal back; safe to call twice."""
+        """Release the terminal; safe to call twice."""
 
 
 def open_view(title: str, total: int, done: int = 0, *, ends: bool = True) -> View:
-    """Return the view that fits the place where messages go.
-
-    Args:
-        ends: as plain lines, show the first and the last update however soon they come.
-    """
-    # In a notebook rich draws through ipywidgets, which Colab has and a bare Jupyter may not.
+    """Return the view that suits the message stream; with `ends`, plain lines include the first and last update."""
+    # In a notebook rich draws through ipywidgets, which Colab has but a bare Jupyter may not.
     draws = find_spec("ipywidgets") is not None if in_notebook() else messages().isatty()
     return Bar(title, total, done) if draws else Lines(title, total, done, ends)
 
 
 @contextmanager
 def live(title: str, total: int, *, ends: bool = True) -> Iterator[View]:
-    """Open a view that is closed whatever happens."""
+    """Open a view and close it whatever happens."""
     view = open_view(title, total, ends=ends)
     try:
         yield view
@@ -49,7 +42,7 @@ def live(title: str, total: int, *, ends: bool = True) -> Iterator[View]:
 
 
 class Lines:
-    """Plain lines, one every ten seconds."""
+    """Plain lines, one every `PLAIN_SECONDS`."""
 
     def __init__(self, title: str, total: int, done: int, ends: bool):
         self.title, self.total, self.first, self.ends = title, total, done, ends
@@ -69,7 +62,7 @@ class Lines:
 
 
 class Bar:
-    """A bar with the live figures behind it, in one line however narrow the terminal is."""
+    """A bar followed by live figures, on one line however narrow the terminal is."""
 
     def __init__(self, title: str, total: int, done: int):
         from rich.console import Console

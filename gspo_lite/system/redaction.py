@@ -1,7 +1,4 @@
-"""Keeps secrets out of everything that is written or printed: those of the environment, of options, of a recipe.
-
-Floor 0: the standard library only.
-"""
+"""Keeps secrets from the environment, options and recipes out of everything that is written or printed."""
 
 from __future__ import annotations
 
@@ -15,22 +12,22 @@ from typing import Any
 SECRET_NAME = re.compile(
     r"(^|[^a-z])(token|(api|access|private|secret)_?keys?|secrets?|passwords?|passwd|credentials?)$", re.IGNORECASE
 )
-# Values that are secrets whatever they are called: keys of Hugging Face, OpenAI and its like, GitHub, AWS, Google.
+# Values that are secrets under any name: keys of Hugging Face, OpenAI and similar services, GitHub, AWS, Google.
 SECRET_SHAPE = re.compile(r"(?:hf_|sk-|gh[opsu]_|github_pat_|AKIA|AIza)[A-Za-z0-9_-]{12,}")
-SHORTEST = 8  # characters; anything shorter would turn up in ordinary text
+SHORTEST = 8  # characters; a shorter value would occur in ordinary text
 MASK = "***"
-FINGERPRINT = re.compile(re.escape(MASK) + "[0-9a-f]{4}")  # tells two secrets apart, too short to find one by
+FINGERPRINT = re.compile(re.escape(MASK) + "[0-9a-f]{4}")  # enough to distinguish two secrets, too short to recover one
 
-given: set[str] = set()  # secrets that came as options or in a recipe
+given: set[str] = set()  # secrets from options or a recipe
 
 
 def is_secret(name: str) -> bool:
-    """Whether an option or variable of this name holds a secret, as HF_TOKEN and hub_token do."""
+    """Return whether an option or variable of this name holds a secret, as HF_TOKEN and hub_token do."""
     return bool(SECRET_NAME.search(name.replace("-", "_")))
 
 
 def note_options(words: Iterable[str]) -> None:
-    """Remember secrets in `name=value` on a command line."""
+    """Remember secrets given as `name=value` on a command line."""
     for word in words:
         name, separator, value = word.partition("=")
         if separator and is_secret(name) and len(value) >= SHORTEST:
@@ -38,7 +35,7 @@ def note_options(words: Iterable[str]) -> None:
 
 
 def note_values(value: Any, name: str = "") -> None:
-    """Remember secrets among the values of a recipe, found by the name of their key or by their own shape."""
+    """Remember secrets among the values of a recipe, recognized by the name of their key or by their shape."""
     if isinstance(value, dict):
         for key, inner in value.items():
             note_values(inner, str(key))
@@ -50,24 +47,20 @@ def note_values(value: Any, name: str = "") -> None:
 
 
 def secrets() -> list[str]:
-    """All that must not be shown, longest first, as it is and as Python writes it."""
+    """Return all known secrets, longest first, verbatim and as Python's repr writes them."""
     found = {value for name, value in os.environ.items() if is_secret(name) and len(value) >= SHORTEST} | given
     return sorted(found | {repr(one)[1:-1] for one in found}, key=len, reverse=True)
 
 
 def redact(text: str) -> str:
-    """The text without secrets."""
+    """Return a text with secrets masked."""
     for secret in secrets():
         text = text.replace(secret, MASK)
     return text
 
 
 def redact_values(value: Any, *, fingerprints: bool = False) -> Any:
-    """Plain data without secrets in its texts.
-
-    Args:
-        fingerprints: leave four digits of each secret's sha256 behind the mask, by which a change can be told.
-    """
+    """Return plain data with secrets masked; `fingerprints` adds four sha256 digits, so that a change can be seen."""
     marks = {one: MASK + (hashlib.sha256(one.encode()).hexdigest()[:4] if fingerprints else "") for one in secrets()}
 
     def masked(text: str) -> str:
@@ -79,12 +72,12 @@ def redact_values(value: Any, *, fingerprints: bool = False) -> Any:
 
 
 def without_fingerprints(value: Any) -> Any:
-    """Plain data in which one masked secret is like another."""
+    """Return plain data in which all masked secrets look the same."""
     return in_texts(value, lambda text: FINGERPRINT.sub(MASK, text))
 
 
 def in_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Plain data with every text in it changed, keys left alone."""
+    """Return plain data with `change` applied to every text but the keys."""
     if isinstance(value, dict):
         return {key: in_texts(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -93,7 +86,7 @@ def in_texts(value: Any, change: Callable[[str], str]) -> Any:
 
 
 class Redacted:
-    """A text stream that masks secrets in what passes through; otherwise the stream it stands for."""
+    """A proxy for a text stream that masks secrets in what is written."""
 
     def __init__(self, stream: Any):
         self.stream = stream
@@ -111,6 +104,6 @@ class Redacted:
 
 
 def guard_streams() -> None:
-    """Mask secrets in all that this process prints from here on, tracebacks and libraries' messages included."""
+    """Mask secrets in everything this process prints from now on, including tracebacks and messages of libraries."""
     if not isinstance(sys.stdout, Redacted):
         sys.stdout, sys.stderr = Redacted(sys.stdout), Redacted(sys.stderr)

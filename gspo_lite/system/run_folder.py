@@ -1,18 +1,16 @@
-"""The run folder: which file holds what, and how each is written.
+"""The run folder: its files and how each is written.
 
-    recipe.yaml          the resolved recipe; running it again reproduces the run
-    environment.json     versions, hardware, command, seconds
-    metrics.jsonl        one object per optimizer step
-    completions.jsonl    sampled training completions with their rewards
-    events.jsonl         what the guards said, and what ended the run early
-    eval.json            held-out figures before, after a warm-up, and after
-    eval_samples.jsonl   the held-out completions behind them
-    adapter/             the trained adapter, for PEFT
-    checkpoints/         for resuming
-    warmup/              the adapter after a supervised warm-up, where the recipe has one
-    report.html, README.md
-
-Floor 0: the standard library and ruamel.yaml only.
+recipe.yaml          the resolved recipe; running it again reproduces the run
+environment.json     versions, hardware, command, seconds
+metrics.jsonl        one object per optimizer step
+completions.jsonl    sampled training completions with their rewards
+events.jsonl         warnings of the guards, and the cause of an early stop
+eval.json            held-out figures before training, after a warm-up, and after training
+eval_samples.jsonl   held-out completions behind those figures
+adapter/             the trained adapter, for PEFT
+checkpoints/         for resuming
+warmup/              the adapter after a supervised warm-up, if the recipe has one
+report.html, README.md
 """
 
 from __future__ import annotations
@@ -36,35 +34,32 @@ WARMUP, EVENTS = "warmup", "events.jsonl"
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `folder` holds a run of ours."""
+    """Return whether a folder contains a run of gspo-lite."""
     return (folder / RECIPE).is_file() and (folder / ENVIRONMENT).is_file()
 
 
 def refuse_existing(folder: Path, if_exists: str) -> None:
-    """Refuse an output folder that would lose something; writes nothing.
-
-    Raises:
-        UsageError: where it holds a run and `if_exists` is `raise`, is not empty but no run, or is a file.
-    """
+    """Raise UsageError for a folder that is a file, has unrelated files, or holds a run that `if_exists` protects."""
     if folder.is_file():
-        raise UsageError(f"`output.dir` `{folder}` is a file; name a folder")
+        raise UsageError(f"`output.dir` `{folder}` is a file; it must be a folder")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if names <= {LOCK, RECIPE, unfinished_name(RECIPE), unfinished_name(ENVIRONMENT)}:
-        return  # nothing, or a run that was killed before it had begun
+        return  # empty, or left by a run that was killed before it began
     if not is_run(folder):
-        raise UsageError(f"`output.dir` `{folder}` holds files that are no run of gspo-lite", "name another folder")
+        message = f"`output.dir` `{folder}` contains files that are not a run of gspo-lite; nothing was changed"
+        raise UsageError(message, "choose another folder with --output")
     if if_exists == "raise":
         raise UsageError(
-            f"`output.dir` `{folder}` holds a run already; nothing was changed",
+            f"`output.dir` `{folder}` already contains a run; nothing was changed",
             "choose another folder with --output, or add --set output.if_exists=overwrite (or =resume)",
         )
 
 
 def open_folder(folder: Path, *, keep: bool) -> None:
-    """Make the run folder; what an earlier run left there is removed unless `keep`, all but the lock of this one.
+    """Create the run folder and, unless `keep`, remove everything in it but the lock.
 
     Raises:
-        UsageError: where it cannot be made, emptied or written to.
+        UsageError: the folder cannot be created, emptied or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,27 +70,27 @@ def open_folder(folder: Path, *, keep: bool) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text with secrets masked; a reader finds the old file or the new one, never half of it."""
+    """Write a text atomically, with secrets masked."""
     write_whole(path, redact(text))
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write beside and rename."""
+    """Write a file under a temporary name and rename it, so that no reader ever sees half of it."""
     unfinished = path.with_name(unfinished_name(path.name))
     with unfinished.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        os.fsync(file.fileno())  # or a power cut leaves the new name with nothing behind it
+        os.fsync(file.fileno())  # otherwise a power cut can leave an empty file under the final name
     os.replace(unfinished, path)
 
 
 def unfinished_name(name: str) -> str:
-    """What a file is called while it is written."""
+    """Return the name of a file while it is being written."""
     return f".{name}.new"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON document, for people to read as well."""
+    """Write one JSON document, indented for people."""
     write_whole(path, json.dumps(redact_values(finite(value)), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -106,18 +101,13 @@ def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def note_event(folder: Path, step: int, kind: str, text: str, hint: str | None = None) -> None:
-    """Keep what was said during a run for its report; a full disk must not hide the event itself.
-
-    Args:
-        step: optimizer steps done.
-        kind: `warning`, or `stopped` for what ended the run early.
-    """
-    with suppress(OSError):
+    """Record an event for the report: a `warning`, or `stopped` with the cause; `step` counts optimizer steps done."""
+    with suppress(OSError):  # a full disk must not hide the event itself
         append_jsonl(folder / EVENTS, [{"step": step, "kind": kind, "text": text, "hint": hint}])
 
 
 def as_lines(rows: Iterable[dict[str, Any]]) -> str:
-    """Rows as the lines of a .jsonl file, secrets masked."""
+    """Return rows as the lines of a .jsonl file, secrets masked."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in redact_values([finite(row) for row in rows]))
 
 
@@ -127,7 +117,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read rows; none where the file is missing, and a last line cut off by a kill is left out."""
+    """Read the rows of a file, none if it is missing; a last line cut off by a kill is ignored."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -135,7 +125,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop rows after `step`, which a resumed run writes again, and a last line that a kill cut off."""
+    """Drop rows after `step`, which a resumed run writes again, and a last line cut off by a kill."""
     if path.is_file():
         write_whole(path, as_lines(row for row in read_jsonl(path) if row["step"] <= step))
 
@@ -147,7 +137,7 @@ def drop_phase(path: Path, phase: str) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same value with NaN and infinity as null, which JSON has no word for."""
+    """Return a value with NaN and infinity, which JSON cannot express, replaced by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""Runs a Python program in a process with limits: time, memory, output, processes, no environment, mostly no network.
+"""Runs a Python program in a process with limits on time, memory, output and processes, and an empty environment.
 
 A fence against accidents and endless loops, not a jail: the program runs as you and can read and change your files.
-Where the machine allows it, namespaces of its own take network, other processes and their secrets out of its sight.
+Where the machine allows it, separate namespaces hide the network, other processes and their secrets from it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from gspo_lite.errors import MachineError
 logger = logging.getLogger(__name__)
 
 NAMESPACES = ("--map-root-user", "--net", "--pid", "--fork", "--kill-child")
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # their thread pools do not fit the memory limit
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # larger thread pools exceed the memory limit
 PROCESSES, OPEN_FILES = 32, 64
-# Sets its limits before it reads a line of the program, because a limit set between fork and exec is not thread-safe.
+# Sets its own limits before it reads the program, because setting limits between fork and exec is not thread-safe.
 START = """
 import resource, sys
 path, values = sys.argv[1], [int(value) for value in sys.argv[2:]]
@@ -46,7 +46,7 @@ exec(program, {"__name__": "__main__", "__file__": path})
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use: seconds of wall time and of CPU, bytes of address space, bytes of each file it writes."""
+    """Limits of a program: seconds of wall and CPU time, bytes of address space, bytes of each file it writes."""
 
     seconds: float
     memory: int
@@ -55,43 +55,43 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a program: its exit status, None where its time was over, and what it wrote to stdout."""
+    """Result of a program: its exit status, None after a timeout, and what it wrote to stdout."""
 
     status: int | None
     output: str
 
 
 def run_python(program: str, stdin: str, limits: Limits) -> Outcome:
-    """Run a program by this Python within limits, alone in a temporary folder that is then removed.
+    """Run a program with this Python within limits, in a temporary folder that is then removed.
 
     Raises:
-        MachineError: where no such process can be started.
+        MachineError: no such process can be started.
     """
     return run_behind(namespaces(), program, stdin, limits)
 
 
 @cache
 def namespaces() -> tuple[str, ...]:
-    """The command that takes a process out of the network, where this machine has one that works; else nothing."""
+    """Return the command that cuts a process off from the network, empty if it does not work on this machine."""
     unshare = shutil.which("unshare")
     limits = Limits(seconds=20, memory=2**30, output=100)
     for command in ((unshare, *NAMESPACES), ()) if unshare else ((),):
         if run_behind(command, "print('ready')", "", limits).output == "ready\n":
             if not command:
-                logger.warning("what a model writes runs with network: this machine allows no `unshare --net`")
+                logger.warning("model-written programs have network access: `unshare --net` does not work here")
             return command
-    raise MachineError("no Python process can be started within limits on this machine")
+    raise MachineError("cannot start a Python process with resource limits on this machine")
 
 
 def run_behind(command: tuple[str, ...], program: str, stdin: str, limits: Limits) -> Outcome:
-    """`run_python` with a command in front."""
+    """Run a program as `run_python` does, with a command in front."""
     folder = Path(tempfile.mkdtemp(prefix="gspo-lite-"))
     try:
         path, given, written, here = (folder / name for name in ("program.py", "stdin", "stdout", "here"))
         path.write_text(program, encoding="utf-8", errors="replace")
         given.write_text(stdin, encoding="utf-8", errors="replace")
         here.mkdir()
-        # Time on the clock decides. The limit on CPU time stands behind it: a process that it ends may have any status.
+        # Wall time decides; the CPU limit, which may end a process with any status, is one second longer.
         numbers = (math.ceil(limits.seconds) + 1, limits.memory, limits.output, PROCESSES, OPEN_FILES)
         call = [*command, sys.executable, "-I", "-B", "-c", START, str(path), *map(str, numbers)]
         with given.open("rb") as source, written.open("wb") as target:
@@ -99,11 +99,11 @@ def run_behind(command: tuple[str, ...], program: str, stdin: str, limits: Limit
         with written.open("rb") as result:
             return Outcome(status, result.read(limits.output).decode("utf-8", errors="replace"))
     finally:
-        removed(folder)
+        remove_folder(folder)
 
 
 def status_of(call: list[str], stdin: int, stdout: int, folder: Path, seconds: float) -> int | None:
-    """The exit status of a process; None where its time was over. Its whole group ends with it."""
+    """Return the exit status of a process, None after a timeout, and kill its whole process group."""
     process = subprocess.Popen(
         call, stdin=stdin, stdout=stdout, stderr=subprocess.DEVNULL, cwd=folder, env=ENVIRONMENT, start_new_session=True
     )
@@ -115,24 +115,24 @@ def status_of(call: list[str], stdin: int, stdout: int, folder: Path, seconds: f
     finally:
         os.close(watched)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # not yet waited for, so the number is still its own
+            os.killpg(process.pid, signal.SIGKILL)  # not yet reaped, so the id is still its own
         status = process.wait()
     return status if ended else None
 
 
-def removed(folder: Path) -> None:
-    """Remove a folder, however deep a program nested it and whatever it forbade."""
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, however deeply a program nested it and whatever permissions it took away."""
     for _ in range(3):
         try:
-            flattened(folder)
+            remove_level_by_level(folder)
             return
         except OSError:
-            time.sleep(0.1)  # a last process that is just ending may still have written
+            time.sleep(0.1)  # a process that is just ending may still have written
     logger.warning("a program's folder could not be removed: %s", folder)
 
 
-def flattened(folder: Path) -> None:
-    """Remove a tree level by level: each folder in it moves up before it is emptied, so no path grows long."""
+def remove_level_by_level(folder: Path) -> None:
+    """Remove a tree, moving each folder in it up before emptying it, so that no path gets too long."""
     left, moved = [str(folder)], 0
     while left:
         here = left[-1]

@@ -1,6 +1,6 @@
-"""What a user is told while something runs: one line at a time, by the first process only, and where it is seen.
+"""Messages for the user while something runs, printed by the first process only.
 
-Messages go to stderr, so that stdout holds results; in a notebook, which shows stderr as an error, to stdout.
+They go to stderr, because stdout is for results; in a notebook, which shows stderr as an error, to stdout.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ def say(text: str) -> None:
     """Print one message."""
     if not processes.is_main():
         return
-    with suppress(OSError):  # a closed terminal must not end a run that was meant to outlive it
+    with suppress(OSError):  # a closed terminal must not end a run that should outlive it
         print(text, file=messages(), flush=True)
 
 
 def warn(message: str, hint: str | None = None) -> None:
-    """Print a warning, with the remedy on a line of its own."""
+    """Print a warning, with the remedy on a second line."""
     say(f"warning: {message}" + (f"\nhint: {hint}" if hint else ""))
 
 

@@ -1,10 +1,10 @@
-"""Signals that end a run: each is asked for at once, held back while something must not be cut in two.
+"""Signals that end a run: raised at once, or held back while an operation must not be interrupted.
 
-    SIGINT   KeyboardInterrupt, exit 130; the second leaves at once on the command line
+    SIGINT   KeyboardInterrupt, exit 130; on the command line a second one exits at once
     SIGTERM  Terminated, exit 143
-    SIGHUP   Terminated, exit 129; ignored where it was ignored before, as under nohup
+    SIGHUP   Terminated, exit 129; ignored if it was ignored before, as under nohup
 
-Floor 0: the standard library only. Must not know what is saved or trained.
+Must not know what is saved or trained.
 """
 
 from __future__ import annotations
@@ -22,33 +22,29 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP came; no `Exception`, so that nothing which guards against errors of rewards takes it for one.
-
-    Args:
-        signum: the signal's number.
-    """
+    """SIGTERM or SIGHUP was received; not an `Exception`, so that code which catches errors of rewards lets it pass."""
 
     def __init__(self, signum: int):
         self.signum = signum
         super().__init__(signal.Signals(signum).name)
 
 
-class Asked:
-    """What has been asked for so far; one per process, as signals are."""
+class Received:
+    """The signals received so far; one instance, as signals belong to the process."""
 
     def __init__(self) -> None:
-        self.first: int | None = None  # the first signal that came
-        self.waiting: int | None = None  # one that came while held back
+        self.first: int | None = None
+        self.waiting: int | None = None  # received while signals were held back
         self.held = False
-        self.leave_at_once = False  # at the second Ctrl-C
+        self.exit_at_once = False  # at the second Ctrl-C
 
 
-asked = Asked()
+received = Received()
 
 
 def install() -> None:
-    """Take the signals for the command line, where a second Ctrl-C ends the process without a word."""
-    asked.leave_at_once = True
+    """Handle the signals on the command line, where a second Ctrl-C ends the process without a message."""
+    received.exit_at_once = True
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, take)
@@ -56,7 +52,7 @@ def install() -> None:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Take Ctrl-C here too where nothing was installed: a notebook's interrupt button must not cut a step in two."""
+    """Handle Ctrl-C without `install` too: the interrupt button of a notebook must not cut a step in two."""
     mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not take
     before: Any = signal.signal(signal.SIGINT, take) if mine else None
     try:
@@ -68,39 +64,40 @@ def listening() -> Iterator[None]:
 
 
 def take(signum: int, _: FrameType | None = None) -> None:
-    """One signal came."""
-    again, asked.first = asked.first, signum if asked.first is None else asked.first
-    if signum == signal.SIGINT and again is not None and asked.leave_at_once:
+    """Handle one signal."""
+    again = received.first is not None and received.exit_at_once
+    received.first = signum if received.first is None else received.first
+    if again and signum == signal.SIGINT:
         if sys.stderr.isatty():
             os.write(2, b"\x1b[?25h\n")  # a progress bar hides the cursor
         os._exit(130)
-    if again is not None and asked.leave_at_once:
-        return  # it is being done; who cannot wait has SIGKILL
-    if asked.held:
-        asked.waiting = signum
+    if again:
+        return  # the run is already ending; SIGKILL is left for those who cannot wait
+    if received.held:
+        received.waiting = signum
     else:
-        ask(signum)
+        raise_for(signum)
 
 
-def ask(signum: int) -> None:
-    """Raise what stands for a signal."""
+def raise_for(signum: int) -> None:
+    """Raise the exception of a signal."""
     raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
 
 
 def hold() -> None:
-    """Hold signals back from here on."""
-    asked.held = True
+    """Hold signals back until `release`."""
+    received.held = True
 
 
 def release() -> None:
-    """Let signals through again, and the one that waited at once."""
-    asked.held = False
-    waiting, asked.waiting = asked.waiting, None
+    """Stop holding signals back, and raise the one that waited."""
+    received.held = False
+    waiting, received.waiting = received.waiting, None
     if waiting is not None:
-        ask(waiting)
+        raise_for(waiting)
 
 
 def forget() -> None:
-    """Begin again, after a signal was dealt with in a process that lives on."""
-    asked.first = asked.waiting = None
-    asked.held = False
+    """Start over after a signal was handled in a process that continues."""
+    received.first = received.waiting = None
+    received.held = False

@@ -40,11 +40,13 @@ def build_trainer(
     dataset: Any,
     args: GSPOConfig,
     *,
+    code: dict[str, dict[str, str]] | None = None,
     measure_noise: bool = False,
 ) -> GSPOTrainer:
     """Return the trainer of this recipe, with the callbacks that write the run folder and show progress.
 
     Args:
+        code: hashes of a user's code, as `custom_code` has them, for checkpoints to keep.
         measure_noise: keep the log ratio of every sequence in `gauges.kept`, for `gspo-lite probe`.
     """
     wanted = settings_of(args)
@@ -57,7 +59,7 @@ def build_trainer(
         processing_class=processing,
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
-        needs=needs(recipe, rewards),
+        needs=needs(recipe, code or {}),
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
         guards=recipe.training.guards,
         note=note,
@@ -155,11 +157,11 @@ def out_of_memory(error: BaseException) -> bool:
     return plain or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
-def needs(recipe: Recipe, rewards: list[Any]) -> dict[str, Any]:
+def needs(recipe: Recipe, code: dict[str, dict[str, str]]) -> dict[str, Any]:
     """What a checkpoint of this run says it was made with."""
     return {
         "recipe": recipe.model_dump(mode="json"),
-        "custom_rewards": {one.__name__: one.sha256 for one in rewards if getattr(one, "sha256", None)},
+        **code,
         "processes": processes.count(),
         "versions": training_versions(),
     }

@@ -26,7 +26,7 @@ def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, 
     """
     rows = list(problems.train)
     if settings.source is not None:
-        rows = read_problems(recipe.data, settings.source, settings.split, [])
+        rows = read_problems(recipe.data, problems.adapter, settings.source, settings.split, [])
     rows = without(rows, list(problems.held_out), [])[: settings.limit]
     return as_dataset(
         [tokens_of(tokenizer, prompt_text(processing, row), filled(settings.completion, row)) for row in rows]

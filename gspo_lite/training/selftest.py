@@ -2,25 +2,31 @@
 
 TRL and Unsloth change this path between versions, sometimes silently. So the loss that is about to be trained, of
 the trainer class that is live, is called on a small batch and compared with the definition in float64: value and
-gradient. An installation that computes something else is refused.
+gradient. An installation that computes something else is refused; a loss without a definition is not compared.
 
 Owns the comparison. Must not know recipes or models.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
+import logging
+import textwrap
 from collections import defaultdict
-from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
 
-from gspo_lite.errors import MachineError
-from gspo_lite.objective import gspo_loss
+from gspo_lite.errors import MachineError, UsageError
+from gspo_lite.objective import LOSS_TYPES, gspo_loss
+from gspo_lite.system.environment import installed as version_of
+from gspo_lite.training.loss.stock import LEVEL
 from gspo_lite.training.loss.unsloth import generated_module
 from gspo_lite.training.watch.gauges import RatioGauges
 
+BY_RATIO = (*LOSS_TYPES, "cispo", "sapo")  # losses that see nothing but the ratio, which `sequence_token` replaces
 TOLERANCE = 1e-5  # relative, of loss and gradient in float32; measured gaps are below 1e-6
 ROWS, WIDTH = 6, 9
 
@@ -33,13 +39,18 @@ def self_test(trainer_class: type, args: Any) -> dict[str, float]:
         args: the trainer's configuration.
 
     Returns:
-        The relative gaps of loss and gradient.
+        The relative gaps of loss and gradient; empty for a loss that `objective.py` does not define.
 
     Raises:
+        UsageError: when the loss type is not installed, or not for the level.
         MachineError: when a gap is above 1e-5 or the installed loss cannot be called as expected.
     """
-    batch = make_batch(args)
     module = generated_module(trainer_class)
+    refuse_loss(args, loss_types_in(module.grpo_compute_loss if module else stock_of(trainer_class)._compute_loss))
+    if args.loss_type not in LOSS_TYPES:
+        logging.getLogger(__name__).warning(remark(args))
+        return {}
+    batch = make_batch(args)
     installed = (
         (lambda: unsloth_loss(module, args, batch)) if module else (lambda: stock_loss(trainer_class, args, batch))
     )
@@ -55,6 +66,32 @@ def self_test(trainer_class: type, args: Any) -> dict[str, float]:
     if not max(gaps.values()) < TOLERANCE:
         raise refusal(args, f"relative gap of the loss {gaps['loss']:.1e}, of its gradient {gaps['gradient']:.1e}")
     return gaps
+
+
+def loss_types_in(loss: Any) -> list[str]:
+    """The names that the source of a loss compares its loss type with."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(loss)))
+    tests = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    values = [test.comparators[0] for test in tests if ast.unparse(test.left) in ("loss_type", "self.loss_type")]
+    return sorted({str(name.value) for value in values for name in ast.walk(value) if isinstance(name, ast.Constant)})
+
+
+def refuse_loss(args: Any, known: list[str]) -> None:
+    """Refuse a loss type that is not among the known ones, or would not be exact at the level."""
+    level = args.importance_sampling_level
+    allowed = [f"`{name}`" for name in known if level != LEVEL or name in BY_RATIO]
+    if f"`{args.loss_type}`" not in allowed:
+        where = f"the installed trainer at level `{level}` takes"
+        raise UsageError(f"`loss_type` is `{args.loss_type}`; {where} {', '.join(allowed)}")
+
+
+def remark(args: Any) -> str:
+    """What to know about a loss that `objective.py` does not define."""
+    text = f"loss_type `{args.loss_type}` has no definition to compare it with; it is trained as installed"
+    cap = args.epsilon if args.epsilon_high is None else args.epsilon_high
+    if args.loss_type == "cispo" and cap < 1:
+        text += f", and cut at epsilon_high {cap:g}, which is below every ratio; 5 is usual"
+    return text
 
 
 def make_batch(args: Any) -> dict[str, torch.Tensor]:
@@ -82,18 +119,25 @@ def defined_loss(args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
         batch["mask"],
         batch["advantages"].double(),
         level=args.importance_sampling_level,
-        loss_type=args.loss_type,
         epsilon=args.epsilon,
-        epsilon_high=args.epsilon if args.epsilon_high is None else args.epsilon_high,
-        delta=args.delta,
         beta=args.beta,
         ref_per_token_logps=batch["ref"].double() if args.beta else None,
-        use_bias_correction_kl=args.use_bias_correction_kl,
-        max_completion_length=WIDTH,
         num_items_in_batch=batch["mask"].sum(),
+        **settings(args),
     ).loss
     loss.backward()
     return loss.detach(), new.grad
+
+
+def settings(args: Any) -> dict[str, Any]:
+    """What has the same name in the definition, in TRL and in Unsloth."""
+    return {
+        "loss_type": args.loss_type,
+        "epsilon_high": args.epsilon if args.epsilon_high is None else args.epsilon_high,
+        "delta": args.delta,
+        "use_bias_correction_kl": args.use_bias_correction_kl,
+        "max_completion_length": WIDTH,
+    }
 
 
 def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,9 +161,14 @@ def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -
     return loss.detach(), new.grad
 
 
+def stock_of(trainer_class: type) -> Any:
+    """TRL's own trainer among the bases."""
+    return next(base for base in trainer_class.__mro__ if base.__name__ == "GRPOTrainer")
+
+
 def with_fixed_logps(trainer_class: type, new: torch.Tensor) -> type:
     """The trainer's class on a base whose forward pass returns these log-probs (B, T)."""
-    stock = next(base for base in trainer_class.__mro__ if base.__name__ == "GRPOTrainer")
+    stock = stock_of(trainer_class)
     mixins = trainer_class.__bases__[: trainer_class.__bases__.index(stock)]
 
     class FixedLogps(stock):  # type: ignore[misc, valid-type]
@@ -135,20 +184,14 @@ def trainer_fields(args: Any) -> dict[str, Any]:
         num_processes=1, sync_gradients=True, gather=lambda x: x, gather_for_metrics=lambda x: x,
         reduce=lambda x, reduction: x,
     )  # fmt: skip
-    settings = SimpleNamespace(
-        delta=args.delta, use_bias_correction_kl=args.use_bias_correction_kl, steps_per_generation=1
-    )
-    return {
+    return settings(args) | {
         "importance_sampling_level": args.importance_sampling_level,
-        "loss_type": args.loss_type,
         "epsilon_low": args.epsilon,
-        "epsilon_high": args.epsilon if args.epsilon_high is None else args.epsilon_high,
         "beta": args.beta,
-        "args": settings,
+        "args": SimpleNamespace(**settings(args), steps_per_generation=1),
         "accelerator": accelerator,
         "model": SimpleNamespace(training=True),
         "current_gradient_accumulation_steps": 1,
-        "max_completion_length": WIDTH,
         "top_entropy_quantile": 1.0,
         "off_policy_mask_threshold": None,
         "use_vllm": False,
@@ -174,14 +217,10 @@ def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) 
         batch["mask"],
         args.beta,
         advantages.unsqueeze(1) if advantages.dim() == 1 else advantages,
-        loss_type=args.loss_type,
         importance_sampling_level=args.importance_sampling_level,
         epsilon_low=args.epsilon,
-        epsilon_high=args.epsilon if args.epsilon_high is None else args.epsilon_high,
-        delta=args.delta,
-        use_bias_correction_kl=args.use_bias_correction_kl,
-        max_completion_length=WIDTH,
         num_items_in_batch=batch["mask"].sum(),
+        **settings(args),
     )[0]
     loss.backward()
     return loss.detach(), new.grad
@@ -189,17 +228,10 @@ def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) 
 
 def refusal(args: Any, what: str) -> MachineError:
     """The refusal of an installation, with level, versions and figures."""
-    versions = ", ".join(f"{name} {installed(name)}" for name in ("trl", "unsloth", "transformers", "torch"))
+    names = ("trl", "unsloth", "transformers", "torch")
+    versions = ", ".join(f"{name} {version_of(name) or 'not installed'}" for name in names)
     return MachineError(
         f"the installed trainer does not compute `{args.importance_sampling_level}` with loss_type "
         f"`{args.loss_type}` as defined: {what} ({versions})",
         "install the versions that were tested, or open an issue with this message",
     )
-
-
-def installed(name: str) -> str:
-    """Version of a package, for the message."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

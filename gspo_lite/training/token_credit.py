@@ -33,11 +33,13 @@ class TokenCredit:
 
     Attributes:
         credits: what each reward speaks about, None for the whole completion; (K,).
+        markers: where credit `answer` finds the answer for each reward, None for what `credit_spans` finds first; (K,).
         weights: weight of each reward in the sum; (K,).
         estimator: `rewards` for the credit of each reward, `prefix_tree` for values of shared prefixes.
     """
 
     credits: Sequence[Credit | None]
+    markers: Sequence[str | None]
     weights: Sequence[float]
     num_generations: int
     scale_rewards: str
@@ -64,9 +66,12 @@ class TokenCredit:
         for row, ids in enumerate(completion_ids):
             text = self.tokenizer.decode(ids, skip_special_tokens=True)
             offsets = token_offsets(self.tokenizer, ids, text)
-            for k, credit in enumerate(self.credits):
+            for k, (credit, marker) in enumerate(zip(self.credits, self.markers, strict=True)):
                 mark = marks[k][row] if marked[k] else None
-                credits[row, k, : len(ids)] = weights_of(mark, credit, text, offsets)
+                spans = mark.spans if isinstance(mark, Score) else None
+                credits[row, k, : len(ids)] = (
+                    credit_weights(credit, text, offsets, marker) if spans is None else token_weights(spans, offsets)
+                )
                 if isinstance(mark, Steps) and mark.steps:
                     values[row, k, : len(ids)] = step_values(mark, offsets)
         result = credited_advantages(
@@ -102,8 +107,9 @@ class TokenCredit:
         return [weighted_sum(row, self.weights) for row in rewards.tolist()]
 
 
-def weights_of(mark: Any, credit: Credit | None, text: str, offsets: Sequence[Any]) -> list[float]:
-    """Weight of each token for one reward: the spans it returned, else the recipe's credit."""
-    if isinstance(mark, Score) and mark.spans is not None:
-        return token_weights(mark.spans, offsets)
-    return credit_weights(credit, text, offsets)
+def per_token(output: dict[str, Any]) -> list[tuple[list[int], list[float]]] | None:
+    """Ids and advantages of each completion's tokens; None where a completion has one advantage (B,)."""
+    if output["advantages"].dim() == 1:
+        return None
+    rows = zip(output["completion_ids"], output["advantages"], output["completion_mask"].bool(), strict=True)
+    return [(ids[mask].tolist(), advantages[mask].tolist()) for ids, advantages, mask in rows]

@@ -22,8 +22,11 @@ from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
+from gspo_lite.models.weights import keep_trainable_float32
+from gspo_lite.objective import LOSS_TYPES
 from gspo_lite.recipe.schema import Credit, GuardSettings
-from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
+from gspo_lite.rewards.contract.guarded import Call, calls
+from gspo_lite.training.arguments import as_dataset, as_list, under_contract
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.rollout import LeanRollout, rules_of
@@ -32,7 +35,7 @@ from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, 
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
-from gspo_lite.training.token_credit import TokenCredit
+from gspo_lite.training.token_credit import TokenCredit, per_token
 from gspo_lite.training.watch.gauges import RatioGauges
 from gspo_lite.training.watch.guards import FiniteLoss, Guards
 
@@ -60,7 +63,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         args: a `GSPOConfig`; its defaults are the paper's if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read.
         credits: for each reward the part of a completion it speaks about, as `credit` in a recipe; level
-            `sequence_token` only.
+            `sequence_token` only. `answer` stands where the reward's option `marker` says; for a reward without one it
+            is an answer tag, else a box, else a `####` line.
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
         watchers: make a callback each for this trainer, added in their order.
@@ -74,7 +78,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             objective as `gspo_lite.objective` defines it.
 
     Attributes:
-        self_test: relative gaps of loss and gradient between what is installed and the definition.
+        self_test: relative gaps of loss and gradient between what is installed and the definition; empty without one.
         rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
         calls: what came of the last call of each reward.
         per_token: ids and advantages (T,) of each of them, where tokens differ.
@@ -115,8 +119,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
-        level = args.importance_sampling_level
-        self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, keep=measure_noise)
+        level, clips = args.importance_sampling_level, args.loss_type in LOSS_TYPES
+        self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)
         if measure_noise and self.row_rules is not None:
@@ -239,6 +243,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
         return TokenCredit(
             credits,
+            [getattr(one, "marker", None) for one in self.reward_funcs],
             self.reward_weights.tolist(),
             self.num_generations,
             str(self.scale_rewards),
@@ -255,42 +260,3 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         advantages = credit.advantages(rewards, marks, ids, output["completion_ids"].shape[1])
         if advantages is not None:
             output["advantages"] = advantages.to(output["advantages"].device)
-
-
-def per_token(output: dict[str, Any]) -> list[tuple[list[int], list[float]]] | None:
-    """Ids and advantages of each completion's tokens; None where a completion has one advantage (B,)."""
-    if output["advantages"].dim() == 1:
-        return None
-    rows = zip(output["completion_ids"], output["advantages"], output["completion_mask"].bool(), strict=True)
-    return [(ids[mask].tolist(), advantages[mask].tolist()) for ids, advantages, mask in rows]
-
-
-def as_list(rewards: Any) -> list[Any]:
-    """One reward or several, as a list."""
-    return list(rewards) if isinstance(rewards, list | tuple) else [rewards]
-
-
-def under_contract(reward: Any) -> Any:
-    """The reward held to its contract; a reward model, by name or loaded, is TRL's to call."""
-    if isinstance(reward, str | torch.nn.Module | GuardedReward):
-        return reward
-    return GuardedReward(reward, getattr(reward, "__name__", type(reward).__name__), 1.0, [])
-
-
-def keep_trainable_float32(model: torch.nn.Module) -> None:
-    """Hold what is trained in float32, which TRL casts to bfloat16 for a 4-bit model.
-
-    At GSPO's learning rates, 1e-6 to 5e-6, a bfloat16 weight often rounds the update away.
-    """
-    for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
-            parameter.data = parameter.data.float()
-
-
-def as_dataset(rows: Any) -> Any:
-    """A data set as TRL wants it, from a list of prompts or of rows; anything else as it is."""
-    if not isinstance(rows, list):
-        return rows
-    if not rows:
-        raise UsageError("`train_dataset` is an empty list; it needs at least one prompt")
-    return Dataset.from_list([row if isinstance(row, dict) else {"prompt": row} for row in rows])

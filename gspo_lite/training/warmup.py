@@ -21,11 +21,11 @@ from trl import SFTConfig, SFTTrainer
 
 from gspo_lite.data.sources import Problems
 from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.models.weights import keep_trainable_float32
 from gspo_lite.recipe.schema import Recipe, WarmupSettings
 from gspo_lite.system import processes
 from gspo_lite.system.run_folder import WARMUP, unfinished_name
 from gspo_lite.training.examples import load_examples
-from gspo_lite.training.trainer import keep_trainable_float32
 
 WEIGHTS = "adapter_model.safetensors"
 

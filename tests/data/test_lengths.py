@@ -1,6 +1,7 @@
 import pytest
 from datasets import Dataset
 
+from gspo_lite.data.adapters import columns
 from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.sources import Problems
 from gspo_lite.errors import DataError
@@ -9,7 +10,7 @@ from gspo_lite.models.starter import build_tokenizer
 
 def problems(*questions):
     rows = [{"prompt": [{"role": "user", "content": text}], "answer": "1"} for text in questions]
-    return Problems(Dataset.from_list(rows), Dataset.from_list(rows), [])
+    return Problems(Dataset.from_list(rows), Dataset.from_list(rows), [], columns)
 
 
 def test_long_prompts_are_left_out_and_counted():

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gspo_lite.data.prompts import as_text, marker, messages
+from gspo_lite.data.prompts import as_text, messages
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError
 from gspo_lite.recipe.schema import DataSettings
@@ -141,7 +141,7 @@ def test_a_csv_row_of_another_width_is_bad(tmp_path):
     path.write_text("question,answer\na,1\nb\nc,3,4\n")
     with pytest.raises(DataError, match="has 2 rows") as caught:
         load_problems(settings(path))
-    assert "row 2: its fields do not match the header" in caught.value.message
+    assert "row 2: a different number of fields than the header" in caught.value.message
 
 
 def test_gsm8k_takes_the_number_behind_the_hashes(tmp_path):
@@ -163,7 +163,7 @@ def test_the_embedded_task_brings_both_splits():
 
 @pytest.mark.parametrize(("style", "where"), [("think_answer", "tag"), ("boxed", "boxed"), ("plain", "gsm8k")])
 def test_a_prompt_style_says_where_the_answer_stands(style, where):
-    assert marker(style) == where
+    assert DataSettings(source="arithmetic", prompt=style).marker == where
     chat = messages("Why?", style)
     assert chat[-1] == {"role": "user", "content": "Why?"}
     assert (len(chat) == 1) == (style == "plain")

@@ -108,7 +108,7 @@ def test_a_run_of_two_is_resumed_inside_a_rollout(pair):
 def test_one_process_writes_and_says(pair):
     folder, _ = pair
     text = (folder / "log").read_text()
-    assert text.count("2 processes (DDP): 64 completions a rollout together") == len(ALGORITHMS) + 2
+    assert text.count("2 processes (DDP): 64 completions a rollout in total") == len(ALGORITHMS) + 2
     assert text.count("computing every row (several processes compute in step)") == len(ALGORITHMS) + 2
     rows = [json.loads(line) for line in (folder / "gspo" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 9))

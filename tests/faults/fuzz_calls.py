@@ -6,12 +6,14 @@ import os
 import random
 import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from gspo_lite import credit
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.completion import offsets
+from gspo_lite.completion import text as reading
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import RegexCredit, TailCredit
 from gspo_lite.rewards import math as grading
@@ -82,6 +84,15 @@ def graded(marker: str) -> Callable[..., Any]:
             assert grading.quick_verdict(*read) in (True, False, None)
 
     return call
+
+
+def read_at(made: str, marker: str) -> None:
+    """The answer is what stands at its spans, in order, and credit is about the same characters."""
+    spans = reading.answer_spans(made, marker)
+    assert all(0 <= start <= end <= len(made) for start, end in spans), spans
+    assert all(first[1] < second[0] for first, second in pairwise(spans)), spans
+    assert reading.find_answer(made, marker) == (", ".join(made[start:end] for start, end in spans) or None)
+    assert [(*span, 1.0) for span in spans if span[0] < span[1]] == credit.credit_spans("answer", made, marker)
 
 
 def looked_into(found: str) -> None:

@@ -16,7 +16,7 @@ from gspo_lite.lab import attempts
 from gspo_lite.rewards import choice, code, structured
 from gspo_lite.rewards import math as grading
 from gspo_lite.rewards.contract import guarded as contract
-from gspo_lite.rewards.format import follows_style
+from gspo_lite.rewards.format import follows_form
 from gspo_lite.rewards.grading import answers, spelling, units
 from gspo_lite.system import redaction
 from tests.faults import fuzz_calls as calls
@@ -47,7 +47,6 @@ REWARDS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("soft_overlong", {"max_length": 100, "cache": 20}, {"completion_ids": [1] * 90}),
 ]
 GRADED = {"cosine_length": {"max_length": 50}, "length_penalty": {}}
-STYLES = ("think_answer", "boxed", "plain")
 
 
 @dataclass(frozen=True)
@@ -101,14 +100,14 @@ def rewards() -> Iterator[Target]:
 
 
 def finding() -> Iterator[Target]:
-    for marker in text.MARKERS:
-        yield Target(f"text.find_answer {marker}", 2, one, lambda t, m=marker: text.find_answer(t, m))
+    for marker in text.PLACES:
+        yield Target(f"text.answer_spans {marker}", 2, one, lambda t, m=marker: calls.read_at(t, m))
     yield Target("text.completion_text", 1, anything, text.completion_text)
-    yield Target("text.fenced", 1, one, lambda t: text.fenced(t, ("json", "")))
+    yield Target("text.thought_spans", 1, one, text.thought_spans)
     yield Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"]))
     yield Target("code.program_of", 1, one, code.program_of)
     yield Target("code.tests_of (data)", 0.3, anything, code.tests_of, (ValueError,))
-    yield Target("format.follows_style", 1, lambda rng: (hostile(rng), rng.choice(STYLES)), follows_style)
+    yield Target("format.follows_form", 1, lambda rng: (hostile(rng), rng.choice(text.MARKERS)), follows_form)
 
 
 def grading_answers() -> Iterator[Target]:

@@ -2,11 +2,14 @@
 
 `plan` knows the shapes (gspo_lite/sizing/known_shapes.json); `tiny` is one for a dry run on a CPU. Every completion of
 such a model runs to its limit, which is the worst case that `plan` counts with.
+
+    python -m tests.gpu.random_models SHAPE FOLDER      writes one; from the repository's root
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +54,7 @@ def tokenizer_of_size(size: int) -> Any:
     vocabulary |= {f"~{i}~": i for i in range(len(tokenizer), size)}
     tokenizer._tokenizer = Tokenizer.from_str(json.dumps(told))
     return tokenizer
+
+
+if __name__ == "__main__":
+    write_random_model(sys.argv[1], Path(sys.argv[2]))

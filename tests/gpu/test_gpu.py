@@ -3,8 +3,8 @@
     python -m pytest -m gpu tests/gpu                  one command, from the repository's root; about 10 minutes
     python -m pytest -m gpu tests/gpu -k "0.6B"        a part of it
 
-What a bare machine with torch and transformers lacks for it is named in CONTRIBUTING.md. Every scenario is a process of
-its own. Without a GPU `test_dry_run.py` takes the same way on a CPU.
+What a bare machine with torch and transformers lacks for it is packed by benchmarks/gpu_kit. Every scenario is a
+process of its own. Without a GPU `test_dry_run.py` takes the same way on a CPU.
 """
 
 import json

@@ -60,7 +60,7 @@ class Broken:
     def reply(self, text, show):
         self.asked.append(text)
         if text == "long":
-            stopping.asked.first = 2
+            stopping.received.first = 2
             raise KeyboardInterrupt
 
 
@@ -69,7 +69,7 @@ def test_quit_ends_the_talk_and_ctrl_c_only_an_answer():
     chat.talk(talk, ["long", " ", "short", "/quit", "never"], shown.append)
     assert talk.asked == ["long", "short"]
     assert "".join(shown) == " [stopped]\n\n"
-    assert stopping.asked.first is None  # the next Ctrl-C is a first one again
+    assert stopping.received.first is None  # the next Ctrl-C is a first one again
 
 
 def test_what_could_steer_a_terminal_is_not_shown(capsys):

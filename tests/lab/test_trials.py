@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.lab.attempts import differs, hostile, in_form, instructive, other_than
 from gspo_lite.lab.judging import judge, made_up_ids, question_of, stress
+from gspo_lite.lab.trials import lines_of_findings, lines_of_trials, stressed, trials
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.registry import build_rewards
@@ -97,6 +99,63 @@ def test_instructive_completions_are_what_they_say(marker):
         for attempt in instructive(str(row["answer"]), marker):
             formed = attempt.role == "right" and attempt.kind != "right, no form"
             assert grade(attempt.text, row["answer"], marker) is formed, attempt
+
+
+BOX = """
+def boxes(completions, **_):
+    return [float("boxed" in str(completion)) for completion in completions]
+"""
+
+
+def recipe_with(*sets):
+    return load_recipe("quickstart", sets, allow_outside=True).recipe
+
+
+def first_lines(recipe):
+    """What `rewards test` and `rewards stress` say first."""
+    return next(lines_of_trials(*trials(recipe, None, 2))), next(lines_of_findings(*stressed(recipe, 2)))
+
+
+def test_a_right_answer_that_is_not_paid_is_said_first(tmp_path):
+    (tmp_path / "box.py").write_text(BOX)
+    mine = f"rewards=[{{name: '{tmp_path}/box.py:boxes'}}, {{name: think_format, weight: 0.5}}]"
+    said = (
+        "NOT PAID: a right answer in the recipe's own form gets 0.5 and a wrong one 0.5 (2 of 2 problems), as "
+        "`<think>Let me work this out step by step.</think><answer>70</answer>`: look at the form that the rewards "
+        "read and at the golds"
+    )
+    assert first_lines(recipe_with(mine)) == (said, said)
+
+
+def test_golds_that_no_answer_can_match_are_said_first(tmp_path):
+    rows = [{"prompt": f"{n}?", "answer": gold} for n, gold in enumerate(["2", "$$", "3"])]
+    (tmp_path / "golds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for line in first_lines(recipe_with(f"data.source={tmp_path}/golds.jsonl")):
+        assert line.startswith("NOT PAID: a right answer in the recipe's own form gets 0 and a wrong one 0 (1 of 2 ")
+
+
+@pytest.mark.parametrize("style", ["think_answer", "boxed", "plain"])
+def test_nothing_is_said_first_where_right_answers_are_paid(style):
+    tested, stress_said = first_lines(recipe_with(f"data.prompt={style}"))
+    assert tested.startswith("problem: ")
+    assert stress_said.startswith("note: the question's own sum: total 1")
+
+
+def test_an_answer_that_is_all_of_the_text_is_tried_as_such(tmp_path):
+    rows = [{"prompt": f"{n}: age?", "completion": '{"age": 7}'} for n in range(3)]
+    (tmp_path / "json.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sets = [f"data.source={tmp_path}/json.jsonl", "data.prompt=plain"]
+    sets += ["data.columns.answer=completion", "rewards=[{name: json_valid, options: {marker: text}}]"]
+    one, done = trials(recipe_with(*sets), None, 1)
+    assert one.marker == "text"
+    assert [verdict.total for verdict in done[0].verdicts][:4] == [1.0, 0.0, 1.0, 0.0]
+    found, _, tried = stressed(recipe_with(*sets), 1)
+    assert (found, len(tried)) == ([], 1)
+
+
+def test_completions_of_a_file_are_not_held_to_be_right(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"prompt": "?", "answer": "2", "completion": "3"}\n')
+    assert next(lines_of_trials(*trials(recipe_with(), tmp_path / "c.jsonl", 1))).startswith("problem: ")
 
 
 def test_hostile_completions_are_of_every_kind_once():

@@ -44,6 +44,7 @@ output:
   dir: runs/x
 """
 
+TOKENS = ("algorithm=grpo", "epsilon=0.2", "epsilon_high=null")
 # what is replaced, by what, the line that is named, and what the message says
 BROKEN = [
     ("  name: starter", "  nmae: starter", 2, ["model.nmae", "did you mean `name`"]),
@@ -61,6 +62,9 @@ BROKEN = [
     ("dropout: 0.0", "dropout: 0.0, target: x", 5, ["model.lora.target", "target_modules"]),
     ("  source: arithmetic", "  source: ''", 7, ["data.source"]),
     ("  source: arithmetic", "  source: [a]", 7, ["data.source", "text"]),
+    ("  prompt: t", "  adapter: gsm8\n  prompt: t", 8, ["data.adapter", "`gsm8`", "math, countdown", "`gsm8k`?"]),
+    ("  prompt: t", "  adapter: no_such.py:f\n  prompt: t", 8, ["data.adapter", "no file `no_such.py`"]),
+    ("  prompt: t", "  adapter: a:b c\n  prompt: t", 8, ["data.adapter", "not of the form `module:function`"]),
     ("think_answer", "think_answr", 8, ["data.prompt", "did you mean `think_answer`"]),
     ("limit: 50", "limit: -1", 9, ["data.eval.limit", "at least 1"]),
     ("  - name: math_correct", "  - name: math_corect", 11, ["rewards.0.name", "did you mean `math_correct`"]),
@@ -69,6 +73,15 @@ BROKEN = [
     ("    weight: 1.0", "    weight: .nan", 12, ["rewards.0.weight", "finite"]),
     ("    weight: 1.0", "    weight: 0.0", 10, ["rewards", "sum to 0"]),
     ("    weight: 1.0", "    options: {marker: tga}", 12, ["rewards.0.options", "marker"]),
+    (
+        "    weight: 1.0",
+        "    options: {marker: boxed}",
+        12,
+        [
+            "`rewards.0.options.marker`: `boxed` contradicts data.prompt `think_answer`",
+            "Set it to `tag`, or data.prompt to `boxed`",
+        ],
+    ),
     ("    weight: 1.0", "    options: {tolerance: 1}", 12, ["tolerance", "unknown"]),
     ("    weight: 1.0", "    credit: answer", 12, ["rewards.0.credit", "gspo_token"]),
     ("    weight: 1.0", "    credit: anser", 12, ["rewards.0.credit"]),
@@ -214,3 +227,30 @@ def test_the_command_line_exits_with_2_and_no_traceback(tmp_path):
 )
 def test_oversampling_that_cannot_work_is_refused(tmp_path, sets, says):
     assert says in refused(write(tmp_path, GOOD), ["generation.oversample=2", *sets])
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        (["loss_type=cispo"], ["objective.loss_type", "`cispo` replaces GSPO's clip", "objective.algorithm to `grpo`"]),
+        (["loss_type=sapo", "algorithm=gspo_token"], ["objective.loss_type", "`sapo` replaces GSPO's clip"]),
+        (["loss_type=vespo"], ["objective.loss_type", "`vespo` replaces GSPO's clip"]),
+        ([*TOKENS, "loss_type=cispo"], ["objective.epsilon_high", "below 1 it cuts every ratio"]),
+        ([*TOKENS, "loss_type=cispo", "epsilon_high=0.99"], ["objective.epsilon_high", "below 1 it cuts every ratio"]),
+        ([*TOKENS, "loss_type=cispo", "epsilon_high=5", "delta=9"], ["objective.delta", "no effect on `cispo`"]),
+        ([*TOKENS, "loss_type=sapo", "delta=9"], ["objective.delta", "no effect on `sapo`"]),
+        ([*TOKENS, "loss_type=cipso"], ["objective.loss_type", "'cispo', 'sapo' or 'vespo'"]),
+    ],
+)
+def test_losses_of_their_own_go_with_token_ratios(tmp_path, sets, says):
+    message = refused(write(tmp_path, GOOD), [f"objective.{one}" for one in sets])
+    for words in says:
+        assert words in message
+
+
+@pytest.mark.parametrize("sets", [["loss_type=cispo", "epsilon_high=5"], ["loss_type=sapo"], ["loss_type=vespo"]])
+def test_losses_of_their_own_are_recipes_of_grpo(tmp_path, monkeypatch, sets):
+    monkeypatch.chdir(tmp_path)
+    loaded = load_recipe(str(write(tmp_path, GOOD)), [f"objective.{one}" for one in (*TOKENS, *sets)])
+    assert loaded.warnings == []
+    assert loaded.recipe.objective.importance_sampling_level == "token"

@@ -69,7 +69,7 @@ def test_the_verdict_says_no_more_than_the_intervals_allow():
     assert " fell from 90.0% to 50.0%" in verdict({"before": BETTER, "after": FIGURES})
     near = {**FIGURES, "accuracy": 0.52, "ci95": [0.47, 0.57]}
     assert "may be chance" in verdict({"before": FIGURES, "after": near})
-    assert "did not end" in verdict({"before": FIGURES})
+    assert "did not finish" in verdict({"before": FIGURES})
     assert "Nothing was measured" in verdict({})
 
 
@@ -109,19 +109,19 @@ def test_a_rollouts_steps_are_pooled():
     assert curves.pooled_ratio(rows) == (2, 1.0, pytest.approx(1.5**0.5), -1.0, 4.0)
 
 
-def test_being_right_and_the_form_are_told_apart(tmp_path):
+def test_gains_in_correctness_and_in_format_are_separated(tmp_path):
     text = page_of(make_run(tmp_path / "run", evaluation=BOTH, problems=4))
-    assert "wherever they stand: +35.0 points" in text
-    assert "right format: +20.0 points. The form alone explains +5.0 of the +40.0 points" in text
+    assert "anywhere in the text: +35.0 points" in text
+    assert "correct format: +20.0 points. Format alone explains +5.0 of the +40.0 points" in text
     assert "2 became right, 0 became wrong" in text
 
 
-def test_what_a_warm_up_gave_is_told_apart(tmp_path):
+def test_the_gain_of_a_warm_up_is_separated(tmp_path):
     warmed = {**FIGURES, "accuracy": BOTH["before"]["accuracy"] + 0.1}
     page = page_of(make_run(tmp_path / "run", evaluation={**BOTH, "warmed": warmed}))
     rest = (BOTH["after"]["accuracy"] - warmed["accuracy"]) * 100
     assert '<th scope="col" class="number">warmed</th>' in page
-    assert f"The supervised warm-up alone: +10.0 of them, RL after it: {rest:+.1f}." in page
+    assert f"The supervised warm-up explains +10.0 of these points, RL {rest:+.1f}." in page
 
 
 def test_hostile_text_is_escaped_stripped_and_shortened(tmp_path):
@@ -145,14 +145,14 @@ def test_a_long_run_with_long_completions_stays_under_two_megabytes(tmp_path):
     assert len(page_of(run).encode()) < 2_000_000
 
 
-def test_tokens_are_coloured_by_their_advantage():
+def test_tokens_are_colored_by_their_advantage():
     marks = [[0, 2, 0.5], [2, 4, 0.5], [4, 6, -1.0], [6, 7, 0.0], [7, 9, 0.1]]
     row = {"completion": "aabbcc<\x1bdXend", "token_advantages": marks}
-    assert texts.coloured(row) == [
+    assert texts.colored(row) == [
         ("aabb", "p2", 0.5), ("cc", "n3", -1.0), ("<", "", 0.0), ("\ufffdd", "p1", 0.1), ("Xend", "", 0.0),
     ]  # fmt: skip
-    assert texts.coloured({"completion": "x", "token_advantages": [[0, 1, 0.3534]]}) == [("x", "p3", 0.3534)]
-    assert texts.coloured({"completion": "x", "token_advantages": [[0, 1, 0.0]]}) == []
+    assert texts.colored({"completion": "x", "token_advantages": [[0, 1, 0.3534]]}) == [("x", "p3", 0.3534)]
+    assert texts.colored({"completion": "x", "token_advantages": [[0, 1, 0.0]]}) == []
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
@@ -161,7 +161,7 @@ def test_a_run_that_did_not_get_far_is_reported_as_that(tmp_path, steps, evaluat
     text = page_of(make_run(tmp_path / "run", steps=steps, evaluation=evaluation))
     assert ("Finished" in text) == (evaluation is BOTH)
     assert ("Nothing was measured" in text) == (evaluation is None)
-    assert ("no curve" in text or "Nothing was logged" in text) == (steps < 2 and evaluation is None)
+    assert ("Nothing was logged" in text) == (steps < 2 and evaluation is None)
     assert ("Reward, weighted sum" in text) == (steps == 2)
 
 
@@ -173,14 +173,14 @@ def test_a_killed_run_with_half_a_line_is_reported(tmp_path):
     assert "Not finished: 3 of 12 steps are logged" in page_of(run)
 
 
-def test_what_the_guards_said_and_what_ended_the_run_are_told(tmp_path):
+def test_warnings_and_the_cause_of_a_stop_are_reported(tmp_path):
     run = make_run(tmp_path / "run", steps=5, evaluation={"before": FIGURES})
     run_folder.note_event(run, 2, "warning", "the reward is flat", "look at it")
     run_folder.note_event(run, 5, "stopped", "KeyboardInterrupt")
     text = write_reports(run).read_text(encoding="utf-8")
     assert "Stopped after 5 of 12 steps: KeyboardInterrupt" in text
     assert "step 2, warning: the reward is flat<br>" in text
-    assert "Nothing: no warning" not in text
+    assert "None: no warning" not in text
     assert "step 2, warning: the reward is flat (look at it)" in (run / "report.md").read_text()
 
 
@@ -189,7 +189,7 @@ def test_metrics_without_figures_draw_nothing_and_do_not_crash(tmp_path):
     run_folder.append_jsonl(
         run / run_folder.METRICS, [{"step": 1, "reward": None}, {"step": 2, "reward": float("nan")}]
     )
-    assert "Nothing was logged that a curve" in page_of(run)
+    assert "Nothing was logged that could be drawn" in page_of(run)
 
 
 def test_plots_are_pictures_and_old_ones_go(tmp_path):
@@ -204,7 +204,7 @@ def test_plots_are_pictures_and_old_ones_go(tmp_path):
         assert f"](plots/{path.name})" in (run / "README.md").read_text()
 
 
-def test_runs_are_laid_side_by_side(tmp_path):
+def test_runs_are_compared(tmp_path):
     other = RECIPE.replace("gspo,", "grpo,")
     runs = [
         make_run(tmp_path / "first", evaluation=BOTH, problems=4),
@@ -215,10 +215,10 @@ def test_runs_are_laid_side_by_side(tmp_path):
     assert "Highest after training: first, 90.0% (87% to 93%), better than second." in text
     assert "<td>gspo</td><td>grpo</td><td>gspo</td>" in text
     assert 'scope="col" class="number">second</th>' in text
-    assert text.count('class="line s1" stroke-dasharray') > 5  # the second run's lines, told apart by more than colour
+    assert text.count('class="line s1" stroke-dasharray') > 5  # the second run's lines, recognizable without color
     drawn = curves.charts([read_run(run) for run in runs])
     assert [one.label for one in drawn[1].series] == ["first", "second"]
-    with pytest.raises(UsageError, match="up to 6"):
+    with pytest.raises(UsageError, match="at most 6"):
         write_comparison(runs * 3, tmp_path / "both.html")
 
 

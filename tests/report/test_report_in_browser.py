@@ -45,12 +45,12 @@ def test_the_filter_and_the_theme_do_what_they_say(browser, report):
     assert {item.get_attribute("data-kind") for item in shown.all()} == {"became right"}
     page.locator("form[data-list=problems] input").fill("no such text")
     assert shown.count() == 0
-    colour = "getComputedStyle(document.body).backgroundColor"
-    assert page.evaluate(colour) == "rgb(255, 255, 255)"
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) == "rgb(255, 255, 255)"
     page.get_by_role("button", name="Dark theme").click()
-    assert page.evaluate(colour) == "rgb(18, 22, 28)"
+    assert page.evaluate(background) == "rgb(18, 22, 28)"
     page.get_by_role("button", name="Light theme").click()
-    assert page.evaluate(colour) == "rgb(255, 255, 255)"
+    assert page.evaluate(background) == "rgb(255, 255, 255)"
     page.close()
 
 

@@ -1,4 +1,4 @@
-"""What the last screen says about groups without variance, and what to do next."""
+"""The final summary: its line on groups without variance, and the next commands."""
 
 from pathlib import Path
 
@@ -24,8 +24,8 @@ def test_what_it_cost_is_said_where_it_was_on():
         {FLAT: 0.25, COST + "extra_groups": 0.0, COST + "seconds": 0.0},
     ]
     assert dynamic_sampling(steps) == [
-        "38% of the groups had no variance and taught nothing; 4 groups of fresh prompts were sampled in 1:01, of "
-        "which 3 took the place of one"
+        "38% of the groups had no variance and taught nothing; 4 groups of new prompts were sampled in 1:01, and "
+        "3 of them replaced such a group"
     ]
 
 
@@ -44,6 +44,6 @@ def test_where_nothing_could_be_learned_the_way_to_the_cause_is_named():
 def test_what_to_do_next_stands_in_two_columns():
     lines = next_commands(Path("runs/one"))
     starts = {
-        line.index(what) for line, what in zip(lines, ("talk", "measure", "a model", "the same", "other"), strict=True)
+        line.index(what) for line, what in zip(lines, ("talk", "measure", "write", "repeat", "list"), strict=True)
     }
     assert len(starts) == 1

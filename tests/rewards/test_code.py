@@ -166,7 +166,7 @@ def test_a_program_cannot_read_the_environment_of_the_run_or_kill_it():
 def test_a_machine_without_namespaces_runs_programs_with_a_warning(monkeypatch, caplog):
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     assert sandbox.namespaces.__wrapped__() == ()
-    assert "runs with network" in caplog.text
+    assert "have network access" in caplog.text
 
 
 def test_a_machine_that_starts_no_process_is_said_to_be_one(monkeypatch):

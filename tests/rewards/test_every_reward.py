@@ -8,7 +8,7 @@ import pytest
 from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.contract.registry import OR_OPTION, Reward, build_rewards, registered, reward_names
+from gspo_lite.rewards.contract.registry import OR_OPTION, Reward, build_rewards, registered
 
 # What a reward needs to be called at all.
 OPTIONS = {
@@ -52,7 +52,7 @@ def called(name, completions, **changed):
 
 
 # Another test of a reward that needs a model replaces these where it stands.
-NAMES = [name for name in reward_names() if name != "reward_model"]
+NAMES = [name for name in registered() if name != "reward_model"]
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -112,3 +112,19 @@ def test_a_column_may_be_missing_or_come_from_an_option():
     assert fixed.columns == []
     assert fixed(["aa", ""], goal=[2, 2], scale=[2, 2]) == [0.5, 0.5]
     assert made.problems({"goal": "3"}) == ["option `goal`: Input should be a valid integer, got `3`"]
+
+
+def test_a_new_file_among_the_rewards_registers_itself(tmp_path, monkeypatch):
+    import gspo_lite.rewards
+    from gspo_lite.rewards.contract import registry
+
+    lines = ["from gspo_lite import reward", "@reward", "def my_kind(completion):", '    "Return 1."', "    return 1.0"]
+    (tmp_path / "my_kind.py").write_text("\n".join(lines))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "__init__.py").write_text("raise AssertionError('folders hold what the files use')")
+    monkeypatch.setattr(gspo_lite.rewards, "__path__", [*gspo_lite.rewards.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "REGISTRY", dict(registry.REGISTRY))
+    assert "my_kind" in registered()
+    assert registered()["my_kind"].summary == "Return 1."
+    (made,) = build_rewards([RewardSettings(name="my_kind")])
+    assert made(completions=["a", "b"]) == [1.0, 1.0]

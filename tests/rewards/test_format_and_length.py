@@ -4,7 +4,7 @@ import pytest
 
 from gspo_lite.errors import UsageError
 from gspo_lite.rewards.contract.registry import get
-from gspo_lite.rewards.format import boxed_format, follows_style, tag_count, think_format
+from gspo_lite.rewards.format import boxed_format, follows_form, tag_count, think_format
 from gspo_lite.rewards.length import soft_overlong
 
 FORMAT = [
@@ -55,12 +55,12 @@ def test_options_out_of_range_are_refused(options):
 
 
 @pytest.mark.parametrize(
-    ("style", "text", "follows"),
-    [("think_answer", "<think>a</think><answer>1</answer>", True), ("think_answer", "1", False),
-     ("boxed", "\\boxed{1}", True), ("boxed", "1", False), ("plain", "#### 1", True), ("plain", "1", False)],
+    ("marker", "text", "follows"),
+    [("tag", "<think>a</think><answer>1</answer>", True), ("tag", "<answer>1</answer>", False), ("tag", "1", False),
+     ("boxed", "\\boxed{1}", True), ("boxed", "1", False), ("gsm8k", "#### 1", True), ("gsm8k", "1", False)],
 )  # fmt: skip
-def test_the_prompt_style_says_what_form_is_right(style, text, follows):
-    assert follows_style(text, style) is follows
+def test_where_the_prompt_asks_for_the_answer_says_what_form_is_right(marker, text, follows):
+    assert follows_form(text, marker) is follows
 
 
 HOSTILE = ["<think>" * 150_000, "<answer>" * 125_000, "</think><answer>" * 65_000, "\\boxed{" * 140_000, "{" * 10**6,

@@ -4,9 +4,9 @@ import pytest
 
 from gspo_lite.rewards.math import (
     exact_match,
+    gold_text,
     grade,
     grade_all,
-    is_usable_gold,
     lenient_match,
     math_correct,
     numeric_match,
@@ -36,7 +36,7 @@ def test_an_unknown_marker_is_refused():
      (" ", False), ("$$", False), ("nan", False), (float("inf"), False), (["7"], False), (True, False)],
 )  # fmt: skip
 def test_which_golds_are_usable(gold, usable):
-    assert is_usable_gold(gold) is usable
+    assert (gold_text(gold) is not None) is usable
 
 
 def test_numbers_of_numpy_are_golds():

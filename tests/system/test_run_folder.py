@@ -19,7 +19,7 @@ def test_a_new_or_empty_folder_is_accepted(tmp_path):
 
 def test_a_folder_with_a_run_is_refused_only_when_the_recipe_says_so(tmp_path):
     make_run(tmp_path / "run")
-    with pytest.raises(UsageError, match="holds a run already"):
+    with pytest.raises(UsageError, match="already contains a run"):
         run_folder.refuse_existing(tmp_path / "run", "raise")
     run_folder.refuse_existing(tmp_path / "run", "overwrite")
 
@@ -27,7 +27,7 @@ def test_a_folder_with_a_run_is_refused_only_when_the_recipe_says_so(tmp_path):
 @pytest.mark.parametrize("if_exists", ["raise", "overwrite", "resume"])
 def test_a_folder_with_other_files_is_never_touched(tmp_path, if_exists):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="no run of gspo-lite"):
+    with pytest.raises(UsageError, match="not a run of gspo-lite"):
         run_folder.refuse_existing(tmp_path, if_exists)
 
 

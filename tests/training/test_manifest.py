@@ -136,12 +136,18 @@ def test_a_field_that_came_with_a_later_version_is_no_change_and_what_is_set_in_
         refuse_changes(checkpoint, now, force=False)
 
 
-def test_a_custom_reward_that_changed_is_refused_unless_forced(tmp_path):
-    checkpoint = Checkpoint(tmp_path, 2, {"custom_rewards": {"f": "aa"}})
-    refuse_other_code(checkpoint, {"f": "aa", "new": "bb"}, force=False)
+@pytest.mark.parametrize("kind", ["custom_rewards", "custom_adapter"])
+def test_custom_code_that_changed_is_refused_unless_forced(tmp_path, kind):
+    checkpoint = Checkpoint(tmp_path, 2, {kind: {"f": "aa"}})
+    same = {"custom_rewards": {"new": "bb"}, "custom_adapter": {"other": "cc"}}
+    refuse_other_code(checkpoint, {**same, kind: {"f": "aa"}}, force=False)
     with pytest.raises(UsageError, match="the file of `f` changed"):
-        refuse_other_code(checkpoint, {"f": "bb"}, force=False)
-    refuse_other_code(checkpoint, {"f": "bb"}, force=True)
+        refuse_other_code(checkpoint, {**same, kind: {"f": "bb"}}, force=False)
+    refuse_other_code(checkpoint, {**same, kind: {"f": "bb"}}, force=True)
+
+
+def test_a_checkpoint_from_before_custom_adapters_can_be_resumed(tmp_path):
+    refuse_other_code(Checkpoint(tmp_path, 2, {"custom_rewards": {}}), {"custom_adapter": {"f": "aa"}}, force=False)
 
 
 def test_what_is_installed_in_another_version_is_told_and_not_refused(tmp_path):

@@ -1,11 +1,13 @@
 """Leaving out rows and padding changes neither gradient nor metrics: the same training with and without them."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
+from trl import GRPOTrainer
 
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.rollout import LeanRollout, rules_of
@@ -16,6 +18,18 @@ from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
 PROMPTS = ["a", "b c d e f", "g h", "i j k l m n o p"]
 TOKEN = {"importance_sampling_level": "sequence_token"}
 ACCUMULATED = {"gradient_accumulation_steps": 2, "steps_per_generation": 4}
+BY_TOKEN = {**ACCUMULATED, "importance_sampling_level": "token"}
+# Those that objective.py does not define. Steps as large as the others' would leave the caps and gates flat.
+OTHER_LOSSES = {
+    "cispo": {"importance_sampling_level": "token", "loss_type": "cispo", "epsilon_high": 1.05},
+    "cispo accumulation": {**BY_TOKEN, "loss_type": "cispo", "epsilon_high": 1.05},
+    "cispo of sequences": {**ACCUMULATED, "loss_type": "cispo", "epsilon_high": 1.01},
+    "cispo two iterations": {**BY_TOKEN, "loss_type": "cispo", "epsilon_high": 1.05, "num_iterations": 2},
+    "sapo": {**BY_TOKEN, "loss_type": "sapo"},
+    "sapo of sequences": {**ACCUMULATED, "loss_type": "sapo"},
+    "vespo": {**BY_TOKEN, "loss_type": "vespo", "learning_rate": 0.5},
+    "vespo at level sequence": {**ACCUMULATED, "loss_type": "vespo", "learning_rate": 0.5},
+}  # fmt: skip
 SCENARIOS = {
     "gspo": {},
     "accumulation": ACCUMULATED,
@@ -30,15 +44,16 @@ SCENARIOS = {
     "dapo": {**ACCUMULATED, "loss_type": "dapo"},
     "luspo": {**ACCUMULATED, "loss_type": "luspo", "learning_rate": 0.2},
     "truncated masked": {**ACCUMULATED, "mask_truncated_completions": True},
+    "cispo": OTHER_LOSSES["cispo"],
 }  # fmt: skip
 
 
-SAME = ("clip_ratio", "gspo/clip", "kl", "completions", "reward", "loss", "grad_norm", "num_tokens")
+SAME = ("clip_ratio", "cispo_clip_ratio", "gspo/clip", "kl", "completions", "reward", "loss", "grad_norm", "num_tokens")
 
 
 # TRL's are means over micro-batches of means or extremes in each: other numbers where the rows are dealt anew.
 MEANS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean", "kl")
-BY_MICRO_BATCH = ("clip_ratio/low_min", "clip_ratio/high_max", *MEANS)
+BY_MICRO_BATCH = ("clip_ratio/low_min", "clip_ratio/high_max", "cispo_clip_ratio", *MEANS)
 
 
 class Gradients(TrainerCallback):
@@ -56,7 +71,7 @@ def reward(prompts, completions, **columns):
     return [float(len(set(t.split()))) if len(p) > 4 else 1.0 for p, t in zip(prompts, completions, strict=True)]
 
 
-def trained(tmp_path, lean, options):
+def trained(tmp_path, lean, options, trainer_class=GSPOTrainer):
     from datasets import Dataset
 
     # Adam would blow rounding up to steps of full size.
@@ -67,10 +82,12 @@ def trained(tmp_path, lean, options):
     args = GSPOConfig(output_dir=str(tmp_path), **options)
     rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS * 8])
     gradients = Gradients()
-    trainer = GSPOTrainer(
+    trainer = trainer_class(
         tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer,
         callbacks=[gradients],
     )  # fmt: skip
+    if trainer_class is GRPOTrainer:
+        GSPOTrainer._suppress_placeholders(trainer)  # it would sample padding
     if credit:
         spread(trainer)
     if not lean:
@@ -108,6 +125,26 @@ def test_gradients_and_metrics_are_those_of_all_rows(scenario, tmp_path):
             if redealt and name in MEANS:
                 assert ours[name] == pytest.approx(theirs[name], abs=0.1), name
         assert ("entropy" in ours) == (not lean.row_rules.drop)
+
+
+@pytest.mark.parametrize("scenario", OTHER_LOSSES)
+def test_a_loss_without_a_definition_has_the_gradients_of_plain_trl(scenario, tmp_path):
+    """On rollouts half of whose groups are flat: TRL computes them all, ours the others."""
+    plain, wanted = trained(tmp_path, True, OTHER_LOSSES[scenario], GRPOTrainer)
+    lean, found = trained(tmp_path, True, OTHER_LOSSES[scenario])
+    assert lean.row_rules.drop
+    assert len(found) == len(wanted) >= 4
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert theirs.norm() > 0
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+    for ours, theirs in zip(lean.state.log_history[:-1], plain.state.log_history[:-1], strict=True):
+        assert ours["gspo/computed_share"] < 1
+        assert not any(name.startswith(("clip_ratio", "gspo/clip")) for name in ours)
+        assert ("cispo_clip_ratio" in ours) == ("cispo_clip_ratio" in theirs) == ("cispo" in scenario)
+        assert ("vespo/phi_active_rows" in ours) == ("vespo/phi_seq_mean" in theirs) == ("vespo" in scenario)
+        assert "vespo/phi_seq_mean" not in ours
+    capped = [figures.get("cispo_clip_ratio", 0.0) for figures in plain.state.log_history[:-1]]
+    assert ("cispo" in scenario) == (max(capped) > 0)
 
 
 def test_work_is_left_out(tmp_path, monkeypatch):
@@ -223,4 +260,31 @@ def test_rules(loss_type, changed, drop, pool, trim, why):
 def test_under_vllm_every_row_is_computed_as_trl_does():
     trainer = LeanRollout()
     trainer.use_vllm = True
+    assert rules_of(trainer) is None
+
+
+@pytest.mark.parametrize("method", ["_compute_loss", "compute_loss"])
+def test_a_subclass_with_a_loss_of_its_own_gets_every_row_as_trl_does(tmp_path, method):
+    seen = []
+
+    def own(self, model, inputs, *args, **kwargs):
+        seen.append(inputs)
+        return getattr(super(Own, self), method)(model, inputs, *args, **kwargs)
+
+    Own = type("Own", (GSPOTrainer,), {method: own})
+    trainer, _ = trained(tmp_path, True, {}, Own)
+    assert trainer.row_rules is None
+    assert [len(inputs["completion_ids"]) for inputs in seen] == [8] * 4
+    assert any((inputs["advantages"] == 0).any() for inputs in seen)
+    assert not any("loss_scale" in inputs for inputs in seen)
+    assert trained(tmp_path, True, {})[0].row_rules is not None
+
+
+def test_a_loss_type_that_nobody_has_looked_at_gets_every_row():
+    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(rope_parameters={}))
+    args = SimpleNamespace(loss_type="grpo", beta=0.0, top_entropy_quantile=1.0)
+    trainer = SimpleNamespace(args=args, use_vllm=False, model=SimpleNamespace(config=config),
+                              accelerator=SimpleNamespace(num_processes=1))  # fmt: skip
+    assert rules_of(trainer).drop
+    args.loss_type = "of_next_year"
     assert rules_of(trainer) is None

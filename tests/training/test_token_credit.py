@@ -11,6 +11,9 @@ from gspo_lite import GSPOTrainer
 from gspo_lite.credit import Score, Steps
 from gspo_lite.errors import UsageError
 from gspo_lite.models.starter import build_tokenizer
+from gspo_lite.recipe.schema import RewardSettings
+from gspo_lite.rewards.contract.registry import build_rewards
+from gspo_lite.rewards.math import math_correct
 from gspo_lite.training.token_credit import TokenCredit
 from tests.training.test_trainer import PROMPTS, carries, config
 
@@ -19,8 +22,8 @@ TEXTS = ["<think>a</think><answer>1</answer>", "<think>b</think><answer>2</answe
 IDS = [TOKENIZER.encode(text) for text in TEXTS]  # <think> a </think> <answer> 1 </answer>
 
 
-def credit(credits, weights=(1.0,), estimator="rewards"):
-    return TokenCredit(credits, list(weights), 2, "group", estimator, TOKENIZER)
+def credit(credits, weights=(1.0,), estimator="rewards", marker=None):
+    return TokenCredit(credits, [marker] * len(credits), list(weights), 2, "group", estimator, TOKENIZER)
 
 
 def test_without_credit_trls_own_advantages_do():
@@ -34,6 +37,25 @@ def test_the_answers_reward_moves_the_answers_tokens_only():
     assert advantages.shape == (2, 8)
     assert advantages[0].tolist() == pytest.approx([0, 0, 0, 0, unit, 0, 0, 0])
     assert advantages[1].tolist() == pytest.approx([0, 0, 0, 0, -unit, 0, 0, 0])
+
+
+def test_the_answers_tokens_are_those_that_its_reward_reads():
+    texts = ["\\boxed{3}\n#### 7", "\\boxed{4}\n#### 8"]
+    ids = [TOKENIZER.encode(text) for text in texts]
+    for marker, digits in (("boxed", ["3", "4"]), ("gsm8k", ["7", "8"]), ("tag", ["", ""]), (None, ["3", "4"])):
+        made = credit(["answer"], marker=marker)
+        advantages = made.advantages(np.array([[1.0], [0.0]]), [()], ids, max(map(len, ids)))
+        moved = [made.by_characters(row, values) for row, values in zip(ids, advantages.tolist(), strict=True)]
+        read = ["".join(text[a:b] for a, b, v in row if v) for text, row in zip(texts, moved, strict=True)]
+        assert read == digits, marker
+
+
+def test_a_trainer_asks_its_rewards_where_the_answer_stands(tmp_path, starter):
+    args = config(tmp_path, importance_sampling_level="sequence_token")
+    made = build_rewards([RewardSettings(name="numeric_match")], "gsm8k")
+    rewards = [math_correct.with_options(marker="boxed"), *made, carries]
+    trainer = GSPOTrainer("starter", rewards, args, [{"prompt": p, "answer": "1"} for p in PROMPTS])
+    assert trainer.token_credit.markers == ["boxed", "gsm8k", None]
 
 
 def test_spans_that_a_reward_returns_stand_above_the_recipes_credit():
@@ -125,6 +147,6 @@ def test_credit_without_tokens_is_refused(tmp_path):
 
 def test_the_tokenizer_is_all_it_asks_of_the_model():
     fake = SimpleNamespace(decode=TOKENIZER.decode)
-    assert TokenCredit(["answer"], [1.0], 2, "group", "rewards", fake).advantages(
+    assert TokenCredit(["answer"], [None], [1.0], 2, "group", "rewards", fake).advantages(
         np.array([[1.0], [0.0]]), [()], IDS, 6
     ) is not None  # fmt: skip

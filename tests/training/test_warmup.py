@@ -77,9 +77,21 @@ def test_a_warmup_that_cannot_work_is_refused(override, message, tmp_path):
         recipe_of(tmp_path, override)
 
 
-def test_a_completion_without_the_form_is_warned_about():
-    warnings = load_recipe("quickstart_warmup", ["warmup.completion='{answer}'"]).warnings
-    assert any("has no `</answer>`" in line for line in warnings)
+@pytest.mark.parametrize(
+    ("style", "completion", "form"),
+    [
+        ("think_answer", "{answer}", "<think>..</think><answer>..</answer>"),
+        ("think_answer", "<think>{steps}<answer>{answer}</answer>", "<think>..</think><answer>..</answer>"),
+        ("think_answer", "<think>{steps}</think><answer>{answer}</answer>", None),
+        ("boxed", "\\boxed{answer}", ".. So the answer is \\boxed{..}."),  # becomes \boxed42
+        ("boxed", "\\boxed{{{answer}}}", None),
+        ("plain", "{answer}", None),
+    ],
+)
+def test_a_completion_without_the_form_is_warned_about(style, completion, form):
+    warnings = load_recipe("quickstart_warmup", [f"data.prompt={style}", f"warmup.completion='{completion}'"]).warnings
+    said = f"`warmup.completion`: has no answer where data.prompt `{style}` asks for it, as in `{form}`"
+    assert [line for line in warnings if line.startswith("`warmup")] == ([said] if form else [])
 
 
 @pytest.mark.slow
@@ -88,7 +100,7 @@ def test_the_warmup_is_measured_apart_and_resumed_from(starter, tmp_path, capsys
     figures = json.loads((whole.folder / "eval.json").read_text())
     assert list(figures) == ["before", "warmed", "after"]
     assert figures["warmed"]["accuracy"] > figures["before"]["accuracy"]
-    assert "The supervised warm-up alone took it to" in str(whole)
+    assert "The supervised warm-up alone reached" in str(whole)
     assert sum(float(w.abs().sum()) for name, w in weights(whole.folder / "warmup").items() if "lora_B" in name) > 0
 
     cut = tmp_path / "cut"  # as if killed after the warm-up, before the first checkpoint

@@ -2,7 +2,7 @@
 
 Importing Unsloth this way makes the process believe in CUDA, so nothing else may be tested in it. The twin shares
 nothing with Unsloth's path but the sampled tokens: it is a float64 copy of the model that is fed unpacked rows, with
-old log-probs from a copy taken when the rollout was sampled and the loss of `gspo_lite.objective`.
+old log-probs from a copy taken when the rollout was sampled and the loss of `gspo_lite.objective`, or `other_loss`.
 
     python patched_trainer.py [--cuda] SCENARIO [SCENARIO ...]      one JSON line a scenario
 
@@ -56,6 +56,27 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "credit": True,
         "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
+    "cispo": {
+        "importance_sampling_level": "token", "loss_type": "cispo", "epsilon": 0.2, "epsilon_high": 1.05,
+        "gradient_accumulation_steps": 2, "steps_per_generation": 4,
+    },
+    "cispo of sequences": {"loss_type": "cispo", "epsilon_high": 1.01},
+    "cispo credit": {
+        "importance_sampling_level": "sequence_token", "credit": True, "loss_type": "cispo", "epsilon_high": 1.01,
+    },
+    "sapo": {
+        "importance_sampling_level": "token", "loss_type": "sapo", "gradient_accumulation_steps": 2,
+        "steps_per_generation": 4,
+    },
+    "sapo credit": {"importance_sampling_level": "sequence_token", "credit": True, "loss_type": "sapo"},
+    "vespo": {
+        "importance_sampling_level": "token", "loss_type": "vespo", "gradient_accumulation_steps": 2,
+        "steps_per_generation": 4,
+    },
+    "cispo idle rows": {"idle": True, "importance_sampling_level": "token", "loss_type": "cispo", "epsilon_high": 1.05},
+    "sapo idle rows": {"idle": True, "importance_sampling_level": "token", "loss_type": "sapo"},
+    "vespo idle rows": {"idle": True, "importance_sampling_level": "token", "loss_type": "vespo"},
+    "gspo idle rows luspo": {"idle": True, "loss_type": "luspo"},
     "gspo idle rows": {"idle": True},
     "gspo idle rows padded": {"idle": True, "prompts": "equal"},
     "gspo idle rows accumulation": {"idle": True, "gradient_accumulation_steps": 2, "steps_per_generation": 4},
@@ -145,10 +166,38 @@ def twin_logps(model, inputs):
     return logps.gather(2, inputs["completion_ids"].unsqueeze(2)).squeeze(2)
 
 
+def other_loss(args, new, old, mask, advantages, items):
+    """The losses that `gspo_lite.objective` does not define, by their papers and with TRL's way to count tokens.
+
+    `cispo` arXiv 2506.13585, `sapo` 2511.20347, `vespo` 2602.10693.
+    """
+    import torch
+
+    advantages = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
+    moved = torch.where(mask.bool(), new - old, 0.0)
+    log_ratio = moved if args.importance_sampling_level == "token" else moved.sum(1, True) / mask.sum(1, True)
+    if args.importance_sampling_level == "sequence_token":
+        log_ratio = log_ratio.detach() + moved - moved.detach()
+    ratio, positive = log_ratio.exp(), advantages > 0
+    if args.loss_type == "sapo":  # a soft gate, mean over sequences
+        heat = torch.where(positive, args.sapo_temperature_pos, args.sapo_temperature_neg).double()
+        loss = -4 / heat * torch.sigmoid(heat * (ratio - 1)) * advantages * mask
+        return (loss.sum(1) / mask.sum(1)).mean() / args.gradient_accumulation_steps
+    if args.loss_type == "cispo":  # the ratio as a weight, capped
+        weight = ratio.clamp(max=args.epsilon_high).detach()
+    else:  # vespo: a weight of the whole sequence, w^k e^(lambda (1 - w))
+        positive = advantages >= 0
+        power = torch.where(positive, args.vespo_k_pos, args.vespo_k_neg).double()
+        rate = torch.where(positive, args.vespo_lambda_pos, args.vespo_lambda_neg).double()
+        weight = moved.sum(1, True).exp().detach()
+        weight = weight**power * (rate * (1 - weight)).exp()
+    return -(weight * advantages * torch.where(mask.bool(), new, 0.0)).sum() / items
+
+
 def checked_trainer(trainer_class):
     import torch
 
-    from gspo_lite.objective import gspo_loss
+    from gspo_lite.objective import LOSS_TYPES, gspo_loss
 
     class Checked(trainer_class):
         credit = False
@@ -192,27 +241,29 @@ def checked_trainer(trainer_class):
             twin = self.twin()
             args = self.args
             mask = inputs["completion_mask"] * (inputs["completion_ids"] != self.processing_class.pad_token_id)
-            expected = gspo_loss(
-                twin_logps(twin, inputs),
-                inputs["twin_old"],
-                mask,
-                inputs["advantages"].double(),
-                level=args.importance_sampling_level,
-                loss_type=args.loss_type,
-                epsilon=args.epsilon,
-                epsilon_high=args.epsilon_high,
-                beta=self.beta,
-                ref_per_token_logps=inputs.get("twin_ref"),
-                max_completion_length=args.max_completion_length,
-                num_items_in_batch=self.items(inputs),
-                gradient_accumulation_steps=args.gradient_accumulation_steps,
-            ).loss
+            sampled = (twin_logps(twin, inputs), inputs["twin_old"], mask, inputs["advantages"].double())
+            if args.loss_type in LOSS_TYPES:
+                expected = gspo_loss(
+                    *sampled,
+                    level=args.importance_sampling_level,
+                    loss_type=args.loss_type,
+                    epsilon=args.epsilon,
+                    epsilon_high=args.epsilon_high,
+                    beta=self.beta,
+                    ref_per_token_logps=inputs.get("twin_ref"),
+                    max_completion_length=args.max_completion_length,
+                    num_items_in_batch=self.items(inputs),
+                    gradient_accumulation_steps=args.gradient_accumulation_steps,
+                ).loss
+            else:
+                expected = other_loss(args, *sampled, self.items(inputs))
             wanted = [p for p in twin.parameters() if p.requires_grad]
             twin_gradient = torch.cat([g.flatten() for g in torch.autograd.grad(expected, wanted)])
             ratio = float((twin_logps(twin, inputs).detach() - inputs["twin_old"])[mask.bool()].abs().max())
+            value = float(expected.detach())
             self.gaps.append(
                 {
-                    "loss": abs(float(loss.detach()) - float(expected.detach())),
+                    "loss": abs(float(loss.detach()) - value) / max(1.0, abs(value)),
                     "gradient": float((gradient.double() - twin_gradient).norm() / twin_gradient.norm().clamp(1e-12)),
                     "idle": int((inputs["advantages"] == 0).reshape(len(mask), -1).all(1).sum()),
                     "seen": self.seen.pop() if self.seen else 0,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gspo_lite.completion.marks import Score, Steps
-from gspo_lite.completion.text import MARKERS, after_thinking, completion_text, find_answer
+from gspo_lite.completion.text import PLACES, completion_text, find_answer
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.calling import call_each, rows_of
@@ -84,7 +84,7 @@ class GuardedReward:
         sha256: hash of the file of a custom reward.
         timeout: seconds for one call; None means no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
-        marker: where it looks for an answer, if it does: `tag`, `boxed` or `gsm8k`.
+        marker: where the answer is that the reward is about, as in `find_answer`; anything else counts as None.
         judges: whether 1.0 means that a completion is right.
     """
 
@@ -106,7 +106,7 @@ class GuardedReward:
         self.weight, self.columns, self.sha256 = weight, columns, sha256
         self.timeout = timeout
         self.on_error = on_error
-        self.marker = marker
+        self.marker = marker if isinstance(marker, str) and marker in PLACES else None
         self.judges = judges
         self.warned = False
 
@@ -120,9 +120,7 @@ class GuardedReward:
 
     def extracted(self, text: str) -> str | None:
         """Return the answer that the reward finds in a completion; None if it finds or looks for none."""
-        if self.marker is None:
-            return None
-        return find_answer(text, self.marker) if self.marker in MARKERS else after_thinking(text)
+        return None if self.marker is None else find_answer(text, self.marker)
 
     def answered(self, inputs: dict[str, Any], count: int) -> Answers:
         """Call the function; return its answers, or those left after a timeout or an error."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gspo_lite.recipe.schema import Recipe, RewardSettings
-from gspo_lite.rewards.contract.custom import is_custom
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
 from gspo_lite.rewards.contract.registry import build_rewards, get
+from gspo_lite.system.imports import is_code
 
 OWN_COLUMNS = ("prompt", "completion", "completion_ids")  # of a row, which `score` passes separately
 DEFAULT_JUDGE = RewardSettings(name="math_correct")
@@ -70,12 +70,12 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
         return built
     settings = () if rewards else recipe.rewards
     chosen = next((one for one in settings if decides(one)), DEFAULT_JUDGE)
-    return build_rewards([chosen])[0]
+    return build_rewards([chosen], recipe.data.marker)[0]
 
 
 def decides(settings: RewardSettings) -> bool:
     """Return whether a reward of a recipe judges correctness; a custom one is imported to find out."""
-    return build_rewards([settings])[0].judges if is_custom(settings.name) else get(settings.name).judges
+    return build_rewards([settings])[0].judges if is_code(settings.name) else get(settings.name).judges
 
 
 def verdicts(call: Call) -> list[bool | None]:

@@ -9,24 +9,21 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, get_type_hints, overload
+from pkgutil import iter_modules
+from typing import Any, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from gspo_lite.completion.text import completion_text
+import gspo_lite.rewards
+from gspo_lite.completion.text import MARKERS, completion_text
 from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
-from gspo_lite.recipe.schema import Recipe, RewardSettings
-from gspo_lite.rewards.contract.custom import is_custom, load_custom, missing_custom
+from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
+from gspo_lite.rewards.contract.custom import load_custom
 from gspo_lite.rewards.contract.guarded import GuardedReward
-from gspo_lite.rewards.contract.options import described_options
+from gspo_lite.system.imports import code_problem, is_code, unknown
 
-# Of this package; importing one registers its rewards.
-MODULES = (
-    "math", "format", "length", "repetition", "language", "countdown", "choice", "structured", "code", "judge",
-)  # fmt: skip
 # Inputs that every call brings, unlike columns.
 GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
@@ -36,24 +33,16 @@ Anywhere = Callable[[str, Any], "bool | None"]
 Check = Callable[[dict[str, Any]], str | None]  # options, each in its range, to what is wrong with them together
 
 
-@dataclass(frozen=True)
-class RewardDescription:
-    """A reward for people: name, first line of its docstring, the whole of it, and options with default and range."""
-
-    name: str
-    summary: str
-    text: str
-    options: dict[str, str]
-
-
 class Reward:
     """A reward made from a function of one completion, or of all `completions`; call it as TRL calls rewards.
 
     Attributes:
         columns: data columns it needs.
         optional: data columns it reads where they are there, with what stands for them where they are not.
+        summary: first line of its docstring.
         options: model of its keyword options, which checks names, types and ranges.
         prepare: called with the options when a run starts, before anything is sampled.
+        marker, markers: its option of that name, where it looks for the answer, and the choices there are.
         judges: 1.0 says that a completion is right, anything else that it is not.
         anywhere: says of a completion and the column `answer` whether the right answer stands anywhere in the text.
     """
@@ -77,7 +66,8 @@ class Reward:
         self.anywhere = anywhere
         self.values = values or {}
         self.__name__ = function.__name__
-        self.__doc__ = function.__doc__
+        self.__doc__ = inspect.cleandoc(function.__doc__ or "")
+        self.summary = self.__doc__.split("\n")[0]
         self.inputs = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         self.optional = {p.name: p.default for p in parameters if p.name in self.inputs and p.default is not p.empty}
         or_option = [name for name in self.inputs if OR_OPTION in getattr(hints.get(name), "__metadata__", ())]
@@ -94,13 +84,16 @@ class Reward:
             self.options: type[BaseModel] = create_model(
                 self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
             )
+        kind, default = fields.get("marker", (None, None))
+        self.marker, self.markers = self.values.get("marker", default), get_args(kind)
 
-    def with_options(self, **options: Any) -> Reward:
-        """The same reward with these options.
+    def with_options(self, prompt_marker: str | None = None, /, **options: Any) -> Reward:
+        """The same reward with these options; a `marker` left out is the prompt's, where the reward has that choice.
 
         Raises:
             UsageError: for an option that does not exist or is out of range.
         """
+        options = {"marker": prompt_marker, **options} if prompt_marker in self.markers else options
         problems = self.problems(options)
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
@@ -206,15 +199,11 @@ def registered_reward(made: Reward) -> Reward:
 
 
 def registered() -> dict[str, Reward]:
-    """All rewards of the package and those registered beside them, by name."""
-    for module in MODULES:
-        import_module(f"gspo_lite.rewards.{module}")
+    """Return all rewards by name: of every file directly in `gspo_lite/rewards`, and those registered beside them."""
+    for module in iter_modules(gspo_lite.rewards.__path__, "gspo_lite.rewards."):
+        if not module.ispkg:  # folders hold what the files use
+            import_module(module.name)
     return dict(sorted(REGISTRY.items()))
-
-
-def reward_names() -> list[str]:
-    """Names a recipe can use."""
-    return list(registered())
 
 
 def get(name: str) -> Reward:
@@ -225,55 +214,66 @@ def get(name: str) -> Reward:
     """
     known = registered()
     if name not in known:
-        raise UsageError(unknown(name), "`gspo-lite rewards list` shows them all")
+        raise UsageError(unknown("reward", name, known), "`gspo-lite rewards list` shows them all")
     return known[name]
-
-
-def unknown(name: str) -> str:
-    """The message about a name that is not registered."""
-    names, forms = reward_names(), "`module:function` or `file.py:function`"
-    return f"there is no reward `{name}`{did_you_mean(name, names)}; allowed: {', '.join(names)}, {forms}"
-
-
-def describe(name: str) -> RewardDescription:
-    """A registered reward for people."""
-    found = get(name)
-    text = inspect.cleandoc(found.__doc__ or "")
-    return RewardDescription(name, text.split("\n")[0], text, described_options(found.options))
 
 
 def check_rewards(recipe: Recipe) -> list[Problem]:
     """Problems with the rewards of a recipe: unknown names, files that are missing, options that cannot be."""
-    problems = []
+    problems: list[Problem] = []
     for index, settings in enumerate(recipe.rewards):
-        name = settings.name
-        if is_custom(name):
-            lacking = missing_custom(name)
-            found = [(("rewards", index, "name"), lacking)] if lacking else []
+        name, place = settings.name, ("rewards", index)
+        if is_code(name):
+            lacking = code_problem(name)
+            problems += [Problem((*place, "name"), lacking)] if lacking else []
         elif name not in registered():
-            found = [(("rewards", index, "name"), unknown(name))]
+            problems.append(Problem((*place, "name"), unknown("reward", name, registered())))
         else:
-            found = [(("rewards", index, "options"), text) for text in get(name).problems(settings.options)]
-        problems += [Problem(place, text) for place, text in found]
+            wrong = [Problem((*place, "options"), text) for text in get(name).problems(settings.options)]
+            problems += wrong or contradictions(recipe, index)
     return problems
 
 
-def build_rewards(settings: Sequence[RewardSettings]) -> list[GuardedReward]:
-    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call."""
+def contradictions(recipe: Recipe, index: int) -> list[Problem]:
+    """What is wrong where a reward looks for the answer elsewhere than the prompt asks for it."""
+    data, settings = recipe.data, recipe.rewards[index]
+    made = get(settings.name).with_options(data.marker, **settings.options)
+    agreeing = " or ".join(f"`{one}`" for one in made.markers if one == data.marker or one not in MARKERS)
+    return [
+        Problem(
+            ("rewards", index, "options", "marker"),
+            f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no "
+            f"right answer would be paid. Set it to {agreeing}, or data.prompt to `{style}`",
+        )
+        for style, marker in STYLE_MARKERS.items()
+        if marker == made.marker != data.marker
+    ]
+
+
+def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
+    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call.
+
+    Args:
+        marker: where the prompt asks for the answer. Rewards with an option `marker` follow it unless given one; the
+            others are about the answer where the first of those looks.
+    """
     rewards = []
     for one in settings:
         held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
-        if is_custom(one.name):
-            custom = load_custom(one.name, one.options)
+        if is_code(one.name):
+            custom = load_custom(one.name, one.options, marker)
+            held |= {name: getattr(custom.function, name, None) for name in ("marker", "judges")}
             name = one.name.rpartition(":")[2]
-            held["judges"] = getattr(custom.function, "judges", False)
             rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
         else:
-            made = get(one.name).with_options(**one.options)
+            made = get(one.name).with_options(marker, **one.options)
             if made.prepare is not None:
                 made.prepare(**made.values)
-            held |= {"marker": made.values.get("marker"), "judges": made.judges}
+            held |= {"marker": made.marker, "judges": made.judges}
             rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
+    marker = next((made.marker for made in rewards if made.marker), marker)
+    for guarded in rewards:
+        guarded.marker = guarded.marker or marker
     names = [made.__name__ for made in rewards]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:

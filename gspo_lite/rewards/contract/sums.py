@@ -27,6 +27,11 @@ def is_known(value: float | None) -> bool:
     return value is not None and not math.isnan(value)
 
 
+def exceeds(first: float, second: float) -> bool:
+    """Return whether one sum is larger than another by more than rounding."""
+    return first > second and not all_equal([first, second])
+
+
 def all_equal(sums: Sequence[float | None]) -> bool:
     """Return whether the sums of a group are equal up to rounding; None is left out.
 

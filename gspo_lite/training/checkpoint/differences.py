@@ -1,4 +1,4 @@
-"""How a recipe, its custom rewards, its processes and versions differ from those a checkpoint was trained with.
+"""How a recipe, its custom code, its processes and versions differ from those a checkpoint was trained with.
 
 Owns which differences change the steps to come, and so need `--force`. Imports neither torch nor trl, so that a run
 can be refused before anything heavy is loaded.
@@ -56,17 +56,18 @@ def with_later_fields(recipe: dict[str, Any]) -> dict[str, Any]:
         return recipe
 
 
-def refuse_other_code(checkpoint: Checkpoint, rewards: dict[str, str], force: bool) -> None:
-    """Refuse custom rewards whose files changed since the checkpoint.
+def refuse_other_code(checkpoint: Checkpoint, code: dict[str, dict[str, str]], force: bool) -> None:
+    """Refuse custom rewards and adapters whose files changed since the checkpoint.
 
     Args:
-        rewards: sha256 of the file of each custom reward, by its name.
+        code: sha256 of each file, by `custom_rewards` or `custom_adapter` and the name of what it defines.
 
     Raises:
         UsageError: where one is another than it was, unless `force`.
     """
-    old = checkpoint.needs.get("custom_rewards", {})
-    changed = [f"`{name}`" for name, digest in rewards.items() if old.get(name, digest) != digest]
+    old = checkpoint.needs
+    named = [(kind, name, digest) for kind, files in code.items() for name, digest in files.items()]
+    changed = [f"`{name}`" for kind, name, digest in named if old.get(kind, {}).get(name, digest) != digest]
     if changed and not force:
         raise UsageError(
             f"the file of {', '.join(changed)} changed since `{checkpoint.path}` was written",

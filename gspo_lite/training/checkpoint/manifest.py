@@ -32,7 +32,7 @@ class Checkpoint:
 
     Attributes:
         step: optimizer steps done.
-        needs: what it was made with: recipe, versions, custom_rewards; empty outside a run.
+        needs: what it was made with: recipe, versions, custom code; empty outside a run.
     """
 
     path: Path

@@ -10,6 +10,7 @@ Owns the change of TRL's buffer and of its metrics; must not hold a loss of its 
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from gspo_lite.training.loss.rows import (
     LEFT_OUT,
     LOSS_SCALE,
     ROW_SHARE,
+    SUMS,
     TOKEN_SHARE,
     Batch,
     RowRules,
@@ -28,8 +30,9 @@ from gspo_lite.training.loss.rows import (
 OLD = "old_per_token_logps"
 REMEMBER = "remember_logps"  # a micro-batch whose first pass gives the old log-probs of later ones
 CLIPS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
+OTHER_CLIPS = {"cispo": ("cispo_clip_ratio",), "sapo": (), "vespo": ()}  # of losses that do not clip on two sides
 LOWEST_CLIP = "clip_ratio/low_min"
-ACTIVE_ENTROPY = "entropy_active_rows"
+OF_ACTIVE_ROWS = {"entropy": "entropy_active_rows", "vespo/phi_seq_mean": "vespo/phi_active_rows"}
 
 
 class LeanRollout:
@@ -111,7 +114,7 @@ class LeanRollout:
             return super()._compute_loss(model, inputs)  # type: ignore[misc]
         self.gauges.leave_out(*inputs[LEFT_OUT])
         if not len(inputs["completion_ids"]):
-            return nothing(model, self._metrics["train"])
+            return nothing(model, self._metrics["train"], self.args.loss_type)
         before = {name: len(values) for name, values in self._metrics["train"].items()}
         loss = super()._compute_loss(model, inputs) * inputs[LOSS_SCALE]  # type: ignore[misc]
         self._correct_metrics(before, inputs)
@@ -124,35 +127,40 @@ class LeanRollout:
         metrics = self._metrics["train"]
         by_row = self.importance_sampling_level == "sequence"
         clip_share = inputs[ROW_SHARE] if by_row else inputs[TOKEN_SHARE]
-        for name in CLIPS:
+        for name in OTHER_CLIPS.get(self.args.loss_type, CLIPS):
             if len(metrics[name]) > before.get(name, 0):
                 metrics[name][-1] *= clip_share  # a row without advantage is never clipped
-        if inputs[ROW_SHARE] < 1 and metrics[LOWEST_CLIP]:
+        if inputs[ROW_SHARE] < 1 and metrics.get(LOWEST_CLIP):
             metrics[LOWEST_CLIP][-1] = 0.0
         if "kl" in metrics:
             metrics["kl"][-1] *= inputs[TOKEN_SHARE]
-        if self.row_rules is not None and self.row_rules.drop:
-            metrics[ACTIVE_ENTROPY].append(metrics["entropy"].pop())
-            if not metrics["entropy"]:
-                del metrics["entropy"]
-        else:
-            metrics["entropy"][-1] *= inputs[TOKEN_SHARE]
+        for name in filter(metrics.get, OF_ACTIVE_ROWS):
+            if self.row_rules is not None and self.row_rules.drop:
+                metrics[OF_ACTIVE_ROWS[name]].append(metrics[name].pop())
+                if not metrics[name]:
+                    del metrics[name]
+            else:
+                metrics[name][-1] *= inputs[TOKEN_SHARE if name == "entropy" else ROW_SHARE]
 
 
-def nothing(model: Any, metrics: dict[str, list[float]]) -> torch.Tensor:
+def nothing(model: Any, metrics: dict[str, list[float]], loss_type: str) -> torch.Tensor:
     """The loss of an empty micro-batch: 0, with a gradient of 0 as TRL's would have."""
-    for name in (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"):
+    for name in OTHER_CLIPS.get(loss_type, (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max")):
         metrics[name].append(0.0)
     return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
 
 
 def rules_of(trainer: Any) -> RowRules | None:
-    """The row rules of a trainer's configuration; None on stock TRL under vLLM.
+    """The row rules of a trainer's configuration; None for a loss not known to fit them, and on stock TRL under vLLM.
 
     There TRL needs its old log-probs at once, of whole rows. Training on cut ones would round otherwise, which in
     bfloat16 is more than GSPO's clip. Unsloth's two passes pack rows differently in any case.
     """
-    if trainer.use_vllm and isinstance(trainer, LeanRollout):
+    subclasses = takewhile(lambda base: base is not LeanRollout, type(trainer).__mro__)
+    own_loss = any({"compute_loss", "_compute_loss"} & vars(base).keys() for base in subclasses)
+    if (trainer.use_vllm or own_loss) and isinstance(trainer, LeanRollout):
+        return None
+    if trainer.args.loss_type not in SUMS:
         return None
     config = trainer.model.config.get_text_config()
     args = trainer.args

@@ -25,6 +25,7 @@ COMPLETION = (
 )  # fmt: skip
 BY_TOKENS = ("bnpo",)  # loss types that divide by the tokens of their own micro-batch, so rows must stay in it
 BY_WHOLE = ("dapo", "cispo", "vespo")  # those that divide by a number of the whole rollout
+SUMS = (*BY_TOKENS, *BY_WHOLE, "grpo", "dr_grpo", "luspo", "sapo")  # all that add up rows, each times its advantage
 LOSS_SCALE, ROW_SHARE, TOKEN_SHARE = "loss_scale", "row_share", "token_share"
 MICRO_BATCH_COST = 64  # what a micro-batch costs however small it is, in tokens
 LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative where it took some over

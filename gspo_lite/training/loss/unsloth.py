@@ -24,7 +24,7 @@ import torch
 
 from gspo_lite.errors import MachineError
 from gspo_lite.models.kinds import tokenizer_of
-from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP, nothing
+from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP, OTHER_CLIPS, nothing
 from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, ROW_SHARE, TOKEN_SHARE, Batch, RowRules, kept_rows, lean
 from gspo_lite.training.watch.gauges import RatioGauges
 
@@ -43,6 +43,7 @@ class UnslothTokenLoss:
     gauges: RatioGauges
     row_rules: RowRules | None = None
     # of the trainer
+    args: Any
     importance_sampling_level: str
     _metrics: Any
 
@@ -52,7 +53,7 @@ class UnslothTokenLoss:
             batch = active_rows(inputs, rules)
             self.gauges.leave_out(*batch[LEFT_OUT])
             if not len(batch["completion_ids"]):
-                return nothing(model, self._metrics["train"])
+                return nothing(model, self._metrics["train"], self.args.loss_type)
         loss = self._heard_loss(model, batch, *args, **kwargs)
         if batch is not inputs:
             self._correct_metrics(batch, inputs)
@@ -77,9 +78,9 @@ class UnslothTokenLoss:
         """Make figures of the computed rows those of all rows."""
         metrics = self._metrics["train"]
         share = batch[ROW_SHARE if self.importance_sampling_level == "sequence" else TOKEN_SHARE]
-        for name in CLIPS:
+        for name in filter(metrics.get, OTHER_CLIPS.get(self.args.loss_type, CLIPS)):  # there are none for luspo
             metrics[name][-1] *= share  # a row without advantage is never clipped
-        if share < 1:
+        if share < 1 and metrics.get(LOWEST_CLIP):
             metrics[LOWEST_CLIP][-1] = 0.0
         metrics["completion_length"][-1] = float(inputs["completion_mask"].sum(1).float().mean())
 

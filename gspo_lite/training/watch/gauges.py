@@ -24,16 +24,16 @@ ON_POLICY = 1e-7  # below this, log s_i is rounding, not movement
 
 
 class RatioGauges:
-    """Collects the ratios of the micro-batches of one optimizer step.
+    """Collects the ratios of the micro-batches of one optimizer step; `clips`: the loss cuts them at both ends.
 
     Attributes:
         kept: log s of every sequence seen, by the pair of paths it compares, `trainer` or `sampler`; None unless asked
             for, as a run would keep them all.
     """
 
-    def __init__(self, level: str, epsilon: float, epsilon_high: float, *, keep: bool = False):
+    def __init__(self, level: str, epsilon: float, epsilon_high: float, clips: bool = True, *, keep: bool = False):
         self.kept: dict[str, list[float]] | None = {"trainer": [], "sampler": []} if keep else None
-        self.level = level
+        self.level, self.clips = level, clips
         self.low, self.high = 1 - epsilon, 1 + epsilon_high
         self.seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.left_out = {"sequences": 0.0, "tokens": 0.0}
@@ -103,7 +103,7 @@ class RatioGauges:
             "log_ratio_max": log_s.max(),
             "on_policy_share": (log_s.abs() < ON_POLICY).float().mean(),
         }
-        for side in ("low", "high"):
+        for side in ("low", "high") if self.clips else ():
             for unit, missing in left_out.items():
                 clipped = seen[f"{side} {unit}"]
                 figures[f"clip_{side}_{unit}"] = clipped.sum() / (len(clipped) + missing)

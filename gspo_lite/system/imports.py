@@ -1,0 +1,115 @@
+"""Imports code that a recipe names as `module:function` or `file.py:function`, and says where it is wrong.
+
+Nothing here runs before `load_code` is called. Must not know what the code is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gspo_lite.errors import UsageError, did_you_mean
+
+FAULTS = (Exception, SystemExit)  # what a user's code may raise without meaning the process
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a name points to, the file it was defined in, where there is one, and that file's sha256."""
+
+    found: Any
+    file: Path | None
+    sha256: str | None
+
+
+def is_code(name: str) -> bool:
+    """Tell whether a name points to code instead of a registry."""
+    return ":" in name
+
+
+def code_problem(name: str) -> str | None:
+    """Return what is wrong with such a name as far as can be seen without importing it."""
+    home, _, function = name.rpartition(":")
+    if not home or not function.isidentifier():
+        return f"`{name}` is not of the form `module:function` or `file.py:function`"
+    if home.endswith(".py") and not Path(home).expanduser().is_file():
+        return f"there is no file `{home}`"
+    return None
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the message about a name that stands neither for one of the `known` nor for code."""
+    allowed = f"{', '.join(known)}, `module:function` or `file.py:function`"
+    return f"there is no {kind} `{name}`{did_you_mean(name, known)}; allowed: {allowed}"
+
+
+def load_code(name: str, kind: str) -> Code:
+    """Import what a name points to.
+
+    Args:
+        kind: what it is to be, for messages: `reward`, say.
+
+    Raises:
+        UsageError: when file, module or attribute is missing, or the code cannot be imported.
+    """
+    home, _, attribute = name.rpartition(":")
+    path = Path(home).expanduser() if home.endswith(".py") else None
+    module = import_file(path, f"{kind} `{name}`") if path else import_named(home, f"{kind} `{name}`")
+    found = getattr(module, attribute, None)
+    if found is None:
+        there = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
+        raise UsageError(f"{kind} `{name}`: `{home}` has no `{attribute}`; it has {', '.join(there) or 'no functions'}")
+    file = path or source_file(found, module)
+    return Code(found, file, hashlib.sha256(file.read_bytes()).hexdigest() if file else None)
+
+
+def source_file(found: Any, module: ModuleType) -> Path | None:
+    """Return the file that defines an object, which may be another than that of the module that names it."""
+    found = getattr(found, "function", found)  # made by `@reward`
+    definition = found if inspect.isclass(found) or inspect.isroutine(found) else type(found)
+    try:
+        name = inspect.getsourcefile(inspect.unwrap(definition))
+    except TypeError:  # written in C
+        name = getattr(module, "__file__", None)
+    return Path(name) if name and Path(name).is_file() else None
+
+
+def import_file(path: Path, shown: str) -> ModuleType:
+    """Run a file as a module of its own."""
+    if not path.is_file():
+        raise UsageError(f"{shown}: there is no file `{path}`")
+    specification = importlib.util.spec_from_file_location(f"gspo_lite_custom_{path.stem}", path)
+    module = importlib.util.module_from_spec(specification)  # type: ignore[arg-type]
+    try:
+        specification.loader.exec_module(module)  # type: ignore[union-attr]
+    except SyntaxError as error:
+        raise UsageError(f"{shown}: {path}:{error.lineno}: {error.msg}") from error
+    except FAULTS as error:
+        raise UsageError(f"{shown}: {located(error, path)}") from error
+    return module
+
+
+def import_named(module: str, shown: str) -> ModuleType:
+    """Import an installed module."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        message = f"{shown}: there is no module `{error.name}`"
+        raise UsageError(message, "for a file write `file.py:function`") from error
+    except FAULTS as error:
+        raise UsageError(f"{shown}: `{module}` cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def located(error: BaseException, file: Path | None) -> str:
+    """Return an error in one line, with the last line of `file` that it passed: `mine.py:7: KeyError: 'answer'`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if file is not None and Path(frame.filename) == file.absolute()]
+    return "".join(f"{file}:{line}: " for line in lines[-1:]) + f"{type(error).__name__}: {error}"
