@@ -8,7 +8,7 @@ import pytest
 from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.contract.registry import OR_OPTION, Reward, build_rewards, registered, reward_names
+from gspo_lite.rewards.contract.registry import OR_OPTION, Reward, build_rewards, registered
 
 # What a reward needs to be called at all.
 OPTIONS = {
@@ -52,7 +52,7 @@ def called(name, completions, **changed):
 
 
 # Another test of a reward that needs a model replaces these where it stands.
-NAMES = [name for name in reward_names() if name != "reward_model"]
+NAMES = [name for name in registered() if name != "reward_model"]
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)

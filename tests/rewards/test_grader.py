@@ -195,7 +195,7 @@ def test_the_parent_needs_no_engine_for_plain_answers():
     code = (
         "import sys\nfrom gspo_lite.rewards.contract import registry\nfrom gspo_lite.rewards.grading import grader\n"
         "from gspo_lite.rewards.math import grade\n"
-        "registry.reward_names()\nassert grade('#### 1,000', '1000') is True\nassert not grader.CURRENT\n"
+        "registry.registered()\nassert grade('#### 1,000', '1000') is True\nassert not grader.CURRENT\n"
         "print([name for name in ('torch', 'transformers', 'sympy', 'math_verify') if name in sys.modules])"
     )
     assert fresh(code) == "[]"

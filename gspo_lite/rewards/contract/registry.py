@@ -186,11 +186,6 @@ def registered() -> dict[str, Reward]:
     return dict(sorted(REGISTRY.items()))
 
 
-def reward_names() -> list[str]:
-    """Names a recipe can use."""
-    return list(registered())
-
-
 def get(name: str) -> Reward:
     """A registered reward.
 
@@ -205,7 +200,7 @@ def get(name: str) -> Reward:
 
 def unknown(name: str) -> str:
     """The message about a name that is not registered."""
-    names = reward_names()
+    names = list(registered())
     near = difflib.get_close_matches(name, names, 1)
     guess = f"; did you mean `{near[0]}`?" if near else ""
     return f"there is no reward `{name}`{guess} allowed: {', '.join(names)}, `module:function` or `file.py:function`"
