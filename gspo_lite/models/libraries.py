@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.models.starter import NAME as STARTER
+from gspo_lite.models.weights import bitsandbytes_works
 from gspo_lite.recipe.schema import Recipe
 
 OPTIONAL = ("torchao", "wandb")
@@ -37,7 +38,7 @@ def import_libraries(modules: Iterable[str], unused: Iterable[str] = ()) -> None
     hide(unused)
     with collector_at_rest():
         with compiler_at_rest():
-            import_if_there("bitsandbytes")
+            bitsandbytes_works()  # imports it
         for module in modules:
             importlib.import_module(module)
 
@@ -50,14 +51,6 @@ def unused_libraries(recipe: Recipe) -> list[str]:
         return [one for one in OPTIONAL if one != "torchao" and one not in recipe.model_dump_json()]
     text = recipe.model_dump_json() + (config.read_text(encoding="utf-8") if name != STARTER else "")
     return [one for one in OPTIONAL if one not in text]
-
-
-def import_if_there(module: str) -> None:
-    """Import a module that may be missing or broken; who needs it says so better."""
-    try:
-        importlib.import_module(module)
-    except Exception:  # a broken build raises OSError, RuntimeError or ImportError
-        sys.modules.pop(module, None)
 
 
 @contextmanager
