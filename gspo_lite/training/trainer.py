@@ -29,6 +29,7 @@ from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.training.arguments import as_dataset, as_list, under_contract
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
@@ -74,8 +75,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
 
     Raises:
-        UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth does not compute the
-            objective as `gspo_lite.objective` defines it.
+        UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth lacks a name that
+            training stands on, or does not compute the objective as `gspo_lite.objective` defines it.
 
     Attributes:
         self_test: relative gaps of loss and gradient between what is installed and the definition; empty without one.
@@ -109,10 +110,12 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         train_dataset = as_dataset(train_dataset)
         columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
         refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
+        check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
+        check_hooks(GSPOTrainer, self)
         self._refuse_too_few_prompts()
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []

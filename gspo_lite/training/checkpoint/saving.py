@@ -181,7 +181,7 @@ class Checkpoints:
         final = checkpoints / f"checkpoint-{step}"
         if final.is_dir() and fault_of(final) is None:
             return
-        broken = not_finite(self.model, getattr(self, "optimizer", None))
+        broken = not_finite(self.model, self.optimizer)  # type: ignore[attr-defined]
         if broken is not None:
             raise NotSaved(
                 f"`{broken}` is no longer finite after step {step}; it is not saved, earlier checkpoints stay",
@@ -216,6 +216,7 @@ class Checkpoints:
         finally:
             self._staging = None
         folder = staging / f"checkpoint-{step}"
+        (folder / ARGUMENTS).unlink(missing_ok=True)  # whichever method of transformers wrote it
         last = self.last_step
         if last is not None and last.step == step:
             facts = {"passes": last.passes, "counters": last.counters, "guards": self._guard_counters()}

@@ -167,8 +167,8 @@ def rules_of(trainer: Any) -> RowRules | None:
     return row_rules(
         args.loss_type,
         beta=args.beta,
-        entropy=args.top_entropy_quantile < 1 or bool(getattr(trainer, "_entropy_bonus_enabled", False)),
-        aux_loss=bool(getattr(trainer, "aux_loss_enabled", False)),
+        entropy=args.top_entropy_quantile < 1 or trainer._entropy_bonus_enabled,
+        aux_loss=trainer.aux_loss_enabled,
         rotary=bool(getattr(config, "rope_parameters", None)),
         processes=trainer.accelerator.num_processes,
     )
