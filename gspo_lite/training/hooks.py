@@ -18,9 +18,9 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from gspo_lite.errors import MachineError
+from gspo_lite.system.environment import installed
 from gspo_lite.training.changes import OBJECTIVE, SIZES
 from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP
-from gspo_lite.training.selftest import installed
 
 PACKAGES = ("trl", "transformers", "peft", "accelerate", "unsloth")
 TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes behind it
