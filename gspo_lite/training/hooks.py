@@ -161,7 +161,7 @@ def check_hooks(trainer_class: type, trainer: Any = None) -> None:
         for name, what in faults(hook, live, owner_of(hook, live), trainer)
     ]
     if lines:
-        versions = ", ".join(f"{name} {installed(name)}" for name in PACKAGES)
+        versions = ", ".join(f"{name} {installed(name) or 'not installed'}" for name in PACKAGES)
         raise MachineError(
             "\n  ".join([f"training cannot hook into what is installed ({versions}):", *lines]),
             "install the versions that were tested, or open an issue with this message",
