@@ -156,7 +156,9 @@ def test_the_tested_set_lies_in_the_ranges_of_the_package():
     for versions in sets_that_were_tested().values():
         for name in MATRIX:
             assert inside(versions[name], allowed_ranges()[name]), name
-    assert not inside("1.15.0", allowed_ranges()["trl"])
+    tried = ("1.12.0", "1.13.0", "1.15.0", "1.16.0", "1.17.0")
+    trl = {version: inside(version, allowed_ranges()["trl"]) for version in tried}
+    assert trl == {"1.12.0": False, "1.13.0": True, "1.15.0": False, "1.16.0": True, "1.17.0": False}
     assert status(replace(RTX_4090, versions={**VERSIONS, "torch": "2.13.0+cu130"})) == {}
 
 

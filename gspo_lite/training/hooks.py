@@ -90,7 +90,7 @@ HOOKS = (
     # Its attributes.
     Hook("_buffered_inputs _step", "read", "arrange and save the rollout under way", "_prepare_inputs"),
     Hook("_metrics", "read", "correct and add figures", "log"),
-    Hook("reward_func_names", "read", "keep the rollout's rows", "_calculate_rewards"),
+    Hook("reward_func_names", "read", "keep the rollout's rows", SCORED),
     Hook("importance_sampling_level", "read", "compute at `token` for `sequence_token`", "_compute_loss", path="TRL"),
     Hook("aux_loss_enabled _entropy_bonus_enabled", "read", "know when every row is needed", "_compute_loss"),
     Hook("generation_config generation_kwargs vllm_generation", "set", "never sample tokens for padding or images",
@@ -109,7 +109,8 @@ HOOKS = (
     Hook("reward reward_std frac_reward_zero_std rewards/ /mean", "key", "see that nothing is learned", SCORED),
     Hook("sum_then_normalize batch", "key", "know which rewards make an advantage", SCORED),
     Hook("num_tokens completions/clipped_ratio", "key", "see speed and truncation", "_generate"),
-    Hook(f"{CLIPPED} entropy kl", "key", "correct figures for rows left out", "_compute_loss", path="TRL"),
+    Hook(f"{CLIPPED} cispo_clip_ratio vespo/phi_seq_mean entropy kl", "key", "correct figures for rows left out",
+         "_compute_loss", path="TRL"),
     Hook(f"{CLIPPED} completion_length", "key", "correct figures for rows left out", "compute_loss", path="Unsloth"),
     Hook("_runtime", "key", "tell the summary from a step", owner="transformers.trainer_utils:speed_metrics"),
     # Settings, state and parts.

@@ -51,11 +51,8 @@ def self_test(trainer_class: type, args: Any) -> dict[str, float]:
         logging.getLogger(__name__).warning(remark(args))
         return {}
     batch = make_batch(args)
-    installed = (
-        (lambda: unsloth_loss(module, args, batch)) if module else (lambda: stock_loss(trainer_class, args, batch))
-    )
     try:
-        loss, gradient = installed()
+        loss, gradient = unsloth_loss(module, args, batch) if module else stock_loss(trainer_class, args, batch)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise refusal(args, f"the installed loss cannot be called: {type(error).__name__}: {error}") from error
     expected_loss, expected_gradient = defined_loss(args, batch)
@@ -86,7 +83,7 @@ def refuse_loss(args: Any, known: list[str]) -> None:
 
 
 def remark(args: Any) -> str:
-    """Return what to know about a loss that `objective.py` does not define."""
+    """Return what a user should know about a loss that `objective.py` does not define."""
     text = f"loss_type `{args.loss_type}` has no definition to compare it with; it is trained as installed"
     cap = args.epsilon if args.epsilon_high is None else args.epsilon_high
     if args.loss_type == "cispo" and cap < 1:
@@ -130,7 +127,7 @@ def defined_loss(args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
 
 
 def settings(args: Any) -> dict[str, Any]:
-    """Return the arguments with the same name in the definition, in TRL and in Unsloth."""
+    """Return the settings that have the same name in the definition, in TRL and in Unsloth."""
     return {
         "loss_type": args.loss_type,
         "epsilon_high": args.epsilon if args.epsilon_high is None else args.epsilon_high,

@@ -220,7 +220,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     ) -> torch.Tensor:
         with calls() as heard:
             rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, *rest, **options)
-        self._rewarded = Scored(list(inputs), list(completions), rewards, heard)
+        self._rewarded: Scored = Scored(list(inputs), list(completions), rewards, heard)
         return rewards
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

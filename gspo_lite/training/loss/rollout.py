@@ -158,9 +158,8 @@ def rules_of(trainer: Any) -> RowRules | None:
     """
     subclasses = takewhile(lambda base: base is not LeanRollout, type(trainer).__mro__)
     own_loss = any({"compute_loss", "_compute_loss"} & vars(base).keys() for base in subclasses)
-    if (trainer.use_vllm or own_loss) and isinstance(trainer, LeanRollout):
-        return None
-    if trainer.args.loss_type not in SUMS:
+    whole = (trainer.use_vllm or own_loss) and isinstance(trainer, LeanRollout)
+    if whole or trainer.args.loss_type not in SUMS:
         return None
     config = trainer.model.config.get_text_config()
     args = trainer.args

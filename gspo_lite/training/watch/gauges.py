@@ -3,7 +3,7 @@
     gspo/log_ratio_mean, _std, _min, _max      of log s_i over the sequences of the micro-batches of a step
     gspo/on_policy_share                       share of sequences with log s_i = 0: nothing has moved yet
     gspo/clip_low_sequences, clip_high_...     share of sequences with a clipped token
-    gspo/clip_low_tokens, clip_high_tokens     share of tokens clipped
+    gspo/clip_low_tokens, clip_high_tokens     share of tokens clipped; none of the four for a loss without two clips
     gspo/noise_floor                           log_ratio_std where no weight has moved yet, if two passes are compared
 
     gspo/computed_share                        share of sequences that were computed; the others have no advantage
