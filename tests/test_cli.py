@@ -171,7 +171,7 @@ def test_a_signal_ends_a_run_with_its_own_exit_code(tmp_path, starter, sent, cod
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == code, "".join(seen) + rest
     assert "Traceback" not in rest
-    assert re.search(r"checkpoint-\d+` holds step \d+; go on from it with --resume", rest)
+    assert re.search(r"checkpoint-\d+` holds step \d+; continue from it with --resume", rest)
     assert "warning" not in rest
     assert "report.html shows the run so far" in rest
     said = "Ctrl-C" if sent == signal.SIGINT else "Terminated SIGTERM"

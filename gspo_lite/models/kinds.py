@@ -20,16 +20,17 @@ def auto_class(config: Any, name: str, images: bool) -> Any:
     Raises:
         UsageError: the data has images but the model is text-only.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+    import transformers
 
-    sees = type(config) in AutoModelForImageTextToText._model_mapping
+    sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     if images and not sees:
         raise UsageError(
             f"the data has images, but `model.name` `{name}` (a {config.model_type}) does not take images",
             "name a vision-language model, such as one of Qwen2.5-VL",
         )
-    speaks = type(config) in AutoModelForCausalLM._model_mapping or bool(getattr(config, "auto_map", None))
-    return AutoModelForImageTextToText if sees and (images or not speaks) else AutoModelForCausalLM
+    speaks = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING or bool(getattr(config, "auto_map", None))
+    sighted = sees and (images or not speaks)
+    return transformers.AutoModelForImageTextToText if sighted else transformers.AutoModelForCausalLM
 
 
 def ready(processing: Any) -> Any:

@@ -75,7 +75,7 @@ def keep_gradients_right(model: Any) -> None:
 
 
 def keep_trainable_float32(model: Any) -> None:
-    """Hold what is trained in float32, which TRL casts to bfloat16 for a 4-bit model.
+    """Keep trained weights in float32; TRL casts those of a 4-bit model to bfloat16.
 
     At GSPO's learning rates, 1e-6 to 5e-6, a bfloat16 weight often rounds the update away.
     """

@@ -103,7 +103,7 @@ def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: M
 
     Equal values in other forms are right: 0.5 and 1/2, 1,000 and 1000. Equality is exact or symbolic, without any
     tolerance. `marker` says where the final answer stands: `tag` for <answer>..</answer>, `boxed` for \\boxed{},
-    `gsm8k` for the last `####` line. In a recipe it follows data.prompt.
+    `gsm8k` for the last `####` line. In a recipe, `marker` follows data.prompt.
 
         <answer>1/2</answer> with answer 0.5      1.0
         <answer>7 or 8</answer> with answer 7     0.0

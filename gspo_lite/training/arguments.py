@@ -12,12 +12,12 @@ from gspo_lite.rewards.contract.guarded import GuardedReward
 
 
 def as_list(rewards: Any) -> list[Any]:
-    """One reward or several, as a list."""
+    """Return one reward or several as a list."""
     return list(rewards) if isinstance(rewards, list | tuple) else [rewards]
 
 
 def under_contract(reward: Any) -> Any:
-    """The reward held to its contract; a reward model, by name or loaded, is TRL's to call."""
+    """Return the reward held to its contract; a reward model, by name or loaded, is left to TRL."""
     if isinstance(reward, str | torch.nn.Module | GuardedReward):
         return reward
     name = getattr(reward, "__name__", type(reward).__name__)
@@ -25,7 +25,7 @@ def under_contract(reward: Any) -> Any:
 
 
 def as_dataset(rows: Any) -> Any:
-    """A data set as TRL wants it, from a list of prompts or of rows; anything else as it is."""
+    """Return a list of prompts or of rows as a data set; anything else unchanged."""
     if not isinstance(rows, list):
         return rows
     if not rows:

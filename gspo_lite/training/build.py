@@ -87,13 +87,13 @@ def watchers(
 
 
 def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> None:
-    """Run all steps, from `checkpoint` if there is one; whatever ends them early, the last step done is saved first.
+    """Run all steps, from `checkpoint` if there is one; save the last finished step whatever ends them early.
 
     Args:
         resume: keep what an earlier run left in the folder, up to the checkpoint's step.
 
     Raises:
-        RunError: where training cannot go on. KeyboardInterrupt, Terminated: where it was asked to end.
+        RunError: training cannot continue. KeyboardInterrupt, Terminated: it was asked to stop.
     """
     if resume and processes.is_main():
         for name in (run_folder.METRICS, run_folder.COMPLETIONS, run_folder.EVENTS):
@@ -126,7 +126,7 @@ def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
     found = newest_complete(Path(trainer.args.output_dir)).checkpoint
     if found is None:
         return "no step was saved"
-    return f"`{found.path}` holds step {found.step}; go on from it with --resume"
+    return f"`{found.path}` holds step {found.step}; continue from it with --resume"
 
 
 def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, saved: str) -> None:
@@ -140,9 +140,9 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
         ) from error
     if type(error).__name__ == "UnpicklingError":  # torch.load takes nothing else
         raise RunError(
-            f"a file of the checkpoint holds no plain data but code that would run when it is read; it was not read: "
+            f"a file of the checkpoint holds code that would run on loading instead of plain data; it was not loaded: "
             f"{str(error).splitlines()[0]}",
-            "go on from a checkpoint of a run you know, or begin again",
+            "resume from a checkpoint of a run you trust, or start over",
         ) from error
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         raise RunError(f"`{error.filename or folder}`: {error.strerror}", "make room and add --resume") from error
@@ -150,7 +150,7 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, the GPU's or the machine's, did not do."""
+    """Return whether an error says that the GPU or the machine ran out of memory."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     plain = type(error) is RuntimeError and any(words in str(error) for words in NO_MEMORY)
@@ -158,7 +158,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def needs(recipe: Recipe, code: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """What a checkpoint of this run says it was made with."""
+    """Return what a checkpoint of this run was made with."""
     return {
         "recipe": recipe.model_dump(mode="json"),
         **code,

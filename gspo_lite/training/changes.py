@@ -28,20 +28,20 @@ SIZES = (
 
 
 def settings_of(args: Any) -> dict[str, Any]:
-    """The watched settings of a configuration, as they stand now."""
+    """Return the current values of the watched settings."""
     there = {field.name for field in dataclasses.fields(args)}
     return {name: plain(getattr(args, name)) for name in (*OBJECTIVE, *SIZES) if name in there}
 
 
 def plain(value: Any) -> Any:
-    """A value that compares equal to itself however TRL spells it; a list is copied."""
+    """Return a value in one form however TRL spells it; a list is copied."""
     if isinstance(value, Enum):
         value = value.value
     return list(value) if isinstance(value, list | tuple) else value
 
 
 def changed(wanted: dict[str, Any], trainer: Any) -> dict[str, tuple[Any, Any]]:
-    """Each watched setting that the trainer does not use as it was given: name -> (given, used)."""
+    """Return each watched setting that the trainer changed: name -> (given, used)."""
     used = settings_of(trainer.args)
     found = {name: (value, used[name]) for name, value in wanted.items() if used.get(name, value) != value}
     for name, own in OBJECTIVE.items():
@@ -53,7 +53,7 @@ def changed(wanted: dict[str, Any], trainer: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def refuse_or_tell(found: dict[str, tuple[Any, Any]]) -> list[str]:
-    """One line per change for the user.
+    """Return one line per change for the user.
 
     Raises:
         MachineError: where a change is one of the objective's.

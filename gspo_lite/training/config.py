@@ -38,7 +38,7 @@ CORRECTIONS = {
 
 @dataclass
 class GSPOConfig(GRPOConfig):
-    """Configuration of `GSPOTrainer`: every field of TRL's `GRPOConfig`, with these defaults of its own.
+    """Configuration of `GSPOTrainer`: every field of TRL's `GRPOConfig`, with the defaults below.
 
     The sequence ratio with its narrow clip and one mean per sequence is GSPO (arXiv 2507.18071); more than one
     optimizer step per rollout is what makes it differ from GRPO, so `steps_per_generation` defaults to
@@ -73,7 +73,7 @@ class GSPOConfig(GRPOConfig):
 
     @property
     def correction(self) -> str:
-        """How the gap between sampler and trainer is corrected, in words that follow the engine's name."""
+        """How the gap between sampler and trainer is corrected, worded to follow the engine's name."""
         if not self.use_vllm:
             return ""
         if not self.vllm_importance_sampling_correction:
@@ -88,7 +88,7 @@ class GSPOConfig(GRPOConfig):
 
 
 def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) -> GSPOConfig:
-    """Turn a recipe into the trainer's configuration.
+    """Return a recipe as the trainer's configuration.
 
     Args:
         folder: the run folder; checkpoints go below it.
@@ -106,7 +106,7 @@ def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) 
 
 
 def objective_fields(recipe: Recipe) -> dict[str, Any]:
-    """What is optimised, in TRL's names."""
+    """Return what is optimized, in TRL's names."""
     objective = recipe.objective
     return {
         "importance_sampling_level": objective.importance_sampling_level,
@@ -123,7 +123,7 @@ def objective_fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
-    """How completions are sampled, in TRL's names."""
+    """Return how completions are sampled, in TRL's names."""
     fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length"})
     if use_vllm:
         fields |= {"use_vllm": True, "vllm_mode": "server" if has_server(recipe) else "colocate"}
@@ -134,7 +134,7 @@ def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
 
 
 def correction_mode(recipe: Recipe) -> str:
-    """How the loss makes up for vLLM's log-probs, which differ a little from the trainer's on every token.
+    """Return the correction for vLLM's log-probs, which differ slightly from the trainer's on every token.
 
     The default of the installed TRL, `sequence_mask`, multiplies the ratio over all tokens: 500 ratios of 0.99 make
     0.007, and long completions stop counting. GSPO's own ratio is a geometric mean, and so is the correction of
@@ -145,7 +145,7 @@ def correction_mode(recipe: Recipe) -> str:
 
 
 def unsloth_is_live() -> bool:
-    """Whether the trainer is Unsloth's, and knows the geometric modes."""
+    """Return whether the trainer is Unsloth's and knows the geometric modes."""
     from gspo_lite.training.loss.unsloth import generated_module
 
     module = generated_module(trl.GRPOTrainer)
@@ -153,7 +153,7 @@ def unsloth_is_live() -> bool:
 
 
 def training_fields(recipe: Recipe) -> dict[str, Any]:
-    """Batches, steps, optimizer, precision and logging, in TRL's names."""
+    """Return batches, steps, optimizer, precision and logging, in TRL's names."""
     fields = recipe.training.model_dump(exclude={"extra", "save_steps", "guards"})
     on_gpu = torch.cuda.is_available() and recipe.model.dtype != "float32"
     bf16 = on_gpu and recipe.model.dtype != "float16" and has_bfloat16()

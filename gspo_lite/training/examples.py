@@ -16,10 +16,10 @@ IGNORED = -100  # the label of a token that is read and not learned
 
 
 def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any, tokenizer: Any) -> Any:
-    """Data set of `input_ids` and `labels`, no held-out problem among them; only completion and end token are labels.
+    """Return `input_ids` and `labels` without held-out problems; only completion and end token have labels.
 
     Args:
-        processing: what writes a row as a prompt: the tokenizer, or the processor that holds it.
+        processing: renders a row as a prompt: the tokenizer, or the processor that holds it.
 
     Raises:
         DataError: where the source cannot be used, or a row lacks a column that `warmup.completion` names.
@@ -34,7 +34,7 @@ def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, 
 
 
 def filled(completion: str, row: dict[str, Any]) -> str:
-    """The completion with a row's columns in their places."""
+    """Return the completion with the row's columns filled in."""
     try:
         text = completion.format_map(row)
     except KeyError as error:
@@ -44,7 +44,7 @@ def filled(completion: str, row: dict[str, Any]) -> str:
 
 
 def tokens_of(tokenizer: Any, prompt: str, completion: str) -> dict[str, list[int]]:
-    """Token ids of one example, and its labels."""
+    """Return the token ids of one example, and its labels."""
     asked = tokenizer(prompt, add_special_tokens=False).input_ids
     wanted = [*tokenizer(completion, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
     return {"input_ids": asked + wanted, "labels": [IGNORED] * len(asked) + wanted}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 
 from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
@@ -12,18 +13,19 @@ LEVELS = {"gspo": ("sequence", 3e-4), "gspo_token": ("sequence_token", 3e-4), "g
 
 
 def gaps_of_all_levels() -> dict[str, float]:
-    """The largest relative gap of loss and gradient for each algorithm, after the name of the trainer.
+    """Return the largest relative gap of loss and gradient for each algorithm, keyed by trainer and algorithm.
 
     Raises:
-        MachineError: where a gap is above the tolerance.
+        MachineError: where a gap is above the tolerance, or a name that training stands on is not there.
     """
+    check_hooks(GSPOTrainer)
     trainer = "TRL" if UNSLOTH is None else "Unsloth"
     with tempfile.TemporaryDirectory() as folder:
         return {f"{trainer} {name}": gap_of(level, epsilon, folder) for name, (level, epsilon) in LEVELS.items()}
 
 
 def gap_of(level: str, epsilon: float, folder: str) -> float:
-    """The larger gap of one level."""
+    """Return the larger gap of one level."""
     args = GSPOConfig(
         output_dir=folder, importance_sampling_level=level, epsilon=epsilon, epsilon_high=epsilon,
         use_cpu=True, bf16=False, report_to=[],

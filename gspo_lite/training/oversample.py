@@ -69,7 +69,7 @@ def refuse_oversampling(args: Any, columns: Sequence[str] | None, *, unsloth: bo
 
 
 class FreshPrompts:
-    """Rows of the data in a seeded order of their own; all of them come before one comes again.
+    """Rows of the data in a separate seeded order, each once before any comes again.
 
     Attributes:
         drawn: rows passed so far, which is all that a checkpoint must keep.
@@ -79,7 +79,7 @@ class FreshPrompts:
         self.rows, self.seed, self.drawn = rows, seed, 0
 
     def draw(self, count: int, asked: Sequence[Any]) -> list[dict[str, Any]]:
-        """Up to `count` rows with prompts that are not among `asked`; fewer where a pass over the data has no more."""
+        """Return up to `count` rows with prompts not in `asked`; fewer if a pass over the data has no more."""
         asked, found = list(asked), list[dict[str, Any]]()
         for _ in range(len(self.rows)):
             if len(found) == count:
@@ -95,12 +95,12 @@ class FreshPrompts:
 
 @functools.lru_cache(maxsize=1)
 def order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of `count` rows in one pass over them, another one in each."""
+    """Return the order of `count` rows in one pass, a different one in each."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 class Oversampler:
-    """Swaps groups without variance for fresh ones, in at most `rounds` rounds for each rollout of `trainer`."""
+    """Swap groups without variance for fresh ones, in at most `rounds` rounds per rollout of `trainer`."""
 
     def __init__(self, trainer: Any, rounds: int):
         self.trainer, self.rounds = trainer, rounds
@@ -145,7 +145,7 @@ class Oversampler:
         return flat_groups(output, sums, self.trainer.num_generations)
 
     def _sampled(self, inputs: list[dict[str, Any]]) -> Batch:
-        """Completions of these rows, sampled and scored; of the metrics, calls of rewards and tokens count."""
+        """Return sampled and scored completions of these rows; only reward calls and tokens enter the metrics."""
         metrics = self.trainer._metrics["train"]
         before = {name: len(values) for name, values in metrics.items()}
         extra: Batch = self.trainer._scored(inputs)
@@ -175,7 +175,7 @@ class Oversampler:
 
 
 def flat_groups(output: Batch, sums: Sequence[float | None], num_generations: int) -> list[int]:
-    """Numbers of the groups without variance: rewards alike, or no advantage on any token that counts.
+    """Return the indices of groups without variance: equal rewards, or no advantage on any counted token.
 
     Args:
         output: advantages (B,) or (B, T), completion_mask (B, T) and, with tools, tool_mask (B, T).
@@ -190,7 +190,7 @@ def flat_groups(output: Batch, sums: Sequence[float | None], num_generations: in
 
 
 def swapped(output: Batch, extra: Batch, into: Sequence[int], rows: Sequence[int], pad_token_id: int) -> Batch:
-    """The rollout with its rows `into` taken by `rows` of another, all columns as wide as the wider of both."""
+    """Return the rollout with rows `into` replaced by `rows` of another, padded to the wider of both."""
     if output["advantages"].dim() != extra["advantages"].dim():
         output, extra = by_token(output), by_token(extra)
     count, joined = rows_of(output), dict(output)
@@ -204,7 +204,7 @@ def swapped(output: Batch, extra: Batch, into: Sequence[int], rows: Sequence[int
 
 
 def widened(name: str, value: torch.Tensor, width: int, pad_token_id: int) -> torch.Tensor:
-    """One entry (B, W) of a rollout padded to `width` columns, on the side where its kind is; (B,) as it is."""
+    """Return one entry (B, W) padded to `width` columns, on the side where its kind is padded; (B,) unchanged."""
     if value.dim() != 2 or value.shape[1] == width:
         return value
     if name not in (*PROMPT, *COMPLETION):
@@ -215,7 +215,7 @@ def widened(name: str, value: torch.Tensor, width: int, pad_token_id: int) -> to
 
 
 def by_token(output: Batch) -> Batch:
-    """The rollout with advantages (B, T), each completion's own on all of its tokens."""
+    """Return the rollout with advantages (B, T), each completion's repeated on all of its tokens."""
     advantages = output["advantages"]
     if advantages.dim() == 2:
         return output
@@ -223,11 +223,11 @@ def by_token(output: Batch) -> Batch:
 
 
 def counted(output: Batch) -> torch.Tensor:
-    """The mask (B, T) of the tokens in the loss: sampled, and not put there by a tool."""
+    """Return the mask (B, T) of the tokens in the loss: sampled by the model, not inserted by a tool."""
     mask: torch.Tensor = output["completion_mask"]
     return mask * output["tool_mask"] if "tool_mask" in output else mask
 
 
 def rows_in(groups: Sequence[int], num_generations: int) -> list[int]:
-    """The rows of these groups."""
+    """Return the rows of these groups."""
     return [group * num_generations + one for group in groups for one in range(num_generations)]

@@ -115,17 +115,17 @@ def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[di
 
 
 class UnscoredRollouts:
-    """Stops a run whose rewards judge nothing any more: every step would be spent on nothing, without a word."""
+    """Stops a run whose rewards no longer judge anything: every further step would be wasted silently."""
 
     def __init__(self, limit: int | None):
         self.limit = limit
         self.in_a_row = 0
 
     def take(self, rollout: Sequence[dict[str, Any]], weights: Sequence[float]) -> None:
-        """Look at a scored rollout.
+        """Take a scored rollout into account.
 
         Args:
-            weights: of the rewards; one that weighs nothing teaches nothing.
+            weights: of the rewards; a reward with weight 0 teaches nothing.
 
         Raises:
             RunError: when `limit` rollouts in a row have no completion that a reward could judge.

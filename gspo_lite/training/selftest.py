@@ -69,7 +69,7 @@ def self_test(trainer_class: type, args: Any) -> dict[str, float]:
 
 
 def loss_types_in(loss: Any) -> list[str]:
-    """The names that the source of a loss compares its loss type with."""
+    """Return the names that the source of a loss compares its loss type with."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(loss)))
     tests = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
     values = [test.comparators[0] for test in tests if ast.unparse(test.left) in ("loss_type", "self.loss_type")]
@@ -86,7 +86,7 @@ def refuse_loss(args: Any, known: list[str]) -> None:
 
 
 def remark(args: Any) -> str:
-    """What to know about a loss that `objective.py` does not define."""
+    """Return what to know about a loss that `objective.py` does not define."""
     text = f"loss_type `{args.loss_type}` has no definition to compare it with; it is trained as installed"
     cap = args.epsilon if args.epsilon_high is None else args.epsilon_high
     if args.loss_type == "cispo" and cap < 1:
@@ -95,7 +95,7 @@ def remark(args: Any) -> str:
 
 
 def make_batch(args: Any) -> dict[str, torch.Tensor]:
-    """A batch (6, 9) off the policy, some sequences beyond the clip, rows of different lengths."""
+    """Return an off-policy batch (6, 9) with rows of different lengths, some beyond the clip."""
     draw = torch.Generator().manual_seed(0)
     old = -torch.rand(ROWS, WIDTH, generator=draw) - 0.5
     new = old + 2 * args.epsilon * torch.randn(ROWS, WIDTH, generator=draw)
@@ -111,7 +111,7 @@ def make_batch(args: Any) -> dict[str, torch.Tensor]:
 
 
 def defined_loss(args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and gradient by `objective.py`, in float64."""
+    """Return loss and gradient by `objective.py`, in float64."""
     new = batch["new"].double().requires_grad_()
     loss = gspo_loss(
         new,
@@ -130,7 +130,7 @@ def defined_loss(args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
 
 
 def settings(args: Any) -> dict[str, Any]:
-    """What has the same name in the definition, in TRL and in Unsloth."""
+    """Return the arguments with the same name in the definition, in TRL and in Unsloth."""
     return {
         "loss_type": args.loss_type,
         "epsilon_high": args.epsilon if args.epsilon_high is None else args.epsilon_high,
@@ -141,7 +141,7 @@ def settings(args: Any) -> dict[str, Any]:
 
 
 def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and gradient by TRL's own `_compute_loss`, on a trainer that was never initialised and holds no model."""
+    """Return loss and gradient by TRL's own `_compute_loss`, on an uninitialized trainer without a model."""
     new = batch["new"].clone().requires_grad_()
     trainer: Any = object.__new__(with_fixed_logps(trainer_class, new))
     vars(trainer).update(trainer_fields(args))
@@ -162,12 +162,12 @@ def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -
 
 
 def stock_of(trainer_class: type) -> Any:
-    """TRL's own trainer among the bases."""
+    """Return TRL's own trainer among the bases."""
     return next(base for base in trainer_class.__mro__ if base.__name__ == "GRPOTrainer")
 
 
 def with_fixed_logps(trainer_class: type, new: torch.Tensor) -> type:
-    """The trainer's class on a base whose forward pass returns these log-probs (B, T)."""
+    """Return the trainer's class on a base whose forward pass returns these log-probs (B, T)."""
     stock = stock_of(trainer_class)
     mixins = trainer_class.__bases__[: trainer_class.__bases__.index(stock)]
 
@@ -179,7 +179,7 @@ def with_fixed_logps(trainer_class: type, new: torch.Tensor) -> type:
 
 
 def trainer_fields(args: Any) -> dict[str, Any]:
-    """What `_compute_loss` reads of a trainer, for one process without accumulation."""
+    """Return the attributes that `_compute_loss` reads, for one process without accumulation."""
     accelerator = SimpleNamespace(
         num_processes=1, sync_gradients=True, gather=lambda x: x, gather_for_metrics=lambda x: x,
         reduce=lambda x, reduction: x,
@@ -205,7 +205,7 @@ def trainer_fields(args: Any) -> dict[str, Any]:
 
 
 def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss and gradient by the `grpo_compute_loss` of Unsloth's generated module."""
+    """Return loss and gradient by the `grpo_compute_loss` of Unsloth's generated module."""
     new = batch["new"].clone().requires_grad_()
     advantages = batch["advantages"]
     loss = module.grpo_compute_loss(
@@ -227,7 +227,7 @@ def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) 
 
 
 def refusal(args: Any, what: str) -> MachineError:
-    """The refusal of an installation, with level, versions and figures."""
+    """Return the error for an installation, with level, versions and figures."""
     names = ("trl", "unsloth", "transformers", "torch")
     versions = ", ".join(f"{name} {version_of(name) or 'not installed'}" for name in names)
     return MachineError(

@@ -49,7 +49,7 @@ class TokenCredit:
     def advantages(
         self, rewards: np.ndarray, marks: Sequence[Sequence[Any]], completion_ids: Sequence[list[int]], width: int
     ) -> torch.Tensor | None:
-        """Advantages (N, width), or None where every token of a completion has the same and TRL's own will do.
+        """Return advantages (N, width); None if all tokens of each completion have the same and TRL's suffice.
 
         Args:
             rewards: (N, K), NaN where a reward could not judge; whole groups.
@@ -77,12 +77,11 @@ class TokenCredit:
         result = credited_advantages(
             rewards, self.weights, credits, self.num_generations, self.scale_rewards, token_rewards=values
         )
-        # R alike in a group while its single rewards differ: dividing by almost no spread would make advantages of
-        # thousands out of nothing.
+        # Equal sums R with different single rewards: dividing by almost no spread would give advantages of thousands.
         return torch.from_numpy(result).float() * self.spreads(rewards).unsqueeze(1)
 
     def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:
-        """Advantages of one completion's tokens with the characters of its text they stand for: [[start, end, A_it]].
+        """Return the advantages of one completion's tokens with the characters they stand for: [[start, end, A_it]].
 
         Tokens without text, such as the end of the sequence, are left out.
         """
@@ -91,13 +90,13 @@ class TokenCredit:
         return [[start, end, round(value, 4)] for (start, end), value in places if end > start]
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
-        """Advantages (N, width) by the values of shared prefixes; the end token is the last of each row."""
+        """Return advantages (N, width) from the values of shared prefixes; the end token is the last of each row."""
         sums = [math.nan if total is None else total for total in self.sums(rewards)]
         rows = prefix_tree_advantages(completion_ids, sums, self.num_generations)
         return torch.tensor([row + [0.0] * (width - len(row)) for row in rows]) * self.spreads(rewards).unsqueeze(1)
 
     def spreads(self, rewards: np.ndarray) -> torch.Tensor:
-        """Whether the group of each row has rewards R that differ, (N,) of 0 and 1."""
+        """Return 1 for each row whose group has different rewards R, else 0, (N,)."""
         sums, size = self.sums(rewards), self.num_generations
         spread = [not all_equal(sums[start : start + size]) for start in range(0, len(sums), size)]
         return torch.tensor(spread).float().repeat_interleave(size)
@@ -108,7 +107,7 @@ class TokenCredit:
 
 
 def per_token(output: dict[str, Any]) -> list[tuple[list[int], list[float]]] | None:
-    """Ids and advantages of each completion's tokens; None where a completion has one advantage (B,)."""
+    """Return ids and advantages of each completion's tokens; None if each completion has one advantage (B,)."""
     if output["advantages"].dim() == 1:
         return None
     rows = zip(output["completion_ids"], output["advantages"], output["completion_mask"].bool(), strict=True)

@@ -28,6 +28,7 @@ from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.training.arguments import as_dataset, as_list, under_contract
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
@@ -44,7 +45,7 @@ if UNSLOTH is not None:
 
 
 class StockPath(LeanRollout, SequenceTokenLoss):
-    """What stock TRL's trainer gets in front of it."""
+    """Mixins in front of stock TRL's trainer."""
 
 
 LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
@@ -67,14 +68,14 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
         watchers: make a callback each for this trainer, added in their order.
-        guards: what is done when training goes wrong, as `training.guards` of a recipe; None watches nothing. They come
+        guards: reactions when training goes wrong, as `training.guards` of a recipe; None watches nothing. They come
             after all other callbacks, so that what they end is written down.
-        note: takes what the guards say, as (step, kind, text, hint).
+        note: receives what the guards say, as (step, kind, text, hint).
         measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
 
     Raises:
-        UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth does not compute the
-            objective as `gspo_lite.objective` defines it.
+        UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth lacks a name that
+            training stands on, or does not compute the objective as `gspo_lite.objective` defines it.
 
     Attributes:
         self_test: relative gaps of loss and gradient between what is installed and the definition; empty without one.
@@ -108,10 +109,12 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         train_dataset = as_dataset(train_dataset)
         columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
         refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
+        check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
         super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
+        check_hooks(GSPOTrainer, self)
         self._refuse_too_few_prompts()
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []
@@ -157,7 +160,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.guards.restore(guards)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log TRL's metrics with the gauges of the sequence ratio beside them."""
+        """Log TRL's metrics together with the gauges of the sequence ratio."""
         unmoved = (self.state.global_step - 1) % self.updates_per_rollout == 0
         figures = self.gauges.figures(unmoved) if self.model.training else {}
         if self.guards is not None and self.guards.not_applied:
@@ -165,7 +168,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         super().log({**logs, **figures}, *args, **kwargs)
 
     def sampled(self, count: int) -> list[dict[str, Any]]:
-        """The first rows of the last rollout; where tokens differ, with `token_advantages` [[start, end, A_it], ...].
+        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]].
 
         start and end are characters of the completion.
         """
@@ -232,7 +235,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         return output
 
     def _token_credit(self, credits: Sequence[Credit | None] | None, estimator: str) -> TokenCredit | None:
-        """How advantages per token are made; None at the levels that have one per completion."""
+        """Return how advantages per token are computed; None at levels with one advantage per completion."""
         if self.importance_sampling_level != LEVEL:
             if credits is not None and any(credit is not None for credit in credits):
                 raise UsageError("`credits` speak about tokens; they need importance_sampling_level `sequence_token`")

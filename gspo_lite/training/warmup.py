@@ -33,17 +33,17 @@ WEIGHTS = "adapter_model.safetensors"
 def warm_up(
     recipe: Recipe, folder: Path, model: Any, processing: Any, problems: Problems, args: Any, say: Callable[[str], None]
 ) -> None:
-    """Train the adapter on worked examples and keep it in the run folder, or take back what was kept there.
+    """Train the adapter on worked examples and keep it in the run folder, or restore the one kept there.
 
     Args:
         args: the configuration of the RL that follows, whose number types are used.
-        say: tells the user one line.
+        say: shows the user one line.
     """
     kept, settings = folder / WARMUP, recipe.warmup
     assert settings is not None
     if kept.is_dir():
         set_peft_model_state_dict(model, load_file(kept / WEIGHTS))
-        say(f"warm-up  was done before; its adapter is taken from `{kept}`")
+        say(f"warm-up  was done before; its adapter is restored from `{kept}`")
         return
     examples = load_examples(recipe, settings, problems, processing, tokenizer_of(processing))
     say(f"warm-up  {settings.max_steps} supervised steps on {len(examples)} worked examples ...")
@@ -59,7 +59,7 @@ def warm_up(
 def supervised(
     recipe: Recipe, settings: WarmupSettings, folder: Path, model: Any, processing: Any, examples: Any, args: Any
 ) -> SFTTrainer:
-    """The trainer of the warm-up."""
+    """Return the trainer of the warm-up."""
     trainer = SFTTrainer(
         model,
         args=SFTConfig(
@@ -88,7 +88,7 @@ def supervised(
 
 
 def keep(model: Any, folder: Path) -> None:
-    """Put the adapter into the run folder in one move, so that half a warm-up never looks like one."""
+    """Move the finished adapter into the run folder in one step, so that half a warm-up never looks complete."""
     unfinished = folder / unfinished_name(WARMUP)
     shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(str(unfinished))

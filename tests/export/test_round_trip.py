@@ -45,6 +45,9 @@ def test_agreement_is_about_the_final_answer_and_identity_about_tokens():
     # the same answers: 0 and 1 of 4; the same tokens: 1 of 4; right: 0, 1, 2 and 0, 1
     assert (result.agreement, result.identical) == (0.5, 0.25)
     assert (result.adapter_accuracy, result.export_accuracy) == (0.75, 0.5)
+    # no box anywhere, so nothing is right, and texts stand for answers
+    boxed = exporting.compared(reference, found, rows(4), "boxed")
+    assert (boxed.adapter_accuracy, boxed.export_accuracy, boxed.agreement) == (0.0, 0.0, 0.25)
 
 
 @pytest.mark.parametrize(

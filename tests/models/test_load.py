@@ -65,7 +65,7 @@ def test_what_was_loaded_is_said_in_one_line(starter):
 
 
 def test_bitsandbytes_that_does_not_work_is_said_plainly(starter, monkeypatch):
-    monkeypatch.setattr("gspo_lite.models.load.nf4", lambda dtype: None)
+    monkeypatch.setattr("gspo_lite.models.weights.bitsandbytes_works", lambda: False)
     loaded = load_model(settings(load_in_4bit=True), "transformers")
     assert "loaded unquantized" in loaded.notes[1]
 

@@ -171,7 +171,7 @@ def test_a_machine_without_namespaces_runs_programs_with_a_warning(monkeypatch, 
 
 def test_a_machine_that_starts_no_process_is_said_to_be_one(monkeypatch):
     monkeypatch.setattr(sandbox, "START", "raise SystemExit(1)")
-    with pytest.raises(MachineError, match="no Python process"):
+    with pytest.raises(MachineError, match="cannot start a Python process"):
         sandbox.namespaces.__wrapped__()
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
+from gspo_lite import evaluation
 from gspo_lite.checked_recipe import load_recipe, refuse
 from gspo_lite.errors import RecipeError
+from gspo_lite.load_parts import load_parts
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.judging import judge_of, score, verdicts
 from gspo_lite.rewards.contract.registry import build_rewards, registered
@@ -119,6 +121,21 @@ def test_a_marker_that_contradicts_the_prompt_is_refused(sets, says):
 )
 def test_a_marker_that_agrees_or_means_another_place_is_not(sets):
     refuse(load_recipe("math_boxed", sets).recipe)
+
+
+def test_a_run_loads_its_rewards_with_the_prompts_marker(tmp_path, starter):
+    sets = ["data.prompt=boxed", "model.load_in_4bit=false", "data.limit=64", "data.eval.limit=4"]
+    parts = load_parts(load_recipe("quickstart", sets, output=str(tmp_path / "run"), allow_outside=True).recipe)
+    assert parts.rewards[0](completions=["\\boxed{7}"], answer=["7"]) == [1.0]
+
+
+def test_accuracy_and_format_rate_are_about_the_form_the_prompt_asks_for(monkeypatch):
+    written = [("so \\boxed{7}", [1]), ("<think>x</think><answer>7</answer>", [1]), ("\\boxed{8}", [1])]
+    monkeypatch.setattr(evaluation, "answer", lambda *_: written)
+    rows = [{"prompt": "?", "answer": "7"}] * 3
+    recipe = load_recipe("quickstart", ["data.prompt=boxed"]).recipe
+    figures = evaluation.evaluate(None, None, rows, recipe).figures
+    assert (figures["accuracy"], figures["format_rate"]) == (1 / 3, 2 / 3)
 
 
 def test_held_out_answers_are_judged_where_the_prompt_asks_for_them():

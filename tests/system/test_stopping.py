@@ -160,5 +160,5 @@ def test_the_mask_of_a_run_folder_is_not_taken_for_the_secret(quick):
     from gspo_lite.errors import RecipeError
 
     masked = load_recipe("quickstart", [*quick, "rewards=[{name: 'json:dumps', options: {api_key: '***'}}]"]).recipe
-    with pytest.raises(RecipeError, match=r"rewards\.0\.options\.api_key.*give the secret by --set"):
+    with pytest.raises(RecipeError, match=r"rewards\.0\.options\.api_key.*provide the secret with --set"):
         refuse(masked)

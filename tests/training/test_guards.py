@@ -137,7 +137,7 @@ def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
     [
         ("flat_reward", {"reward_std": 0.0, "reward": 1.0}, VARIED, "got the same reward (the last: 1)"),
         ("no_variance", {"frac_reward_zero_std": 1.0}, VARIED, "no group had two completions with different rewards"),
-        ("truncated", {"completions/clipped_ratio": 0.95}, VARIED, "95% of the completions are cut off"),
+        ("truncated", {"completions/clipped_ratio": 0.95}, VARIED, "95% of the completions are truncated"),
         ("entropy_gone", {"entropy": 1e-4}, VARIED, "certain of every token (entropy below 0.001 nats)"),
         ("entropy_gone", {"entropy": None, "entropy_active_rows": 1e-4}, VARIED, "certain of every token"),
         ("repeated_text", {}, STUCK, "repeat one phrase over and over"),

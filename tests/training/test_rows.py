@@ -1,6 +1,8 @@
 """Leaving out rows and padding changes neither gradient nor metrics: the same training with and without them."""
 
 import random
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -278,6 +280,19 @@ def test_a_subclass_with_a_loss_of_its_own_gets_every_row_as_trl_does(tmp_path, 
     assert any((inputs["advantages"] == 0).any() for inputs in seen)
     assert not any("loss_scale" in inputs for inputs in seen)
     assert trained(tmp_path, True, {})[0].row_rules is not None
+
+
+def test_the_readmes_own_loss_computes_what_it_says(tmp_path):
+    """It is GSPO written out, so its gradients are those of the trainer."""
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    snippet = next(code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "OwnLoss" in code)
+    names: dict = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    _, wanted = trained(tmp_path, True, ACCUMULATED)
+    _, found = trained(tmp_path, True, ACCUMULATED, names["OwnLoss"])
+    assert len(found) == len(wanted) >= 4
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
 
 def test_a_loss_type_that_nobody_has_looked_at_gets_every_row():

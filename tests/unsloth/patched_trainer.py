@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 SETTINGS = {
     "UNSLOTH_ALLOW_CPU": "1",
@@ -99,6 +100,7 @@ BASE = {
     "learning_rate": 1e-2, "use_cpu": True, "bf16": False, "fp16": False, "report_to": "none", "save_strategy": "no",
     "disable_tqdm": True, "gradient_checkpointing": False, "logging_steps": 1000, "seed": 0,
 }  # fmt: skip
+HOOKS = "hooks"  # the scenario that takes away, one by one, what the table of hooks names
 PROMPTS = {"mixed": ["a", "b c d e f", "g h", "i j k l m n o p"], "equal": ["a b", "c d", "e f", "g h"]}
 
 
@@ -339,14 +341,40 @@ def break_it(control, hook, module):
     return lambda: None
 
 
+def hooks_that_nobody_misses():
+    """How many names were taken from Unsloth's trainer or changed, and those whose start was not refused."""
+    import pytest
+    import trl
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from gspo_lite.errors import MachineError
+    from gspo_lite.training.hooks import check_hooks
+    from gspo_lite.training.trainer import GSPOTrainer
+    from tests.training.removing_hooks import cases, take_away
+
+    check_hooks(GSPOTrainer)
+    missed, tried = [], list(cases("Unsloth", trl.GRPOTrainer))
+    for hook, name, way in tried:
+        with pytest.MonkeyPatch.context() as patch:
+            take_away(patch, hook, name, way, trl.GRPOTrainer)
+            try:
+                check_hooks(GSPOTrainer)
+            except MachineError as error:
+                if f".{name}`" in error.message:
+                    continue
+        missed.append(f"{name} {way}")
+    return {"missed": missed, "tried": len(tried)}
+
+
 if __name__ == "__main__":
     import_unsloth(cuda="--cuda" in sys.argv)
     from gspo_lite.training.trainer import UNSLOTH
 
     assert UNSLOTH is not None, "the live trainer is not Unsloth's"
-    for scenario in [word for word in sys.argv[1:] if word != "--cuda"] or SCENARIOS:
+    for scenario in [word for word in sys.argv[1:] if word != "--cuda"] or (*SCENARIOS, HOOKS):
         try:
-            result = {"scenario": scenario, "gaps": run(scenario)}
+            found = hooks_that_nobody_misses() if scenario == HOOKS else {"gaps": run(scenario)}
+            result = {"scenario": scenario, **found}
         except Exception as error:
             result = {"scenario": scenario, "error": f"{type(error).__name__}: {error}"}
         print(json.dumps(result), flush=True)

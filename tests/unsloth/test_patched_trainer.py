@@ -23,7 +23,7 @@ EXACT = [name for name in patched_trainer.SCENARIOS if name not in CONTROLS]
 def results():
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=280)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"scenario"')]
-    assert len(lines) == len(patched_trainer.SCENARIOS), done.stderr[-3000:]
+    assert len(lines) == len(patched_trainer.SCENARIOS) + 1, done.stderr[-3000:]
     return {line["scenario"]: line for line in lines}
 
 
@@ -46,3 +46,9 @@ def test_every_micro_step_equals_the_float64_twin(results, scenario):
 def test_the_comparison_notices_what_the_hook_is_for(results, scenario):
     gaps = results[scenario]["gaps"]
     assert max(gap["gradient"] for gap in gaps) > 0.1
+
+
+def test_no_hook_can_be_taken_from_unsloth_unnoticed(results):
+    result = results[patched_trainer.HOOKS]
+    assert result.get("missed") == [], result
+    assert result["tried"] > 150

@@ -84,7 +84,7 @@ class GuardedReward:
         sha256: hash of the file of a custom reward.
         timeout: seconds for one call; None means no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
-        marker: where the answer is that the reward is about, as in `find_answer`; anything else counts as None.
+        marker: place of the answer, as in `find_answer`; any other value counts as None.
         judges: whether 1.0 means that a completion is right.
     """
 

@@ -27,7 +27,7 @@ SCHEDULES_OVER_MAX_STEPS = ("linear", "cosine")
 
 
 def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) -> list[str]:
-    """Lines on how the recipe differs from the one a checkpoint was trained with.
+    """Return lines on how the recipe differs from the one a checkpoint was trained with.
 
     Raises:
         UsageError: where a difference would make the resumed run another one than the first, unless `force`; and where
@@ -49,7 +49,7 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
 
 
 def with_later_fields(recipe: dict[str, Any]) -> dict[str, Any]:
-    """An earlier version's recipe with the fields that came later, at their defaults: nobody changed those."""
+    """Return an earlier version's recipe with later fields at their defaults: nobody changed those."""
     try:
         return Recipe.model_validate(recipe).model_dump(mode="json")
     except ValidationError:  # it has fields that are gone, which is a difference to show
@@ -90,7 +90,7 @@ def refuse_other_processes(checkpoint: Checkpoint) -> None:
 
 
 def version_changes(checkpoint: Checkpoint, versions: dict[str, str | None]) -> list[str]:
-    """Lines on what is installed in another version than when the checkpoint was written."""
+    """Return lines on packages whose version differs from that of the checkpoint."""
     old = checkpoint.needs.get("versions", {})
     changed = [name for name, now in versions.items() if old.get(name, now) != now]
     told = [f"{name} was {old[name] or 'not there'}, is {versions[name] or 'not there'}" for name in changed]
@@ -98,7 +98,7 @@ def version_changes(checkpoint: Checkpoint, versions: dict[str, str | None]) -> 
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[tuple[str, str]]:
-    """Key paths whose values differ, each with a line that says how."""
+    """Return the key paths whose values differ, each with a line that says how."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
         nested = [differences(old.get(key), new.get(key), f"{place}.{key}".lstrip(".")) for key in keys]
@@ -110,7 +110,7 @@ def differences(old: Any, new: Any, place: str = "") -> list[tuple[str, str]]:
 
 
 def harmless(place: str, recipe: dict[str, Any]) -> bool:
-    """Whether a change of this key leaves the steps to come as they were."""
+    """Return whether a change of this key leaves the remaining steps unchanged."""
     if place == "training.max_steps":
         return recipe["training"]["lr_scheduler_type"] not in SCHEDULES_OVER_MAX_STEPS
     if place.startswith("rewards.") and place.rpartition(".")[2] in HARMLESS_REWARD_KEYS:

@@ -42,7 +42,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Found:
-    """The newest complete checkpoint, if any, and one line for each newer one that had to be passed over."""
+    """The newest complete checkpoint, if any, and one line for each newer one that was skipped."""
 
     checkpoint: Checkpoint | None
     passed_over: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ def write_manifest(folder: Path, step: int, needs: dict[str, Any]) -> int:
 
 
 def described(path: Path) -> dict[str, Any]:
-    """Size and hash of a file."""
+    """Return size and hash of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -69,12 +69,12 @@ def described(path: Path) -> dict[str, Any]:
 
 
 def digest_of(content: dict[str, Any]) -> str:
-    """Hash of the manifest itself, whose step and needs are trusted as well."""
+    """Return the hash of the manifest itself, whose step and needs are trusted as well."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def flush(path: Path) -> None:
-    """Have the disk hold a file or the names in a folder before going on."""
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -83,7 +83,7 @@ def flush(path: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint.
+    """Return the manifest of a checkpoint.
 
     Raises:
         ValueError: where it is missing or not as it was written, in words.
@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def fault_of(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None where every file is as it was written."""
+    """Return what is wrong with a checkpoint; None if every file is as it was written."""
     try:
         files = read_manifest(folder)["files"]
         for name, wanted in files.items():
@@ -121,14 +121,14 @@ def fault_of(folder: Path) -> str | None:
 
 
 def by_step(checkpoints: Path) -> list[tuple[int, Path]]:
-    """Steps and folders of the checkpoints, newest first, whole or not."""
+    """Return steps and folders of the checkpoints, newest first, complete or not."""
     found = checkpoints.iterdir() if checkpoints.is_dir() else iter(())
     named = [(NAME.fullmatch(path.name), path) for path in found if path.is_dir()]
     return sorted(((int(match.group(1)), path) for match, path in named if match), reverse=True)
 
 
 def newest_complete(checkpoints: Path) -> Found:
-    """The checkpoint to go on from; reads only."""
+    """Return the checkpoint to resume from; reads only."""
     passed_over: list[str] = []
     for step, path in by_step(checkpoints):
         fault = fault_of(path)
@@ -140,7 +140,7 @@ def newest_complete(checkpoints: Path) -> Found:
 
 
 def tidy(checkpoints: Path, newest: Checkpoint | None) -> None:
-    """Remove what a killed save or rotation left, and set newer checkpoints, all incomplete, aside."""
+    """Remove what a killed save or rotation left behind, and set newer, incomplete checkpoints aside."""
     if not checkpoints.is_dir():
         return
     for path in checkpoints.iterdir():
@@ -154,7 +154,7 @@ def tidy(checkpoints: Path, newest: Checkpoint | None) -> None:
 
 
 def publish(written: Path, final: Path) -> None:
-    """Put a finished checkpoint in its place in one move; one that was there is known to be broken."""
+    """Move a finished checkpoint into place in one step; one already there is known to be broken."""
     if final.exists():
         shutil.rmtree(final)
     os.rename(written, final)
@@ -162,7 +162,7 @@ def publish(written: Path, final: Path) -> None:
 
 
 def rotate(checkpoints: Path, newest: Path, limit: int | None) -> None:
-    """Remove the oldest checkpoints beyond `limit`; never the one just written, which is whole."""
+    """Remove the oldest checkpoints beyond `limit`, never the one just written."""
     older = [path for _, path in by_step(checkpoints) if path != newest]
     for path in older[max(limit - 1, 0) :] if limit else []:
         gone = path.with_name(GONE + path.name)  # out of sight first: half a checkpoint must not look like one

@@ -14,13 +14,13 @@ import torch
 
 
 def all_finite(tensors: Iterable[torch.Tensor]) -> bool:
-    """Whether no tensor holds NaN or infinity; one look for all of them."""
+    """Return whether no tensor holds NaN or infinity, with one test for all of them."""
     listed = list(tensors)
     return not listed or bool(torch.isfinite(torch.stack(torch._foreach_norm(listed))).all())
 
 
 def not_finite(model: torch.nn.Module, optimizer: Any) -> str | None:
-    """Name of a trained weight, or of an optimizer state, that holds NaN or infinity."""
+    """Return the name of a trained weight or optimizer state that holds NaN or infinity; None without one."""
     names = {id(p): name for name, p in model.named_parameters() if p.requires_grad}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not all_finite([parameter.data]):
@@ -34,13 +34,13 @@ def not_finite(model: torch.nn.Module, optimizer: Any) -> str | None:
 
 
 def random_states() -> dict[str, Any]:
-    """States of the random numbers that transformers keeps in a checkpoint."""
+    """Return the states of the random number generators that transformers keeps in a checkpoint."""
     states = {"python": random.getstate(), "numpy": np.random.get_state(), "cpu": torch.random.get_rng_state()}
     return states | ({"cuda": torch.cuda.random.get_rng_state()} if torch.cuda.is_available() else {})
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Take back what `random_states` gave."""
+    """Restore what `random_states` returned."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.random.set_rng_state(states["cpu"])

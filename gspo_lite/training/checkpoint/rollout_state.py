@@ -38,7 +38,7 @@ def write_state(folder: Path, facts: dict[str, Any], batches: list[dict[str, Any
 
 
 def read_state(folder: Path, device: Any) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
-    """Facts and batches as `write_state` was given them; nothing of either where the checkpoint has none."""
+    """Return facts and batches as `write_state` got them; empty and None if the checkpoint has none."""
     if not own(folder / STATE).is_file():
         return {}, None
     facts = json.loads(own(folder / STATE).read_text(encoding="utf-8"))
@@ -48,12 +48,12 @@ def read_state(folder: Path, device: Any) -> tuple[dict[str, Any], list[dict[str
 
 
 def own(path: Path) -> Path:
-    """This process's file of that kind."""
+    """Return this process's file of that kind."""
     return path.with_stem(f"{path.stem}_{rank()}") if rank() else path
 
 
 def without_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
-    """The same value with each tensor moved to `tensors` and its name in its place.
+    """Return the value with each tensor moved to `tensors` and replaced by its name.
 
     Raises:
         TypeError: for what is neither a tensor nor plain data.
@@ -71,7 +71,7 @@ def without_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str) -> 
 
 
 def with_tensors(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """The value that `without_tensors` took apart; tuples come back as lists."""
+    """Return the value that `without_tensors` took apart; tuples come back as lists."""
     if isinstance(value, str) and value.startswith(TENSOR):
         return tensors[value.removeprefix(TENSOR)]
     if isinstance(value, dict):

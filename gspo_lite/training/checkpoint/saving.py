@@ -41,7 +41,7 @@ SPARE = 1.1  # of the last checkpoint's size that must be free for the next
 
 @dataclass(frozen=True)
 class LastStep:
-    """What moves on while the next step is made, as it was when the last one was done."""
+    """State after the last finished step, of everything that changes during the next one."""
 
     step: int
     passes: int  # forward and backward passes, which decide where in the rollout the run is
@@ -93,7 +93,7 @@ class Checkpoints:
         stopping.release()
 
     def train(self, resume_from_checkpoint: Any = None, **options: Any) -> Any:
-        """Train, or go on from a checkpoint; True is the newest complete one of `output_dir`."""
+        """Train, or resume from a checkpoint; True means the newest complete one of `output_dir`."""
         if resume_from_checkpoint is True:
             found = newest_complete(Path(self.args.output_dir)).checkpoint
             resume_from_checkpoint = None if found is None else str(found.path)
@@ -136,7 +136,7 @@ class Checkpoints:
 
     @contextmanager
     def _as_of(self, last: LastStep) -> Iterator[None]:
-        """Turn back what the unfinished step has moved already."""
+        """Undo for a while what the unfinished step has changed."""
         now = random_states()
         restore_random_states(last.rng)
         self.state.num_input_tokens_seen = last.tokens
@@ -146,7 +146,7 @@ class Checkpoints:
             restore_random_states(now)
 
     def remember_step(self) -> None:
-        """Note where the run is, right after an optimizer step."""
+        """Record the state of the run right after an optimizer step."""
         inside = self._step % (self.args.steps_per_generation * self.num_iterations)
         self.last_step = LastStep(
             self.state.global_step,
@@ -158,15 +158,15 @@ class Checkpoints:
         )
 
     def _counters(self) -> dict[str, Any]:
-        """Counters that a rollout moves; the trainer has its own."""
+        """Return the counters that a rollout changes; the trainer has its own."""
         return {}
 
     def _guard_counters(self) -> dict[str, Any]:
-        """Counters that only a finished step moves."""
+        """Return the counters that only a finished step changes."""
         return {}
 
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
-        """Take back what both gave."""
+        """Restore what both returned."""
 
     def _get_output_dir(self, trial: Any = None) -> str:
         return self._staging or super()._get_output_dir(trial)  # type: ignore[misc]
@@ -181,7 +181,7 @@ class Checkpoints:
         final = checkpoints / f"checkpoint-{step}"
         if final.is_dir() and fault_of(final) is None:
             return
-        broken = not_finite(self.model, getattr(self, "optimizer", None))
+        broken = not_finite(self.model, self.optimizer)  # type: ignore[attr-defined]
         if broken is not None:
             raise NotSaved(
                 f"`{broken}` is no longer finite after step {step}; it is not saved, earlier checkpoints stay",
@@ -209,13 +209,14 @@ class Checkpoints:
         processes.wait()
 
     def _write(self, staging: Path, step: int, model: Any, trial: Any) -> None:
-        """Everything of a checkpoint but its manifest, below `staging`; each process adds what is its own."""
+        """Write a checkpoint without its manifest below `staging`; each process adds its own part."""
         self._staging = str(staging)
         try:
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
         finally:
             self._staging = None
         folder = staging / f"checkpoint-{step}"
+        (folder / ARGUMENTS).unlink(missing_ok=True)  # whichever method of transformers wrote it
         last = self.last_step
         if last is not None and last.step == step:
             facts = {"passes": last.passes, "counters": last.counters, "guards": self._guard_counters()}
@@ -232,11 +233,11 @@ class Checkpoints:
         if free < needed:
             raise NotSaved(
                 f"a checkpoint in `{checkpoints}` needs about {needed:,} bytes and {free:,} are free",
-                "make room and add --resume; earlier checkpoints are whole",
+                "free some space and add --resume; earlier checkpoints are complete",
             )
 
     def _bytes_needed(self) -> int:
-        """Size of the next checkpoint: the last one's, or what its parts come to."""
+        """Return the size of the next checkpoint: the last one's, or the sum of its parts."""
         if self._bytes is not None:
             return int(self._bytes * SPARE)
         trained = sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
@@ -260,7 +261,7 @@ class Checkpoints:
             self._restore_counters(facts["counters"], facts["guards"])
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
-        """The order of the data; a resumed run first draws the orders of the epochs that are over."""
+        """Return the data order; a resumed run first draws the orders of the finished epochs."""
         sampler = super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]
         if self._resumed is not None and getattr(sampler, "generator", None) is not None:
             for _ in range(epochs_done(self._resumed)):
@@ -269,7 +270,7 @@ class Checkpoints:
 
 
 class StepBoundary(TrainerCallback):
-    """Tells the trainer when a step is whole, and holds signals back while it is not."""
+    """Tell the trainer when a step is complete, and hold signals back while it is not."""
 
     def __init__(self, trainer: Checkpoints):
         self.trainer = trainer

@@ -36,7 +36,7 @@ OF_ACTIVE_ROWS = {"entropy": "entropy_active_rows", "vespo/phi_seq_mean": "vespo
 
 
 class LeanRollout:
-    """Mixin in front of TRL's `GRPOTrainer` that computes only the rows and columns which matter."""
+    """Mixin in front of TRL's `GRPOTrainer` that computes only the rows and columns that matter."""
 
     row_rules: RowRules | None = None
     _placeholder_due = False
@@ -70,7 +70,7 @@ class LeanRollout:
             self._placeholder_due = False
 
     def _scores_old_itself(self, rows: Any) -> bool:
-        """Whether TRL is about to ask for old log-probs that are better computed on the arranged micro-batches."""
+        """Return whether TRL is about to compute old log-probs that are better computed on the arranged batches."""
         asks = self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations) != 0
         images = any(name in rows[0] for name in ("image", "images"))
         return self.row_rules is not None and bool(self.model.training) and asks and not images
@@ -85,7 +85,7 @@ class LeanRollout:
         return result
 
     def _with_old_logps(self, batches: list[Batch]) -> list[Batch]:
-        """The micro-batches with old log-probs where TRL has left a placeholder."""
+        """Return the micro-batches with old log-probs in place of the placeholders."""
         if any(OLD not in batch or LOSS_SCALE not in batch for batch in batches):
             return batches
         window = self.args.gradient_accumulation_steps
@@ -101,7 +101,7 @@ class LeanRollout:
         return batches
 
     def _old_logps(self, batch: Batch) -> torch.Tensor:
-        """Log-probs (B, T) of a micro-batch by the policy as it is."""
+        """Return log-probs (B, T) of a micro-batch by the current policy."""
         with torch.no_grad():
             ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
             attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
@@ -123,7 +123,7 @@ class LeanRollout:
         return loss
 
     def _correct_metrics(self, before: dict[str, int], inputs: Batch) -> None:
-        """Make figures of the computed rows those of all rows; what cannot be gets a name that says so."""
+        """Extend metrics of the computed rows to all rows; rename those that cannot be extended."""
         metrics = self._metrics["train"]
         by_row = self.importance_sampling_level == "sequence"
         clip_share = inputs[ROW_SHARE] if by_row else inputs[TOKEN_SHARE]
@@ -144,14 +144,14 @@ class LeanRollout:
 
 
 def nothing(model: Any, metrics: dict[str, list[float]], loss_type: str) -> torch.Tensor:
-    """The loss of an empty micro-batch: 0, with a gradient of 0 as TRL's would have."""
+    """Return the loss of an empty micro-batch: 0, with a gradient of 0 as TRL's would have."""
     for name in OTHER_CLIPS.get(loss_type, (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max")):
         metrics[name].append(0.0)
     return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
 
 
 def rules_of(trainer: Any) -> RowRules | None:
-    """The row rules of a trainer's configuration; None for a loss not known to fit them, and on stock TRL under vLLM.
+    """Return the row rules of a trainer's configuration; None for an unknown loss, and on stock TRL under vLLM.
 
     There TRL needs its old log-probs at once, of whole rows. Training on cut ones would round otherwise, which in
     bfloat16 is more than GSPO's clip. Unsloth's two passes pack rows differently in any case.
@@ -167,8 +167,8 @@ def rules_of(trainer: Any) -> RowRules | None:
     return row_rules(
         args.loss_type,
         beta=args.beta,
-        entropy=args.top_entropy_quantile < 1 or bool(getattr(trainer, "_entropy_bonus_enabled", False)),
-        aux_loss=bool(getattr(trainer, "aux_loss_enabled", False)),
+        entropy=args.top_entropy_quantile < 1 or trainer._entropy_bonus_enabled,
+        aux_loss=trainer.aux_loss_enabled,
         rotary=bool(getattr(config, "rope_parameters", None)),
         processes=trainer.accelerator.num_processes,
     )

@@ -33,7 +33,7 @@ LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; n
 
 @dataclass(frozen=True)
 class RowRules:
-    """What may be left out or moved under a configuration, and why something may not.
+    """What may be left out or moved under a configuration, and the reason if something may not.
 
     Attributes:
         drop: leave out rows without an advantage.
@@ -52,7 +52,7 @@ class RowRules:
 
 
 def row_rules(loss_type: str, *, beta: float, entropy: bool, aux_loss: bool, rotary: bool, processes: int) -> RowRules:
-    """The rules of a configuration.
+    """Return the rules of a configuration.
 
     Args:
         entropy: the loss or its mask looks at the entropy of every token.
@@ -69,7 +69,7 @@ def row_rules(loss_type: str, *, beta: float, entropy: bool, aux_loss: bool, rot
 
 
 class Size(NamedTuple):
-    """Rows of a micro-batch, those of them that have a token which counts, and such tokens."""
+    """Counts of a micro-batch: its rows, rows with a counted token, and counted tokens."""
 
     rows: float
     completions: float
@@ -77,12 +77,12 @@ class Size(NamedTuple):
 
 
 def size_of(mask: torch.Tensor) -> Size:
-    """The size of a micro-batch with this completion mask (B, T)."""
+    """Return the size of a micro-batch with this completion mask (B, T)."""
     return Size(len(mask), float(mask.bool().any(1).sum()), float(mask.sum()))
 
 
 def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Batch]:
-    """The same micro-batches with what they need not compute left out; as many as before, some of them empty.
+    """Return the micro-batches without what need not be computed; as many as before, some of them empty.
 
     Args:
         batches: of one rollout, in the order they are used; tensors (B, ...) and scalars.
@@ -98,7 +98,7 @@ def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Bat
 
 
 def dealt(step: Sequence[Batch], rules: RowRules) -> list[Batch]:
-    """The rows of one optimizer step, longest first, dealt to its micro-batches so that they hold little padding."""
+    """Deal the rows of one optimizer step, longest first, to its micro-batches with little padding."""
     pool = joined(step)
     rows = kept_rows(pool, rules)
     lengths = pool["completion_mask"].sum(1) + pool["prompt_mask"].sum(1)
@@ -112,7 +112,7 @@ def dealt(step: Sequence[Batch], rules: RowRules) -> list[Batch]:
 
 
 def least_padding(completions: np.ndarray, prompts: np.ndarray, parts: int, limit: int) -> list[int]:
-    """How many of the rows, in their order, each of `parts` micro-batches takes so that least is computed in all.
+    """Return how many consecutive rows each of `parts` micro-batches takes so that the total cost is least.
 
     A micro-batch costs its rows times the sum of its widest prompt and completion, and something for being there.
 
@@ -140,7 +140,7 @@ def least_padding(completions: np.ndarray, prompts: np.ndarray, parts: int, limi
 
 
 def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
-    """Indices of the rows that must be computed."""
+    """Return the indices of the rows that must be computed."""
     count = rows_of(batch)
     if not rules.drop:
         return torch.arange(count, device=batch["completion_ids"].device)
@@ -150,7 +150,7 @@ def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
 
 
 def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None = None, trim: bool = True) -> Batch:
-    """These rows of a batch, cut to their lengths, with the factor that restores their weight in the loss.
+    """Return these rows of a batch, cut to their lengths, with the factor that restores their loss weight.
 
     Args:
         kept: indices of rows; none makes an empty micro-batch.
@@ -170,7 +170,7 @@ def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None =
 
 
 def cut(name: str, value: Any, kept: torch.Tensor, count: int, width: int | None, left: int) -> Any:
-    """One entry of a batch for these rows and columns; what does not lie in rows is as it is."""
+    """Return one entry of a batch for these rows and columns; an entry without rows is unchanged."""
     if isinstance(value, list) and len(value) == count:
         return [value[row] for row in kept.tolist()]
     if not isinstance(value, torch.Tensor) or value.dim() == 0 or len(value) != count:
@@ -182,7 +182,7 @@ def cut(name: str, value: Any, kept: torch.Tensor, count: int, width: int | None
 
 
 def joined(step: Sequence[Batch]) -> Batch:
-    """All rows of several micro-batches of equal widths as one; scalars are the same in all."""
+    """Return several micro-batches of equal width as one; scalars are the same in all."""
     first = step[0]
     count = rows_of(first)
 
@@ -198,22 +198,22 @@ def joined(step: Sequence[Batch]) -> Batch:
 
 
 def rows_of(batch: Batch) -> int:
-    """B."""
+    """Return B."""
     return len(batch["completion_ids"])
 
 
 def end_of(mask: torch.Tensor) -> torch.Tensor:
-    """Columns of each row up to the last it uses, (B,); a mask may have holes."""
+    """Return the columns of each row up to its last used one, (B,); a mask may have holes."""
     return (mask.bool() * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
 
 
 def used_columns(mask: torch.Tensor) -> int:
-    """Columns up to the last that any row uses, at least 1; a mask may have holes."""
+    """Return the columns up to the last that any row uses, at least 1; a mask may have holes."""
     used = mask.bool().any(0).nonzero()
     return int(used[-1]) + 1 if len(used) else 1
 
 
 def unused_left(mask: torch.Tensor) -> int:
-    """Columns on the left that no row uses; at least one column is left."""
+    """Return the unused columns on the left; at least one column remains."""
     used = mask.bool().any(0).nonzero()
     return int(used[0]) if len(used) else mask.shape[1] - 1

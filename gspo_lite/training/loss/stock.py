@@ -43,7 +43,7 @@ class SequenceTokenLoss:
         return result
 
     def _use_ratio(self, new: torch.Tensor, inputs: dict[str, Any]) -> None:
-        """Record log new - log old (B, T), and at our level shift the old log-probs that TRL is about to read."""
+        """Record log new - log old (B, T), and at our level shift the old log-probs before TRL reads them."""
         old = inputs.get("old_per_token_logps")
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
         log_ratio = torch.zeros_like(new) if old is None else torch.where(mask.bool(), new - old, 0.0)

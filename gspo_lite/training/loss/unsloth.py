@@ -60,7 +60,7 @@ class UnslothTokenLoss:
         return loss
 
     def _heard_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Unsloth's loss; the gauges hear its ratios."""
+        """Return Unsloth's loss and record its ratios in the gauges."""
         if inputs["advantages"].dim() == 2:
             pad = tokenizer_of(self.processing_class).pad_token_id  # type: ignore[attr-defined]
             inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
@@ -75,7 +75,7 @@ class UnslothTokenLoss:
         return loss
 
     def _correct_metrics(self, batch: Batch, inputs: Batch) -> None:
-        """Make figures of the computed rows those of all rows."""
+        """Extend metrics of the computed rows to all rows."""
         metrics = self._metrics["train"]
         share = batch[ROW_SHARE if self.importance_sampling_level == "sequence" else TOKEN_SHARE]
         for name in filter(metrics.get, OTHER_CLIPS.get(self.args.loss_type, CLIPS)):  # there are none for luspo
@@ -86,7 +86,7 @@ class UnslothTokenLoss:
 
 
 def active_rows(inputs: Batch, rules: RowRules) -> Batch:
-    """The rows of a micro-batch that have an advantage, at the batch's own width, each with the weight it had.
+    """Return the rows of a micro-batch that have an advantage, at the batch's width, each with its old weight.
 
     The factor goes into the advantages: Unsloth's backward pass takes its gradient from the forward one and would not
     see a factor on the loss, and the loss is linear in the advantages of a row up to a positive factor. Padding stays,
@@ -97,7 +97,7 @@ def active_rows(inputs: Batch, rules: RowRules) -> Batch:
 
 
 def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor:
-    """Advantages (B, T) where Unsloth's loss has its log-probs: (B, W), or as they are with images.
+    """Return advantages (B, T) aligned with Unsloth's log-probs (B, W); unchanged with images.
 
     Unsloth moves each row's padding to the right with a stable sort and keeps the last W columns; the same permutation
     is applied here. W is the width of the log-probs it has from before; where there are none, T and the most padding
@@ -121,7 +121,7 @@ def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor
 
 
 def generated_module(trainer_class: type) -> ModuleType | None:
-    """The module Unsloth generated for this trainer, or None where the trainer is stock TRL's."""
+    """Return the module Unsloth generated for this trainer; None if the trainer is stock TRL's."""
     for base in trainer_class.__mro__:
         module = sys.modules.get(base.__module__)
         if module is not None and all(hasattr(module, name) for name in (LOSSES[0], "UnslothEfficientGRPO")):
@@ -133,7 +133,7 @@ def install(module: ModuleType) -> None:
     """Add the level `sequence_token` to the losses of Unsloth's generated module; once, however often called.
 
     Raises:
-        MachineError: when the installed Unsloth is not built as this expects.
+        MachineError: the installed Unsloth is built differently.
     """
     if getattr(module, "_gspo_lite_level", None) == LEVEL:
         return
@@ -160,7 +160,7 @@ def heard(accumulated_loss: Any) -> Any:
 
 
 def rebind(module: ModuleType, name: str) -> None:
-    """Replace one loss of the module by itself with one more branch, its source kept readable for inspect."""
+    """Add a branch to one loss of the module, keeping its source readable for `inspect`."""
     original = getattr(module, name)
     tree = ast.parse(textwrap.dedent(inspect.getsource(original)))
     add_level(tree, name)
@@ -172,7 +172,7 @@ def rebind(module: ModuleType, name: str) -> None:
 
 
 def add_level(tree: ast.Module, name: str) -> None:
-    """Insert, after the branch for `sequence`, one that has its value and each token's own gradient."""
+    """Insert a branch after `sequence` with its value and each token's own gradient."""
     hits = [node for node in ast.walk(tree) if isinstance(node, ast.If) and is_sequence_branch(node)]
     if len(hits) != 1:
         raise unexpected(f"{name} has {len(hits)} branches for the level `sequence`, not 1")
@@ -184,14 +184,14 @@ def add_level(tree: ast.Module, name: str) -> None:
 
 
 def is_sequence_branch(node: ast.If) -> bool:
-    """Whether this is `if importance_sampling_level == 'sequence'` that sets the log importance weights."""
+    """Return whether this `if importance_sampling_level == 'sequence'` sets the log importance weights."""
     if ast.unparse(node.test) != "importance_sampling_level == 'sequence'":
         return False
     return any(isinstance(n, ast.Name) and n.id == WEIGHTS for part in node.body for n in ast.walk(part))
 
 
 def unexpected(what: str) -> MachineError:
-    """The refusal of an Unsloth that is built differently."""
+    """Return the error for an Unsloth that is built differently."""
     from importlib.metadata import version
 
     return MachineError(

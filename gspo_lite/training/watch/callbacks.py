@@ -45,7 +45,7 @@ class MetricsWriter(TrainerCallback):
 class HeapTrimmer(TrainerCallback):
     """Return free memory to the system at every save, where the C library is glibc.
 
-    Freed blocks between ones that live on are otherwise kept: a guard against growth over hours, not a cure for a leak.
+    Freed blocks between live ones are kept otherwise. This guards against growth over hours; it does not cure a leak.
     """
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -54,14 +54,14 @@ class HeapTrimmer(TrainerCallback):
 
 
 class TokenClock:
-    """Tokens per second over the whole cycle of a rollout: generating, scoring and its optimizer steps."""
+    """Tokens per second over the whole cycle of a rollout: generation, scoring and its optimizer steps."""
 
     def __init__(self) -> None:
         self.start: tuple[float, float] | None = None
         self.rate: float | None = None
 
     def update(self, num_tokens: float | None) -> None:
-        """Take the running count of prompt and completion tokens, which changes once per rollout."""
+        """Record the running count of prompt and completion tokens, which changes once per rollout."""
         if num_tokens is None:
             return
         now = time.perf_counter()
@@ -73,12 +73,12 @@ class TokenClock:
 
 
 class CompletionsWriter(TrainerCallback):
-    """Hand some completions of each rollout on, with extracted answer, rewards and advantages.
+    """Pass on some completions of each rollout, with extracted answer, rewards and advantages.
 
     Args:
         trainer: a GSPOTrainer.
         count: completions of a rollout.
-        takers: take the rows, each with its `step`.
+        takers: functions that get the rows, each with its `step`.
     """
 
     def __init__(self, trainer: Any, count: int, takers: Sequence[Callable[[list[dict[str, Any]]], None]]):
@@ -95,7 +95,7 @@ class CompletionsWriter(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """The live figures of training, wherever `gspo_lite.system.progress` can show them."""
+    """Live figures of training, wherever `gspo_lite.system.progress` can show them."""
 
     def __init__(self, accuracy_reward: str | None):
         self.accuracy_reward = accuracy_reward
@@ -125,7 +125,7 @@ class Progress(TrainerCallback):
             self.view = None
 
     def text(self) -> str:
-        """The live figures, each left out until it is known."""
+        """Return the live figures, without those that are not known yet."""
         parts = [
             ("reward", "reward", "{:.2f}"),
             ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
@@ -137,7 +137,7 @@ class Progress(TrainerCallback):
 
 
 class NoiseFloor(TrainerCallback):
-    """Warn, once, when ratios differ from 1 before any weight has moved, by so much that the clip cuts noise.
+    """Warn once if ratios differ from 1 so much before any weight has moved that the clip cuts noise.
 
     Args:
         epsilon: the narrower side of the clip.
@@ -155,7 +155,7 @@ class NoiseFloor(TrainerCallback):
         self.said = True
         text = (
             f"the noise floor sd(log s) is {floor:.1e}, more than a quarter of epsilon {self.epsilon:.1e}: "
-            "the clip cuts rounding as well as change. A wider number type or an epsilon of "
+            "the clip cuts rounding errors as well as changes. A wider number type or an epsilon of "
             f"{smallest_epsilon(floor):.1e} and up helps; `gspo-lite probe` measures it"
         )
         self.note(state.global_step, "warning", text)
@@ -163,5 +163,5 @@ class NoiseFloor(TrainerCallback):
 
 
 def smallest_epsilon(floor: float) -> float:
-    """The narrowest clip that noise of this size, sd(log s), leaves alone but for one sequence in 10,000."""
+    """Return the narrowest clip range that noise of this size, sd(log s), exceeds in one of 10,000 sequences."""
     return NOISE_SHARE * floor

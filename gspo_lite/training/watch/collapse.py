@@ -26,13 +26,13 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Sign:
-    """One way to collapse.
+    """A sign of collapse.
 
     Attributes:
-        seen: True or False from figures and rollout, None where these say nothing about it.
+        seen: True or False from figures and rollout, None if these do not tell.
         text: what happened, with `{figure}` for figures by name and `{times}`.
         hint: likely cause and remedy.
-        patience: steps in a row it takes; None leaves it to the recipe, which counts rollouts.
+        patience: steps in a row that it takes; None leaves it to the recipe, which counts rollouts.
     """
 
     name: str
@@ -43,17 +43,17 @@ class Sign:
 
 
 def above(key: str, limit: float) -> Callable[[Figures, Any], bool | None]:
-    """A sign that a figure is at or above a limit."""
+    """Return a test for a figure at or above a limit."""
     return lambda figures, _: None if figures.get(key) is None else figures[key] >= limit
 
 
 def below(key: str, limit: float) -> Callable[[Figures, Any], bool | None]:
-    """A sign that a figure is at or below a limit."""
+    """Return a test for a figure at or below a limit."""
     return lambda figures, _: None if figures.get(key) is None else figures[key] <= limit
 
 
 def entropy_gone(figures: Figures, _: Any) -> bool | None:
-    """Whether the sampler is certain of every token; looked at once per rollout."""
+    """Return whether the sampler is certain of every token; tested once per rollout."""
     whole = figures.get("entropy")
     entropy = figures.get("entropy_active_rows") if whole is None else whole  # where rows are left out
     if figures.get("reward") is None or entropy is None:
@@ -62,7 +62,7 @@ def entropy_gone(figures: Figures, _: Any) -> bool | None:
 
 
 def policy_ran_away(figures: Figures, _: Any) -> bool | None:
-    """Whether ratio or divergence is far beyond what any clip was made for."""
+    """Return whether the ratio or the divergence is far beyond any sensible clip range."""
     sizes = [abs(figures[key]) for key in ("gspo/log_ratio_min", "gspo/log_ratio_max") if figures.get(key) is not None]
     if not sizes and figures.get("kl") is None:
         return None
@@ -70,14 +70,14 @@ def policy_ran_away(figures: Figures, _: Any) -> bool | None:
 
 
 def text_repeats(figures: Figures, rollout: Sequence[dict[str, Any]]) -> bool | None:
-    """Whether most completions of a rollout are one phrase over and over."""
+    """Return whether most completions of a rollout repeat one phrase."""
     if figures.get("reward") is None or not rollout:
         return None
     return sum(repetitive(str(row["completion"])) for row in rollout) >= MOSTLY * len(rollout)
 
 
 def repetitive(text: str) -> bool:
-    """Whether a long text compresses to next to nothing; linear in its length."""
+    """Return whether a long text compresses to almost nothing; linear in its length."""
     data = text.encode("utf-8", "replace")
     return len(data) >= LONG_TEXT and len(zlib.compress(data, 1)) <= REPETITIVE * len(data)
 
@@ -87,7 +87,7 @@ SIGNS = (
         "flat_reward",
         below("reward_std", SAME_REWARD),
         "every completion of {times} rollouts in a row got the same reward (the last: {reward:g})",
-        "the reward is at its end: the problems are solved, out of reach, or the reward cannot tell answers apart. "
+        "the reward is saturated: the problems are solved or out of reach, or the reward cannot distinguish answers. "
         "Look at completions.jsonl and `gspo-lite rewards test`; take harder or easier problems",
     ),
     Sign(
@@ -100,21 +100,21 @@ SIGNS = (
     Sign(
         "truncated",
         above("completions/clipped_ratio", CUT_OFF),
-        "{completions/clipped_ratio:.0%} of the completions are cut off at the length limit, for {times} rollouts",
-        "they end before their answer, or no longer end at all. Raise generation.max_completion_length, or add the "
+        "{completions/clipped_ratio:.0%} of the completions are truncated at the length limit, for {times} rollouts",
+        "they stop before their answer, or no longer stop at all. Raise generation.max_completion_length, or add the "
         "reward soft_overlong",
     ),
     Sign(
         "entropy_gone",
         entropy_gone,
         f"the model is certain of every token (entropy below {NO_ENTROPY:g} nats) for {{times}} rollouts in a row",
-        "without variety there is nothing to prefer. Lower training.learning_rate, raise generation.temperature, or go "
-        "back to an earlier checkpoint",
+        "without variety there is nothing to learn. Lower training.learning_rate, raise generation.temperature, or "
+        "return to an earlier checkpoint",
     ),
     Sign(
         "ratio_explosion",
         policy_ran_away,
-        "the policy moved beyond what the clip can hold for {times} steps in a row",
+        "the policy moved beyond what the clip can contain for {times} steps in a row",
         "the steps are too large. Lower training.learning_rate or the number of optimizer steps per rollout "
         "(steps_per_generation, num_iterations)",
         RATIO_STEPS,
@@ -123,7 +123,7 @@ SIGNS = (
         "repeated_text",
         text_repeats,
         "most completions of {times} rollouts in a row repeat one phrase over and over",
-        "a reward pays for it, or the learning rate broke the model. Add the reward repetition_penalty, or lower "
+        "a reward encourages it, or the learning rate broke the model. Add the reward repetition_penalty, or lower "
         "training.learning_rate",
     ),
 )

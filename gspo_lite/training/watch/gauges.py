@@ -42,7 +42,7 @@ class RatioGauges:
     def record(
         self, log_ratio: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor, compared: bool = True
     ) -> None:
-        """Take one micro-batch.
+        """Record one micro-batch.
 
         Args:
             log_ratio: log new - log old per token (B, T), or already log s_i (B, 1).
@@ -70,22 +70,22 @@ class RatioGauges:
             self.seen[f"{side} tokens"].append(tokens[mask].float())
 
     def record_sampler(self, output: dict[str, Any]) -> None:
-        """Keep log s between the trainer's old log-probs and those of the sampler, where a rollout has both."""
+        """Keep log s between the trainer's old log-probs and those of the sampler, if a rollout has both."""
         old, sampled = output.get("old_per_token_logps"), output.get("sampling_per_token_logps")
         if self.kept is not None and old is not None and sampled is not None:
             log_s = sequence_means(old.float() - sampled.float(), output["completion_mask"])
             self.kept["sampler"] += log_s.tolist()
 
     def leave_out(self, sequences: float, tokens: float) -> None:
-        """Count what was not computed because it has no advantage."""
+        """Count sequences and tokens that were not computed because they have no advantage."""
         self.left_out["sequences"] += sequences
         self.left_out["tokens"] += tokens
 
     def figures(self, unmoved: bool = False) -> dict[str, float]:
-        """The gauges of everything recorded since the last call; empty where nothing was.
+        """Return the gauges of everything recorded since the last call; empty if nothing was.
 
         Args:
-            unmoved: no weight has moved since the rollout, so that what is left of log s_i is noise.
+            unmoved: no weight has moved since the rollout, so that log s_i is pure noise.
         """
         seen = {name: torch.cat(parts) for name, parts in self.seen.items()}
         noise = unmoved and self.compared
@@ -114,6 +114,6 @@ class RatioGauges:
 
 
 def sequence_means(log_ratio: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """log s_i (B,): the mean of the log ratios (B, T) or (B, 1) over the tokens that count (B, T)."""
+    """Return log s_i (B,): the mean of the log ratios (B, T) or (B, 1) over the tokens in the mask (B, T)."""
     mask = mask.bool()
     return torch.where(mask, log_ratio.expand(mask.shape), 0.0).sum(1) / mask.sum(1).clamp(min=1)

@@ -25,7 +25,7 @@ ROLLBACKS = 3  # in one run; what needs more will not get better
 
 
 class FiniteLoss:
-    """Mixin in front of the trainer that notes a loss which is not finite, and hides none."""
+    """Mixin in front of the trainer that notes losses which are not finite, and hides none."""
 
     _losses_are_finite = True
 
@@ -41,7 +41,7 @@ class FiniteLoss:
 
 
 class Guards(TrainerCallback):
-    """The guards of one run.
+    """Guards of one run.
 
     Args:
         trainer: a GSPOTrainer, whose step is guarded.
@@ -60,16 +60,16 @@ class Guards(TrainerCallback):
         self.roll_back_next = False
 
     def counters(self) -> dict[str, Any]:
-        """What a resumed run goes on counting from."""
+        """Return the counts from which a resumed run continues."""
         return {"streaks": dict(self.streaks), "not_applied": self.not_applied, "rollbacks": self.rollbacks}
 
     def restore(self, counters: dict[str, Any]) -> None:
-        """Take back what `counters` gave."""
+        """Restore what `counters` returned."""
         self.streaks = Counter(counters["streaks"])
         self.not_applied, self.rollbacks = counters["not_applied"], counters["rollbacks"]
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leave the step out where loss or gradient is not finite."""
+        """Skip the step if its loss or gradient is not finite."""
         trained = [p for p in self.trainer.model.parameters() if p.requires_grad and p.grad is not None]
         loss_is_finite = all(gathered(self.trainer.losses_were_finite()))  # processes apply a step together or not
         if loss_is_finite and all_finite(p.grad for p in trained):
@@ -90,13 +90,13 @@ class Guards(TrainerCallback):
         )
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Weights that have overflowed are worth nothing: back to the newest checkpoint, or the end."""
+        """Return to the newest checkpoint, or stop, if a weight has overflowed."""
         if all_finite(p.data for p in self.trainer.model.parameters() if p.requires_grad):
             return
         message = f"a weight is no longer finite after step {state.global_step + 1}"
         if self.settings.non_finite == "stop":
-            raise NotSaved(message, "lower training.learning_rate; --resume goes on from the newest checkpoint")
-        self.warn(message, "the weights of the newest checkpoint are taken back")
+            raise NotSaved(message, "lower training.learning_rate; --resume continues from the newest checkpoint")
+        self.warn(message, "the weights of the newest checkpoint are restored")
         self.roll_back_next = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -105,7 +105,7 @@ class Guards(TrainerCallback):
             self.roll_back()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Look for collapse."""
+        """Look for signs of collapse."""
         if not logs or "train_runtime" in logs:
             return
         found = [sign.seen(logs, self.trainer.rollout) for sign in SIGNS]
@@ -118,10 +118,10 @@ class Guards(TrainerCallback):
                 self.act(sign.name, sign.text.format_map(figures), sign.hint)
 
     def act(self, guard: str, message: str, hint: str, *, before_step: bool = False) -> None:
-        """Do what the recipe says about one guard.
+        """Act on one guard as the recipe says.
 
         Args:
-            before_step: the optimizer step is still to come, so going back has to wait for its end.
+            before_step: the optimizer step is still to come, so a rollback has to wait for its end.
         """
         action = getattr(self.settings, guard)
         if action == "stop":
@@ -136,17 +136,17 @@ class Guards(TrainerCallback):
                 self.roll_back()
 
     def roll_back(self) -> None:
-        """Take back the weights and the optimizer of the newest checkpoint; data and steps go on."""
+        """Restore weights and optimizer from the newest checkpoint; data and step count continue."""
         self.rollbacks += 1
         if self.rollbacks > ROLLBACKS:
-            raise NotSaved(f"{ROLLBACKS} times the run went back to a checkpoint and it did not help", None)
+            raise NotSaved(f"{ROLLBACKS} times the run returned to a checkpoint and it did not help", None)
         step = self.trainer.roll_back()
         if step is None:
-            raise NotSaved("there is no complete checkpoint to go back to", "set training.save_steps")
-        self.warn(f"weights and optimizer are those of step {step} again; the run goes on with new data", None)
+            raise NotSaved("there is no complete checkpoint to return to", "set training.save_steps")
+        self.warn(f"weights and optimizer are restored from step {step}; the run continues with new data", None)
 
     def scaling(self) -> bool:
-        """Whether float16's loss scaling is at work, which meets infinities on its way."""
+        """Return whether float16's loss scaling is active, which meets infinities while it looks for its scale."""
         return getattr(self.trainer.accelerator, "scaler", None) is not None
 
     def warn(self, message: str, hint: str | None) -> None:

@@ -30,7 +30,7 @@ def require(report_to: Sequence[str]) -> None:
     """Refuse trackers that cannot work here; imports none that is not asked for.
 
     Raises:
-        MachineError: where a package is missing, or wandb has neither a key nor the word that it works offline.
+        MachineError: a package is missing, or wandb has no key and is not set to work offline.
     """
     missing = [name for name in PACKAGES if name in report_to and find_spec(name) is None]
     if missing:
@@ -41,13 +41,13 @@ def require(report_to: Sequence[str]) -> None:
         )
     if "wandb" in report_to and not wandb_can_start():
         raise MachineError(
-            "`output.report_to: wandb` has no API key, and there is no terminal to ask for one",
+            "`output.report_to: wandb` has no API key, and no terminal to ask for one",
             "`wandb login`, or WANDB_MODE=offline to keep the run on this machine until `wandb sync`",
         )
 
 
 def wandb_can_start() -> bool:
-    """Whether wandb has what it needs, or can ask for it."""
+    """Return whether wandb has an API key, can ask for one, or needs none."""
     import wandb
 
     mode = os.environ.get("WANDB_MODE") or wandb.Settings().mode
@@ -55,10 +55,10 @@ def wandb_can_start() -> bool:
 
 
 def place(trainer: Any, folder: Path, recipe: Recipe) -> None:
-    """Name the run and say where each tracker of `trainer` writes; nothing where there is none.
+    """Name the run and tell each tracker of `trainer` where to write; do nothing without trackers.
 
-    The name has the time the run was started, which a resumed run keeps: it goes on where it was, and a second run
-    into the same folder does not.
+    The name contains the start time, which a resumed run keeps: it continues the old tracker run, while a second run
+    in the same folder starts a new one.
     """
     if not set(PACKAGES) & set(recipe.output.report_to):
         return
@@ -76,7 +76,7 @@ def place(trainer: Any, folder: Path, recipe: Recipe) -> None:
 
 
 def open_wandb(folder: Path, name: str, config: dict[str, Any]) -> None:
-    """Begin a run of wandb in the run folder, or go on with the one that is there.
+    """Start a wandb run in the run folder, or continue the one that is there.
 
     wandb's own copy of the terminal and of the command line is off: it is taken before secrets are masked.
     """
@@ -95,11 +95,11 @@ def open_wandb(folder: Path, name: str, config: dict[str, Any]) -> None:
 
 
 def close(trainer: Any, failed: bool) -> None:
-    """End what transformers leaves open, above all where training ended early."""
+    """Close what transformers leaves open, above all if training ended early."""
     wandb, trackio = sys.modules.get("wandb"), sys.modules.get("trackio")
     for callback in trainer.callback_handler.callbacks:
         kind = type(callback).__name__
-        with suppress(Exception):  # what a tracker says at its end must not hide how the run ended
+        with suppress(Exception):  # an error of a tracker must not hide how the run ended
             if kind == "WandbCallback" and wandb is not None and wandb.run is not None:
                 wandb.finish(exit_code=int(failed))
             if kind == "TrackioCallback" and trackio is not None and callback._initialized:
@@ -109,7 +109,7 @@ def close(trainer: Any, failed: bool) -> None:
 
 
 def tables(recipe: Recipe) -> list[Callable[[list[dict[str, Any]]], None]]:
-    """What takes sampled completions for each tracker that has tables.
+    """Return a function for each tracker that has tables, which sends sampled completions there.
 
     TRL's `log_completions` would print them as well and write the whole rollout at every optimizer step.
     """
@@ -117,7 +117,7 @@ def tables(recipe: Recipe) -> list[Callable[[list[dict[str, Any]]], None]]:
 
 
 def table_of(name: str) -> Callable[[list[dict[str, Any]]], None]:
-    """Sends rows of completions.jsonl to one tracker."""
+    """Return a function that sends rows of completions.jsonl to one tracker."""
 
     def take(rows: list[dict[str, Any]]) -> None:
         import pandas as pd
@@ -132,7 +132,7 @@ def table_of(name: str) -> Callable[[list[dict[str, Any]]], None]:
 
 
 def cells(row: dict[str, Any]) -> dict[str, Any]:
-    """One row of the table: rewards in columns of their own, secrets masked."""
+    """Return one row of the table: rewards in separate columns, secrets masked."""
     plain = {name: row[name] for name in ("step", "prompt", "completion", "answer", "extracted", "advantage")}
     texts = {name: redact(value) if isinstance(value, str) else value for name, value in plain.items()}
     return {**texts, "answer": redact(str(row["answer"])), **row["rewards"]}

@@ -1,0 +1,240 @@
+"""The names of TRL, transformers, PEFT and Unsloth that training stands on, compared with what is installed.
+
+Most are private: a release may rename one, or keep it and call it no longer, and training would go on without what it
+was for. So most rows name the methods that must use them; compiled code says whether they do, because Unsloth replaces
+methods by some that have no source file. Owns table and comparison; what the loss computes is for `selftest.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from types import CellType, CodeType, FunctionType
+from typing import Any
+
+from gspo_lite.errors import MachineError
+from gspo_lite.system.environment import installed
+from gspo_lite.training.changes import OBJECTIVE, SIZES
+from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP
+
+PACKAGES = ("trl", "transformers", "peft", "accelerate", "unsloth")
+TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes behind it
+GENERATED = "UnslothGRPOTrainer"  # the module that Unsloth writes
+CONFIG, CALLBACK, MODEL = "trl:GRPOConfig", "transformers:TrainerCallback", "transformers:PreTrainedModel"
+TRACKERS, LORA = "transformers.integrations.integration_utils:", "peft.tuners.lora.layer:"
+SCORED, LOGPS = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
+CLIPPED = " ".join((*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"))
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Names that serve one purpose, separated by blanks.
+
+    Attributes:
+        kind: `overridden`, methods that ours stand in front of; `called`; `read`, attributes, of the trainer once it
+            is built; `set`, attributes that only their user reads; `key`, strings in the code of their user or owner;
+            `written`, functions whose source matches the pattern `takes`, where only an order tells what is what.
+        why: what they are needed to do.
+        user: methods of the trainer whose code must still speak of them.
+        takes: parameters that are relied upon, in their order.
+        path: the trainer they are needed on, `TRL` or `Unsloth`; both where it is empty.
+        owner: `TRAINER`, `GENERATED` or `module:name`.
+    """
+
+    names: str
+    kind: str
+    why: str
+    user: str = ""
+    takes: str = ""
+    path: str = ""
+    owner: str = TRAINER
+
+
+HOOKS = (
+    # Methods of the trainer.
+    Hook("__init__", "called", "build the trainer", takes="model reward_funcs args train_dataset"),
+    Hook("train", "overridden", "resume from the newest complete checkpoint", takes="resume_from_checkpoint"),
+    Hook("training_step", "overridden", "notice a loss that is not finite", "_run_epoch"),
+    Hook("_prepare_inputs", "overridden", "arrange the micro-batches of a rollout", "training_step", path="TRL"),
+    Hook(SCORED, "overridden", "give credit, oversample and keep the rollout's rows", "_prepare_inputs", "inputs"),
+    Hook(SCORED, "written", "know that the first log-probs are the old ones, for which a placeholder is due", "",
+         rf"((?!{LOGPS}).)*\bold_per_token_logps, _, _ = self\.{LOGPS}\(", "TRL"),
+    Hook("_generate", "overridden", "sample through plain weights", SCORED),
+    Hook("_calculate_rewards", "overridden", "keep the rollout's rows and the rewards of all processes", SCORED,
+         "inputs prompts completions"),
+    Hook(LOGPS, "overridden", "take old log-probs from the arranged micro-batches and shift the ratio",
+         f"{SCORED} _compute_loss", "model input_ids attention_mask logits_to_keep", "TRL"),
+    Hook("_compute_loss", "overridden", "add the level `sequence_token`", "compute_loss", "model inputs", "TRL"),
+    Hook("compute_loss", "overridden", "leave out idle rows", "training_step", "model inputs", "Unsloth"),
+    Hook("log", "overridden", "log the gauges beside TRL's metrics", "_maybe_log_save_evaluate", "logs"),
+    Hook("_get_train_sampler", "overridden", "resume in the order of the data", "get_train_dataloader"),
+    Hook("_save_checkpoint", "overridden", "save whole checkpoints only", "_maybe_log_save_evaluate", "model trial"),
+    Hook("_get_output_dir", "overridden", "write a checkpoint beside before it counts", "_save_checkpoint", "trial"),
+    Hook("save_model", "called", "write adapters", "_save_checkpoint", "output_dir"),
+    Hook("_save", "overridden", "keep the hub token off the disk", "save_model", "output_dir state_dict"),
+    Hook("_load_optimizer_and_scheduler", "overridden", "resume a rollout", "_prepare_for_training", "checkpoint"),
+    Hook("_load_from_checkpoint", "called", "take back weights", "train", "resume_from_checkpoint"),
+    Hook("add_callback remove_callback", "called", "watch, write and show every step", takes="callback"),
+    # What its callbacks are told.
+    Hook("on_train_begin", "overridden", "open the live view", "_inner_training_loop", owner=CALLBACK),
+    Hook("on_step_begin on_pre_optimizer_step on_optimizer_step on_step_end", "overridden",
+         "guard every step and know when it is whole", "_run_epoch", owner=CALLBACK),
+    Hook("on_log", "overridden", "write metrics.jsonl and look for collapse", "log", owner=CALLBACK),
+    Hook("on_save", "overridden", "give memory back", "_maybe_log_save_evaluate", owner=CALLBACK),
+    Hook("on_train_end", "overridden", "let signals through again", "_finalize_training", owner=CALLBACK),
+    # Its attributes.
+    Hook("_buffered_inputs _step", "read", "arrange and save the rollout under way", "_prepare_inputs"),
+    Hook("_metrics", "read", "correct and add figures", "log"),
+    Hook("reward_func_names", "read", "keep the rollout's rows", "_calculate_rewards"),
+    Hook("importance_sampling_level", "read", "compute at `token` for `sequence_token`", "_compute_loss", path="TRL"),
+    Hook("aux_loss_enabled _entropy_bonus_enabled", "read", "know when every row is needed", "_compute_loss"),
+    Hook("generation_config generation_kwargs vllm_generation", "set", "never sample tokens for padding or images",
+         "_generate_single_turn"),
+    Hook("args model state accelerator callback_handler optimizer processing_class train_dataset reward_funcs "
+         "reward_weights num_generations num_iterations use_vllm multi_objective_aggregation", "read", "train at all"),
+    Hook(" ".join(filter(None, OBJECTIVE.values())), "read", "notice settings that were changed"),
+    # Keys of a rollout's batch, of its logs, and of the metrics.
+    Hook("prompt_ids prompt_mask completion_ids completion_mask advantages num_items_in_batch old_per_token_logps "
+         "ref_per_token_logps sampling_per_token_logps tool_mask pixel_values image images", "key",
+         "cut, join and save rows", SCORED),
+    Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
+    Hook("completion_mask tool_mask old_per_token_logps", "key", "shift the ratio", "_compute_loss", path="TRL"),
+    Hook("max_left_pad unsloth_sample_weight", "key", "follow the packing", SCORED, path="Unsloth"),
+    Hook("pixel_values_videos", "key", "leave batches with videos whole", LOGPS, path="Unsloth"),
+    Hook("reward reward_std frac_reward_zero_std rewards/ /mean", "key", "see that nothing is learned", SCORED),
+    Hook("sum_then_normalize batch", "key", "know which rewards make an advantage", SCORED),
+    Hook("num_tokens completions/clipped_ratio", "key", "see speed and truncation", "_generate"),
+    Hook(f"{CLIPPED} entropy kl", "key", "correct figures for rows left out", "_compute_loss", path="TRL"),
+    Hook(f"{CLIPPED} completion_length", "key", "correct figures for rows left out", "compute_loss", path="Unsloth"),
+    Hook("_runtime", "key", "tell the summary from a step", owner="transformers.trainer_utils:speed_metrics"),
+    # Settings, state and parts.
+    Hook(" ".join((*OBJECTIVE, *SIZES)), "read", "notice settings that were changed", owner=CONFIG),
+    Hook("world_size output_dir save_total_limit top_entropy_quantile use_liger_kernel run_name project", "read",
+         "choose what is computed and where it goes", owner=CONFIG),
+    Hook("global_step max_steps epoch log_history num_input_tokens_seen", "read", "know where the run is",
+         owner="transformers:TrainerState"),
+    Hook("generator num_samples randperm", "read", "resume in the order of the data",
+         owner="trl.trainer.utils:RepeatSampler"),
+    Hook("generation_kwargs", "read", "never sample tokens for padding or images",
+         owner="trl.generation.vllm_generation:VLLMGeneration"),
+    Hook("scaler", "read", "let float16 skip steps by itself", owner="accelerate:Accelerator"),
+    Hook("rope_parameters", "read", "know that prompts may be trimmed", owner="transformers:PreTrainedConfig"),
+    Hook("is_gradient_checkpointing", "read", "generate with a cache", owner=MODEL),
+    Hook("is_loaded_in_4bit is_loaded_in_8bit", "read", "say how weights are held", owner=MODEL),
+    Hook("logging_dir tb_writer", "read", "write curves into the run's folder", owner=f"{TRACKERS}TensorBoardCallback"),
+    Hook("setup", "called", "end a run of wandb by its callback's name", owner=f"{TRACKERS}WandbCallback"),
+    Hook("_initialized", "read", "end a run of trackio", owner=f"{TRACKERS}TrackioCallback"),
+    Hook("get_base_layer active_adapters disable_adapters merged lora_A lora_dropout use_dora lora_bias lora_variant "
+         "in_features out_features", "read", "know that an adapter can be folded in", owner=f"{LORA}LoraLayer"),
+    Hook("get_delta_weight", "called", "fold an adapter in", owner=f"{LORA}Linear"),
+    # The losses in the module that Unsloth writes.
+    Hook("grpo_compute_loss", "called", "add the level `sequence_token`", "",
+         "ref new old sampling_per_token_logps input_ids mask beta advantages", "Unsloth", GENERATED),
+    Hook("grpo_accumulated_loss", "called", "hear the ratios", "compute_loss", "", "Unsloth", GENERATED),
+    Hook("grpo_accumulated_loss", "written", "hear the ratios and their mask, the last of its results", "",
+         r".*\breturn [\w, ]+, coef_1, completion_mask\s*$", "Unsloth", GENERATED),
+)  # fmt: skip
+
+
+def check_hooks(trainer_class: type, trainer: Any = None) -> None:
+    """Refuse what is installed where a name of the table is absent, changed or no longer used.
+
+    Args:
+        trainer_class: `GSPOTrainer`, whose bases are what is installed.
+        trainer: one of that class once TRL has built it, to look at its attributes as well.
+
+    Raises:
+        MachineError: with all such names and what each is for.
+    """
+    classes = trainer_class.__mro__
+    live = classes[max(i for i, one in enumerate(classes) if one.__module__.startswith("gspo_lite.")) + 1]
+    path = "TRL" if live.__module__.startswith("trl.") else "Unsloth"
+    lines = [
+        f"`{hook.owner.rpartition(':')[2]}.{name}` {what}; it is needed to {hook.why}"
+        for hook in HOOKS
+        if hook.path in ("", path)
+        for name, what in faults(hook, live, owner_of(hook, live), trainer)
+    ]
+    if lines:
+        versions = ", ".join(f"{name} {installed(name) or 'not installed'}" for name in PACKAGES)
+        raise MachineError(
+            "\n  ".join([f"training cannot hook into what is installed ({versions}):", *lines]),
+            "install the versions that were tested, or open an issue with this message",
+        )
+
+
+def owner_of(hook: Hook, live: type) -> Any:
+    """Return what the names of a hook belong to; None where it is gone."""
+    with suppress(ImportError, AttributeError):
+        return {TRAINER: live, GENERATED: sys.modules[live.__module__]}.get(hook.owner) or resolve_name(hook.owner)
+
+
+def faults(hook: Hook, live: type, owner: Any, trainer: Any) -> Iterator[tuple[str, str]]:
+    """Yield each name of a hook that is not as it should be, and what is wrong with it."""
+    known = None if owner is live else vocabulary(owner)
+    for name in hook.names.split():
+        member: Any = getattr(owner, name, None)
+        if hook.kind in ("overridden", "called", "written"):
+            there = callable(member)
+        elif known is not None:
+            there = name in known
+        else:
+            there = hook.kind != "read" or trainer is None or hasattr(trainer, name)
+        if not there:
+            yield name, "is not there"
+        elif hook.kind == "written":
+            if not re.match(hook.takes, inspect.getsource(member), re.DOTALL):
+                yield name, "is written in another order"
+        elif hook.takes and not accepts(member, hook.takes.split()):
+            yield name, f"no longer takes `{hook.takes}`"
+        for user in hook.user.split():
+            if name not in words(*run_by(live, user)):
+                yield name, f"is no longer used by `{user}`"
+
+
+def accepts(function: Any, takes: list[str]) -> bool:
+    """Whether these are a function's first parameters, as far as it spells them out."""
+    parameters = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
+    names = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        takes = takes[: len(names)]
+    return names[: len(takes)] == takes
+
+
+def run_by(live: type, name: str) -> Iterator[Any]:
+    """Yield the method that a call of this name runs, and those behind it that it hands on to."""
+    for method in (vars(one)[name] for one in live.__mro__ if name in vars(one)):
+        yield method
+        if "super" not in words(method):
+            return
+
+
+def vocabulary(owner: Any) -> set[str]:
+    """Return the words of a function; of a class those of its methods, its attributes and its fields."""
+    held = [member for one in getattr(owner, "__mro__", ()) for member in vars(one).values()]
+    return words(owner, *held, *dir(owner), *getattr(owner, "__dataclass_fields__", ()))
+
+
+def words(*things: Any) -> set[str]:
+    """Return the names and strings in the code of functions, and in what they wrap or hold."""
+    found: set[str] = set()
+    waiting, seen = list(things), set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            found.add(one)
+        elif isinstance(one, tuple):
+            waiting += one
+        elif isinstance(one, CodeType):
+            found.update(one.co_names)
+            waiting += one.co_consts
+        elif isinstance(one, FunctionType) and one not in seen:
+            seen.add(one)
+            held = [cell.cell_contents for cell in one.__closure__ or () if cell != CellType()]
+            waiting += [one.__code__, vars(one).get("__wrapped__"), *held]
+    return found
