@@ -1,13 +1,15 @@
 """The house: floors, import walls, and light commands, read from the code itself."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "gspo_lite"
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "gspo_lite"
 FLOORS = {
     "errors": 0, "objective": 0,
     "system": 1, "completion": 1,
@@ -71,6 +73,20 @@ def test_no_module_imports_itself_by_way_of_others():
 
     for name in graph:
         visit(name)
+
+
+def test_contributing_shows_these_floors():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^ {4,5}(\d+)  (.+)$", text, re.MULTILINE)
+    shown = {name.rstrip("/"): int(floor) for floor, names in rows for name in names.split(", ")}
+    assert shown == {name: floor for name, floor in FLOORS.items() if name != "__main__"}
+
+
+def test_every_file_that_contributing_names_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:gspo_lite|tests|recipes|docs|benchmarks|notebooks)/[\w./]+)`", text)
+    assert len(named) > 20
+    assert [name for name in named if "KIND" not in name and "NAME" not in name and not (ROOT / name).exists()] == []
 
 
 def test_every_file_stands_on_a_floor():

@@ -23,14 +23,13 @@ from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.models.weights import keep_trainable_float32
-from gspo_lite.objective import LOSS_TYPES
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.training.arguments import as_dataset, as_list, under_contract
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.hooks import check_hooks
-from gspo_lite.training.loss.rollout import LeanRollout, rules_of
+from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
@@ -122,7 +121,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
-        level, clips = args.importance_sampling_level, args.loss_type in LOSS_TYPES
+        level, clips = args.importance_sampling_level, args.loss_type not in OTHER_CLIPS
         self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)

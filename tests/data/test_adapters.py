@@ -76,7 +76,7 @@ def test_the_readme_has_every_adapter_with_its_description():
 
 
 def test_a_built_in_one_is_known_by_the_name_of_its_function():
-    assert list(ADAPTERS) == ["columns", "gsm8k", "math", "countdown", "choices"]
+    assert {"columns", "gsm8k", "math", "countdown", "choices"} <= set(ADAPTERS)
     assert all(name == function.__name__ for name, function in ADAPTERS.items())
 
 

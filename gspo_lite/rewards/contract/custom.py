@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from gspo_lite.errors import UsageError
@@ -15,28 +14,21 @@ from gspo_lite.system.imports import FAULTS, load_code
 BROUGHT = ("completions", "prompts", "completion_ids", *SHARED)  # with every call, unlike columns of the data
 
 
-@dataclass(frozen=True)
-class CustomReward:
-    """A reward from a user's code: the function with its options, the columns it needs, its file's sha256."""
-
-    function: Callable[..., Any]
-    columns: list[str]
-    sha256: str | None
-
-
-def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -> CustomReward:
+def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -> tuple[Callable[..., Any], str | None]:
     """Import a custom reward: a function, an instance with `__call__`, or a class that makes one.
 
     Args:
         options: keyword arguments given to it at every call, or to a class when its instance is made.
         marker: of the recipe's prompt, which a reward made by `@reward` follows.
 
+    Returns:
+        The function with its options, and the sha256 of its file, where it has one.
+
     Raises:
         UsageError: when file, module or function is missing, the code cannot be imported, or an option does not fit.
     """
     code = load_code(name, "reward")
-    function = with_options(code.found, name, options, marker)
-    return CustomReward(function, needed_columns(function), code.sha256)
+    return with_options(code.found, name, options, marker), code.sha256
 
 
 def with_options(found: Any, name: str, options: dict[str, Any], marker: str | None) -> Callable[..., Any]:

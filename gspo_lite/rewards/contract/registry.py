@@ -20,7 +20,7 @@ from gspo_lite.completion.text import MARKERS, completion_text
 from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
-from gspo_lite.rewards.contract.custom import load_custom
+from gspo_lite.rewards.contract.custom import load_custom, needed_columns
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.system.imports import code_problem, is_code, unknown
 
@@ -261,10 +261,10 @@ def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None)
     for one in settings:
         held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
         if is_code(one.name):
-            custom = load_custom(one.name, one.options, marker)
-            held |= {name: getattr(custom.function, name, None) for name in ("marker", "judges")}
+            function, sha256 = load_custom(one.name, one.options, marker)
+            held |= {name: getattr(function, name, None) for name in ("marker", "judges")}
             name = one.name.rpartition(":")[2]
-            rewards.append(GuardedReward(custom.function, name, one.weight, custom.columns, custom.sha256, **held))
+            rewards.append(GuardedReward(function, name, one.weight, needed_columns(function), sha256, **held))
         else:
             made = get(one.name).with_options(marker, **one.options)
             if made.prepare is not None:
