@@ -140,7 +140,5 @@ def test_accuracy_and_format_rate_are_about_the_form_the_prompt_asks_for(monkeyp
 def test_held_out_answers_are_judged_where_the_prompt_asks_for_them():
     recipe = load_recipe("countdown", ["data.prompt=boxed"]).recipe
     rows = [{"prompt": "?", "answer": "2 * 3", "numbers": [2, 3], "target": 6}] * 2
-    assert evaluation.verdicts(rows, [("\\boxed{3 * 2}", [1]), ("<answer>3 * 2</answer>", [1])], recipe) == [
-        True,
-        False,
-    ]
+    answers = [("\\boxed{3 * 2}", [1]), ("<answer>3 * 2</answer>", [1])]
+    assert evaluation.verdicts(rows, answers, recipe) == [True, False]
