@@ -25,6 +25,7 @@ ANSWERS = [
     ("#### 41\n####", "gsm8k", [], None),
     ("<answer>1</answer> or <answer>2</answer>", "tag", [(30, 31)], "2"),
     ("<answer>1</answer> or <answer>2", "tag", [], None),
+    ("<answer>1</answer> or <answer>it is 222", "tag", [], None),
     ("<answer>1</answer></answer>", "tag", [(8, 9)], "1"),
     ("</answer><answer>", "tag", [], None),
     ("<think><answer>1</answer></think>", "tag", [], None),
