@@ -80,7 +80,7 @@ def refuse_loss(args: Any, known: list[str]) -> None:
 
 def remark(args: Any) -> str:
     """Return a warning about a loss that `objective.py` does not define."""
-    text = f"loss_type `{args.loss_type}` has no definition to compare it with; it is used as installed"
+    text = f"loss_type `{args.loss_type}` has no definition to compare it with; it is trained as installed"
     cap = args.epsilon if args.epsilon_high is None else args.epsilon_high
     if args.loss_type == "cispo" and cap < 1:
         text += f". Its weights are capped at epsilon_high {cap:g}, which is below every ratio; 5 is usual"

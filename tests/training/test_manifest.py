@@ -156,7 +156,7 @@ def test_what_is_installed_in_another_version_is_told_and_not_refused(tmp_path):
     path = make(tmp_path, 4, {"versions": {**now, "trl": "1.13.0", "unsloth": None}})
     checkpoint = newest_complete(path.parent).checkpoint
     told = version_changes(checkpoint, {**now, "trl": "1.14.0", "unsloth": "2026.10.9"})
-    assert [line.split(";")[0] for line in told] == ["trl was 1.13.0, is 1.14.0", "unsloth was not there, is 2026.10.9"]
+    assert [line.split(";")[0] for line in told] == ["trl was 1.13.0, is 1.14.0", "unsloth was not installed, is 2026.10.9"]
     assert version_changes(Checkpoint(tmp_path, 4, {}), now) == []  # a checkpoint that says nothing
 
 
