@@ -74,7 +74,7 @@ class TokenCredit:
         result = credited_advantages(
             rewards, self.weights, credits, self.num_generations, self.scale_rewards, token_rewards=values
         )
-        # Sums R that differ only by rounding would give advantages of thousands.
+        # Equal sums R of different rewards may differ by rounding, which would give advantages in the thousands.
         return torch.from_numpy(result).float() * self.spreads(rewards).unsqueeze(1)
 
     def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:

@@ -59,7 +59,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         args: a `GSPOConfig`; the paper's settings if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read; or a list of prompts or rows.
         credits: for each reward the part of a completion it is about, as `credit` in a recipe; level `sequence_token`
-            only. `answer` is where the reward's `marker` says; without one an answer tag, else a box, else a `####` line.
+            only. `answer` is where the reward's `marker` says; else an answer tag, a box or a `####` line.
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
         watchers: functions that each return a callback for this trainer, added in this order.

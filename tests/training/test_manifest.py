@@ -74,8 +74,8 @@ def test_the_newest_complete_one_is_taken_and_the_others_are_named(tmp_path):
     (tmp_path / ".saving-77" / "checkpoint-16").mkdir(parents=True)
     found = newest_complete(tmp_path)
     assert (found.checkpoint.step, found.checkpoint.path.name) == (8, "checkpoint-8")
-    assert found.passed_over == [
-        "checkpoint of step 12 passed over: `weights` was changed after it was written (sha256)"
+    assert found.skipped == [
+        "checkpoint of step 12 skipped: `weights` was changed after it was written (sha256)"
     ]
     tidy(tmp_path, found.checkpoint)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-4", "checkpoint-8", "broken-checkpoint-12"}
