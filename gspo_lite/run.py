@@ -99,7 +99,7 @@ def run(
 def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None:
     """Return the newest complete checkpoint, reporting incomplete ones and changes of recipe and versions."""
     found = newest_complete(folder / run_folder.CHECKPOINTS)
-    for line in found.passed_over:
+    for line in found.skipped:
         say(f"resume   {line}")
     if found.checkpoint is None:
         say("resume   no complete checkpoint; training starts at step 1")

@@ -1,4 +1,4 @@
-"""What a Python user passes to `GSPOTrainer`, in the forms that TRL's trainer takes."""
+"""Converts what a Python user passes to `GSPOTrainer` into what TRL's trainer takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def as_list(rewards: Any) -> list[Any]:
 
 
 def under_contract(reward: Any) -> Any:
-    """Return the reward held to its contract; a reward model, by name or loaded, is left to TRL."""
+    """Return the reward held to its contract; leave a reward model, by name or loaded, to TRL."""
     if isinstance(reward, str | torch.nn.Module | GuardedReward):
         return reward
     name = getattr(reward, "__name__", type(reward).__name__)

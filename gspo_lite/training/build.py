@@ -1,7 +1,4 @@
-"""Builds the trainer of a run from its recipe and runs it, naming what can go wrong in plain words.
-
-Owns the joining of configuration, callbacks and trainer. Must not know evaluation or reports.
-"""
+"""Builds the trainer of a run from its recipe, runs it, and explains errors. Must not know evaluation or reports."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ from gspo_lite.training.watch import trackers
 from gspo_lite.training.watch.callbacks import CompletionsWriter, HeapTrimmer, MetricsWriter, NoiseFloor, Progress
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Torch's own words where it raises a plain RuntimeError: its CPU allocator, CUDA libraries.
+# How torch's CPU allocator and CUDA libraries word a plain RuntimeError.
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "STATUS_ALLOC_FAILED")
 
 
@@ -46,11 +43,12 @@ def build_trainer(
     """Return the trainer of this recipe, with the callbacks that write the run folder and show progress.
 
     Args:
-        code: hashes of a user's code, as `custom_code` has them, for checkpoints to keep.
+        code: hashes of a user's code, as `custom_code` returns them, for checkpoints to keep.
         measure_noise: keep the log ratio of every sequence in `gauges.kept`, for `gspo-lite probe`.
     """
-    wanted = settings_of(args)
-    note = partial(run_folder.note_event, folder)
+    wanted, note = settings_of(args), partial(run_folder.note_event, folder)
+    needs = {"recipe": recipe.model_dump(mode="json"), **(code or {})}
+    needs |= {"processes": processes.count(), "versions": training_versions()}
     trainer = GSPOTrainer(
         model,
         rewards,
@@ -59,7 +57,7 @@ def build_trainer(
         processing_class=processing,
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
-        needs=needs(recipe, code or {}),
+        needs=needs,
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
         guards=recipe.training.guards,
         note=note,
@@ -76,7 +74,7 @@ def build_trainer(
 def watchers(
     recipe: Recipe, folder: Path, rewards: list[Any], args: GSPOConfig, note: Callable[..., None]
 ) -> Iterator[Callable[[Any], Any]]:
-    """Yield what makes the callbacks that write the run folder and show progress; `note` keeps what is said."""
+    """Yield factories of the callbacks that write the run folder and show progress; `note` records warnings."""
     yield lambda trainer: MetricsWriter(folder / run_folder.METRICS)
     takers: list[Any] = [partial(run_folder.append_jsonl, folder / run_folder.COMPLETIONS), *trackers.tables(recipe)]
     yield lambda trainer: CompletionsWriter(trainer, recipe.output.completions_per_step, takers)
@@ -87,13 +85,13 @@ def watchers(
 
 
 def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = None, *, resume: bool = False) -> None:
-    """Run all steps, from `checkpoint` if there is one; save the last finished step whatever ends them early.
+    """Run all steps, from `checkpoint` if there is one; save the last finished step if training ends early.
 
     Args:
         resume: keep what an earlier run left in the folder, up to the checkpoint's step.
 
     Raises:
-        RunError: training cannot continue. KeyboardInterrupt, Terminated: it was asked to stop.
+        RunError: training cannot continue. KeyboardInterrupt, Terminated: the user or the system stopped it.
     """
     if resume and processes.is_main():
         for name in (run_folder.METRICS, run_folder.COMPLETIONS, run_folder.EVENTS):
@@ -116,9 +114,9 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
 
 
 def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
-    """Save the last step that was done; a line on what can be gone on from."""
+    """Save the last finished step; return a line that names the checkpoint to continue from."""
     try:
-        # Of several processes one may be in another step already; their checkpoints are those of training.save_steps.
+        # Several processes may be in different steps; they only save at training.save_steps.
         if processes.count() == 1 and not (isinstance(error, RunError) and not error.worth_saving):
             trainer.save_last_step()
     except RunError as refused:
@@ -130,7 +128,7 @@ def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
 
 
 def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, saved: str) -> None:
-    """Raise the error again, in words where it has none of its own, after saying what was saved."""
+    """Raise the error again, explained where its own message is not clear, after saying what was saved."""
     step = trainer.state.global_step + 1
     say(f"stopped  in step {step}; {saved}")
     if out_of_memory(error):
@@ -140,12 +138,11 @@ def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, sa
         ) from error
     if type(error).__name__ == "UnpicklingError":  # torch.load takes nothing else
         raise RunError(
-            f"a file of the checkpoint holds code that would run on loading instead of plain data; it was not loaded: "
-            f"{str(error).splitlines()[0]}",
+            f"a file of the checkpoint is not plain data and was not loaded: {str(error).splitlines()[0]}",
             "resume from a checkpoint of a run you trust, or start over",
         ) from error
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        raise RunError(f"`{error.filename or folder}`: {error.strerror}", "make room and add --resume") from error
+        raise RunError(f"`{error.filename or folder}`: {error.strerror}", "free some space and add --resume") from error
     raise error
 
 
@@ -155,13 +152,3 @@ def out_of_memory(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     plain = type(error) is RuntimeError and any(words in str(error) for words in NO_MEMORY)
     return plain or isinstance(error, torch.OutOfMemoryError | MemoryError)
-
-
-def needs(recipe: Recipe, code: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """Return what a checkpoint of this run was made with."""
-    return {
-        "recipe": recipe.model_dump(mode="json"),
-        **code,
-        "processes": processes.count(),
-        "versions": training_versions(),
-    }

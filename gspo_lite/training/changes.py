@@ -1,7 +1,4 @@
-"""What a trainer made of its configuration: settings that came out other than they went in are never silent.
-
-Unsloth and TRL adjust some by themselves. One that decides what is optimised stops the run; any other is said.
-"""
+"""Reports settings that Unsloth or TRL changed. A change of the objective stops the run; the user is told of others."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 
 from gspo_lite.errors import MachineError
 
-# Settings that the objective is made of, with the trainer's own name for each where it keeps a copy.
+# Settings of the objective, with the name of the trainer's own copy where it has one.
 OBJECTIVE = {
     "importance_sampling_level": "importance_sampling_level", "loss_type": "loss_type", "epsilon": "epsilon_low",
     "epsilon_high": "epsilon_high", "delta": "", "beta": "beta", "scale_rewards": "scale_rewards",
@@ -34,9 +31,8 @@ def settings_of(args: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value in one form however TRL spells it; a list is copied."""
-    if isinstance(value, Enum):
-        value = value.value
+    """Return the value of an enum member, and a copy of a list or tuple."""
+    value = value.value if isinstance(value, Enum) else value
     return list(value) if isinstance(value, list | tuple) else value
 
 
@@ -45,9 +41,9 @@ def changed(wanted: dict[str, Any], trainer: Any) -> dict[str, tuple[Any, Any]]:
     used = settings_of(trainer.args)
     found = {name: (value, used[name]) for name, value in wanted.items() if used.get(name, value) != value}
     for name, own in OBJECTIVE.items():
-        if own and name in wanted and hasattr(trainer, own) and name not in found:
+        if own and wanted.get(name) is not None and hasattr(trainer, own) and name not in found:
             value = plain(getattr(trainer, own))
-            if wanted[name] is not None and value != wanted[name]:
+            if value != wanted[name]:
                 found[name] = (wanted[name], value)
     return found
 
@@ -56,13 +52,13 @@ def refuse_or_tell(found: dict[str, tuple[Any, Any]]) -> list[str]:
     """Return one line per change for the user.
 
     Raises:
-        MachineError: where a change is one of the objective's.
+        MachineError: a setting of the objective changed.
     """
     lines = [f"`{name}` was given as {given!r} and is used as {used!r}" for name, (given, used) in found.items()]
     decisive = [line for line, name in zip(lines, found, strict=True) if name in OBJECTIVE]
     if decisive:
         raise MachineError(
-            f"the installed trainer changes what would be optimised: {'; '.join(decisive)}",
-            "give the value it uses in the recipe, or set model.backend=transformers",
+            f"the installed trainer changes what would be optimized: {'; '.join(decisive)}",
+            "set the recipe to the value it uses, or set model.backend=transformers",
         )
     return lines

@@ -1,13 +1,9 @@
-"""GSPOConfig: TRL's GRPOConfig with the GSPO paper's settings as defaults, and its making from a recipe.
-
-Owns which setting of a recipe becomes which field of the trainer's configuration. Must not know models or data.
-"""
+"""GSPOConfig: TRL's GRPOConfig with the GSPO paper's defaults, and the mapping from a recipe to its fields."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +18,47 @@ from gspo_lite.recipe.schema import Recipe, TrainingSettings
 from gspo_lite.system import processes
 from gspo_lite.system.run_folder import CHECKPOINTS
 
-PATIENCE = 4 * 3600  # seconds that processes wait for each other, as while the first one evaluates
+PATIENCE = 4 * 3600  # seconds that processes wait for each other, for example while the first one evaluates
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
 
-# What makes up for the gap between vLLM's log-probs and the trainer's, by the name of TRL's or Unsloth's mode.
+# Corrections for the gap between vLLM's log-probs and the trainer's, by TRL's or Unsloth's name of the mode.
 CORRECTIONS = {
-    "geometric_truncate": "a sequence counts by the geometric mean of its tokens' ratios",
+    "geometric_truncate": "a sequence is weighted by the geometric mean of its tokens' ratios",
     "geometric_mask": "a sequence is left out by the geometric mean of its tokens' ratios",
-    "token_truncate": "each token counts by its own ratio",
+    "token_truncate": "each token is weighted by its own ratio",
     "token_mask": "a token is left out by its own ratio",
-    "sequence_truncate": "a sequence counts by the product of its tokens' ratios, which vanishes for long ones",
-    "sequence_mask": "a sequence counts by the product of its tokens' ratios, which vanishes for long ones",
+    "sequence_truncate": "a sequence is weighted by the product of its tokens' ratios, which vanishes for long ones",
+    "sequence_mask": "a sequence is weighted by the product of its tokens' ratios, which vanishes for long ones",
 }
 
 
-@dataclass
+def setting(default: Any, meaning: str) -> Any:
+    """Return a dataclass field with this default and help text."""
+    return dataclasses.field(default=default, metadata={"help": meaning})
+
+
+@dataclasses.dataclass
 class GSPOConfig(GRPOConfig):
     """Configuration of `GSPOTrainer`: every field of TRL's `GRPOConfig`, with the defaults below.
 
-    The sequence ratio with its narrow clip and one mean per sequence is GSPO (arXiv 2507.18071); more than one
-    optimizer step per rollout is what makes it differ from GRPO, so `steps_per_generation` defaults to
+    GSPO (arXiv 2507.18071) is the sequence ratio with its narrow clip and one mean per sequence. It differs from GRPO
+    only from the second optimizer step on a rollout on; therefore `steps_per_generation` defaults to
     4 x `gradient_accumulation_steps`.
     """
 
-    importance_sampling_level: str = dataclasses.field(
-        default="sequence", metadata={"help": "`sequence` (GSPO), `sequence_token` (GSPO-token) or `token` (GRPO)."}
+    importance_sampling_level: str = setting(
+        "sequence", "`sequence` (GSPO), `sequence_token` (GSPO-token) or `token` (GRPO)."
     )
-    loss_type: str = dataclasses.field(
-        default="grpo", metadata={"help": "`grpo` is the mean over sequences of the mean over tokens."}
+    loss_type: str = setting("grpo", "`grpo` is the mean over sequences of the mean over tokens.")
+    epsilon: float = setting(3e-4, "Lower clip range of the sequence ratio.")
+    epsilon_high: float | None = setting(4e-4, "Upper clip range of the sequence ratio.")
+    use_bias_correction_kl: bool = setting(False, "Multiply the KL penalty by the importance ratio.")
+    steps_per_generation: int | None = setting(None, "Passes per rollout; 4 x gradient_accumulation_steps if left out.")
+    max_unscored_rollouts: int | None = setting(
+        TrainingSettings.model_fields["max_unscored_rollouts"].default,
+        "Stop after this many rollouts in a row that no reward could judge; None never stops.",
     )
-    epsilon: float = dataclasses.field(default=3e-4, metadata={"help": "Lower clip range of the sequence ratio."})
-    epsilon_high: float | None = dataclasses.field(
-        default=4e-4, metadata={"help": "Upper clip range of the sequence ratio."}
-    )
-    use_bias_correction_kl: bool = dataclasses.field(
-        default=False, metadata={"help": "Multiply the KL penalty by the importance ratio."}
-    )
-
-    steps_per_generation: int | None = dataclasses.field(
-        default=None, metadata={"help": "Passes per rollout; 4 x gradient_accumulation_steps if left out."}
-    )
-    max_unscored_rollouts: int | None = dataclasses.field(
-        default=TrainingSettings.model_fields["max_unscored_rollouts"].default,
-        metadata={"help": "Stop after so many rollouts in a row that no reward could judge; None never stops."},
-    )
-
-    oversample: int = dataclasses.field(
-        default=0, metadata={"help": "Extra rounds of fresh prompts per rollout for groups without variance; 0 is off."}
-    )
+    oversample: int = setting(0, "Extra rounds of fresh prompts per rollout for groups without variance; 0 is off.")
 
     @property
     def correction(self) -> str:
@@ -77,9 +66,9 @@ class GSPOConfig(GRPOConfig):
         if not self.use_vllm:
             return ""
         if not self.vllm_importance_sampling_correction:
-            return ", its own log-probs not corrected for"
+            return ", log-probs not corrected"
         mode = self.vllm_importance_sampling_mode
-        return f", corrected for by `{mode}`: {CORRECTIONS.get(mode, 'not one that gspo-lite knows')}"
+        return f", log-probs corrected by `{mode}`: {CORRECTIONS.get(mode, 'unknown to gspo-lite')}"
 
     def __post_init__(self) -> None:
         if self.steps_per_generation is None and self.generation_batch_size is None:
@@ -91,11 +80,11 @@ def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) 
     """Return a recipe as the trainer's configuration.
 
     Args:
-        folder: the run folder; checkpoints go below it.
-        use_vllm: generate with vLLM in this process.
+        folder: the run folder; checkpoints are written below it.
+        use_vllm: generate with vLLM.
 
     Raises:
-        RecipeError: when `training.extra` names a field that the installed TRL does not have, or TRL refuses a value.
+        RecipeError: `training.extra` names a field that the installed TRL does not have, or TRL refuses a value.
     """
     refuse_unknown_extra(recipe.training.extra)
     fields = objective_fields(recipe) | generation_fields(recipe, use_vllm) | training_fields(recipe)
@@ -108,16 +97,9 @@ def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) 
 def objective_fields(recipe: Recipe) -> dict[str, Any]:
     """Return what is optimized, in TRL's names."""
     objective = recipe.objective
-    return {
+    return objective.model_dump(exclude={"algorithm", "credit_estimator"}) | {
         "importance_sampling_level": objective.importance_sampling_level,
         "loss_type": objective.resolved_loss_type,
-        "epsilon": objective.epsilon,
-        "epsilon_high": objective.epsilon_high,
-        "delta": objective.delta,
-        "beta": objective.beta,
-        "use_bias_correction_kl": objective.use_bias_correction_kl,
-        "scale_rewards": objective.scale_rewards,
-        "mask_truncated_completions": objective.mask_truncated_completions,
         "reward_weights": [reward.weight for reward in recipe.rewards],
     }
 
@@ -136,9 +118,9 @@ def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
 def correction_mode(recipe: Recipe) -> str:
     """Return the correction for vLLM's log-probs, which differ slightly from the trainer's on every token.
 
-    The default of the installed TRL, `sequence_mask`, multiplies the ratio over all tokens: 500 ratios of 0.99 make
-    0.007, and long completions stop counting. GSPO's own ratio is a geometric mean, and so is the correction of
-    Unsloth's that fits it; TRL has none, and there each token is corrected by its own ratio.
+    TRL's default, `sequence_mask`, multiplies the ratios of all tokens: 500 ratios of 0.99 make 0.007, and long
+    completions stop counting. GSPO's ratio is a geometric mean, for which only Unsloth has a matching correction; on
+    stock TRL each token is corrected by its own ratio.
     """
     geometric = unsloth_is_live() and recipe.objective.algorithm != "grpo"
     return "geometric_truncate" if geometric else "token_truncate"
@@ -173,12 +155,9 @@ def training_fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def refuse_unknown_extra(extra: dict[str, Any]) -> None:
-    """Refuse fields of `training.extra` that the installed TRL does not know, which it would only warn about."""
+    """Refuse fields of `training.extra` that the installed TRL does not have."""
     known = [field.name for field in dataclasses.fields(GSPOConfig) if field.init]
-    problems = []
-    for name in extra:
-        if name not in known:
-            guess = did_you_mean(name, known)
-            problems.append(f"`training.extra.{name}`: the installed TRL has no such field in GRPOConfig{guess}")
+    why = "the installed TRL has no such field in GRPOConfig"
+    problems = [f"`training.extra.{name}`: {why}{did_you_mean(name, known)}" for name in extra if name not in known]
     if problems:
         raise RecipeError(problems)

@@ -1,7 +1,4 @@
-"""Worked examples for the supervised warm-up: a prompt as the model will be asked it, and what it should write.
-
-Owns how a completion is made of a row's columns and what of it is trained. Must not know trainers.
-"""
+"""Worked examples for the supervised warm-up: a prompt as in RL, and what to answer. Must not know trainers."""
 
 from __future__ import annotations
 
@@ -12,17 +9,17 @@ from gspo_lite.data.sources import Problems, as_dataset, read_problems, without
 from gspo_lite.errors import DataError
 from gspo_lite.recipe.schema import Recipe, WarmupSettings
 
-IGNORED = -100  # the label of a token that is read and not learned
+IGNORED = -100  # the label of a token that is not trained on
 
 
 def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any, tokenizer: Any) -> Any:
     """Return `input_ids` and `labels` without held-out problems; only completion and end token have labels.
 
     Args:
-        processing: renders a row as a prompt: the tokenizer, or the processor that holds it.
+        processing: the tokenizer or processor that renders a row as a prompt.
 
     Raises:
-        DataError: where the source cannot be used, or a row lacks a column that `warmup.completion` names.
+        DataError: the source cannot be used, or a row does not have a column that `warmup.completion` names.
     """
     rows = list(problems.train)
     if settings.source is not None:
@@ -36,15 +33,14 @@ def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, 
 def filled(completion: str, row: dict[str, Any]) -> str:
     """Return the completion with the row's columns filled in."""
     try:
-        text = completion.format_map(row)
+        return completion.format_map(row)
     except KeyError as error:
         there = ", ".join(f"`{name}`" for name in row)
-        raise DataError(f"`warmup.completion` names the column {error}; there are {there}") from None
-    return text
+        raise DataError(f"`warmup.completion` names the column {error}; the columns are {there}") from None
 
 
 def tokens_of(tokenizer: Any, prompt: str, completion: str) -> dict[str, list[int]]:
-    """Return the token ids of one example, and its labels."""
-    asked = tokenizer(prompt, add_special_tokens=False).input_ids
-    wanted = [*tokenizer(completion, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
-    return {"input_ids": asked + wanted, "labels": [IGNORED] * len(asked) + wanted}
+    """Return the token ids and labels of one example."""
+    read = tokenizer(prompt, add_special_tokens=False).input_ids
+    learned = [*tokenizer(completion, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    return {"input_ids": read + learned, "labels": [IGNORED] * len(read) + learned}

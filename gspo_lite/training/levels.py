@@ -1,4 +1,4 @@
-"""The loss self-test without a run: each level on the trainer that is live, for `gspo-lite doctor`."""
+"""Runs the loss self-test of each level on the installed trainer, for `gspo-lite doctor`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ LEVELS = {"gspo": ("sequence", 3e-4), "gspo_token": ("sequence_token", 3e-4), "g
 
 
 def gaps_of_all_levels() -> dict[str, float]:
-    """Return the largest relative gap of loss and gradient for each algorithm, keyed by trainer and algorithm.
-
-    Raises:
-        MachineError: where a gap is above the tolerance, or a name that training stands on is not there.
-    """
+    """Return the largest relative gap of loss and gradient, by trainer and algorithm; raise if one is too large."""
     check_hooks(GSPOTrainer)
     trainer = "TRL" if UNSLOTH is None else "Unsloth"
     with tempfile.TemporaryDirectory() as folder:
@@ -25,7 +21,7 @@ def gaps_of_all_levels() -> dict[str, float]:
 
 
 def gap_of(level: str, epsilon: float, folder: str) -> float:
-    """Return the larger gap of one level."""
+    """Return the larger gap, of loss or gradient, of one level."""
     args = GSPOConfig(
         output_dir=folder, importance_sampling_level=level, epsilon=epsilon, epsilon_high=epsilon,
         use_cpu=True, bf16=False, report_to=[],

@@ -1,23 +1,19 @@
-"""Dynamic sampling: groups of a rollout that teach nothing make room for groups of fresh prompts.
+"""Dynamic sampling: replaces groups of a rollout that teach nothing by groups of fresh prompts.
 
-DAPO (arXiv 2503.14476, section 3.2) samples on until a batch has only prompts whose completions are paid differently.
-Here a rollout has a bound of extra rounds, each of as many fresh prompts as there are groups without variance:
-
-    draw     prompts that were not asked in this rollout, from a seeded order of their own
-    sample   by the trainer's own generation, rewards and credit
-    swap     a new group with variance takes the rows of one without; new groups without are thrown away
-
-What is flat after the last round stays, adds 0, and counts in the means of the loss as it always did. Figures of
-rewards and completions are those of the rollout before any swap, or curves would look better than the model is; only
-`num_tokens` and the counts and seconds of each reward take in everything. What it cost, once per rollout:
+DAPO (arXiv 2503.14476, section 3.2) samples until every group of a batch has different rewards. Here the number of
+extra rounds is limited. Each draws as many fresh prompts as there are groups without variance, from a seeded order,
+samples and scores them like the rollout, and swaps each new group with variance for one without. Groups that are flat
+after the last round stay, add 0, and count in the means of the loss as before. Figures of rewards and completions
+are those of the rollout before any swap, or curves would look better than the model is; only `num_tokens` and each
+reward's counts and seconds include all groups. Metrics, once per rollout:
 
     gspo/oversample/extra_groups   groups sampled beyond the rollout
-    gspo/oversample/extra_tokens   their prompts' and completions' tokens
-    gspo/oversample/kept_share     share of the extra groups that took a place
-    gspo/oversample/flat_share     share of the rollout's groups that is still flat
-    gspo/oversample/seconds        time the extra rounds took
+    gspo/oversample/extra_tokens   tokens of their prompts and completions
+    gspo/oversample/kept_share     share of the extra groups that were swapped in
+    gspo/oversample/flat_share     share of the rollout's groups that are still flat
+    gspo/oversample/seconds        time of the extra rounds
 
-Owns these names, the order of fresh prompts and the swap. Must not know losses.
+Must not know losses.
 """
 
 from __future__ import annotations
@@ -33,10 +29,9 @@ import torch
 from gspo_lite.errors import UsageError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
-from gspo_lite.training.loss.rows import COMPLETION, PROMPT, Batch, rows_of
+from gspo_lite.training.loss.rows import COMPLETION, OLD, PROMPT, Batch, rows_of
 from gspo_lite.training.scoring import call_metrics
 
-OLD = "old_per_token_logps"
 METRIC = "gspo/oversample/"
 
 
@@ -44,42 +39,39 @@ def refuse_oversampling(args: Any, columns: Sequence[str] | None, *, unsloth: bo
     """Refuse to oversample where groups of two generations cannot be joined.
 
     Args:
-        args: the trainer's `GSPOConfig`.
-        columns: of the training data; None where it has no rows to choose from.
+        args: the trainer's `GSPOConfig`; nothing is refused if its `oversample` is 0.
+        columns: of the training data; None if it has no rows to choose from.
         unsloth: whether the trainer is Unsloth's.
-
-    Raises:
-        UsageError: with the reason; never where `oversample` is 0.
     """
     if not args.oversample:
         return
     columns = columns or ()
     reasons = {
         "Unsloth's trainer packs a rollout in one piece; set model.backend to `transformers`": unsloth,
-        "the processes of a run would need different numbers of rounds": args.world_size > 1,
-        "it draws rows of the data by number, with a column `prompt`": "prompt" not in columns,
-        "images do not lie in rows": "image" in columns or "images" in columns,
+        "several processes would need different numbers of rounds": args.world_size > 1,
+        "the training data must be a data set with a column `prompt`": "prompt" not in columns,
+        "prompts with images are not supported": "image" in columns or "images" in columns,
         "advantages must come from one group alone: scale_rewards `group` or `none`, and rewards summed first": (
             args.scale_rewards == "batch" or args.multi_objective_aggregation != "sum_then_normalize"
         ),
     }
     found = next((reason for reason, holds in reasons.items() if holds), None)
     if found is not None:
-        raise UsageError(f"generation.oversample is {args.oversample}, which cannot work here: {found}", "set it to 0")
+        raise UsageError(f"generation.oversample is {args.oversample}, but {found}", "set it to 0")
 
 
 class FreshPrompts:
     """Rows of the data in a separate seeded order, each once before any comes again.
 
     Attributes:
-        drawn: rows passed so far, which is all that a checkpoint must keep.
+        drawn: rows passed so far; a checkpoint keeps only this.
     """
 
     def __init__(self, rows: Any, seed: int):
         self.rows, self.seed, self.drawn = rows, seed, 0
 
     def draw(self, count: int, asked: Sequence[Any]) -> list[dict[str, Any]]:
-        """Return up to `count` rows with prompts not in `asked`; fewer if a pass over the data has no more."""
+        """Return up to `count` rows whose prompts are new to `asked`; fewer if a pass over the data has no more."""
         asked, found = list(asked), list[dict[str, Any]]()
         for _ in range(len(self.rows)):
             if len(found) == count:
@@ -107,11 +99,11 @@ class Oversampler:
         self.prompts = FreshPrompts(trainer.train_dataset, trainer.args.seed)
 
     def filled(self, output: Batch, inputs: Sequence[dict[str, Any]]) -> tuple[Batch, list[dict[str, Any]]]:
-        """Swap the flat groups of the rollout just scored; return its tensors, and its rows as they are trained on.
+        """Swap the flat groups of the rollout just scored; return its tensors and its rows as trained on.
 
         Args:
-            output: the rollout's tensors (B, ...), whole groups one after the other.
-            inputs: the rows of the data that were asked, B.
+            output: the rollout's tensors (B, ...), in whole groups.
+            inputs: the prompts' rows of the data, B.
         """
         trainer, group = self.trainer, self.trainer.num_generations
         began, tokens = time.perf_counter(), trainer.state.num_input_tokens_seen
@@ -131,12 +123,14 @@ class Oversampler:
             flat, sampled, kept = flat[len(teaching) :], sampled + len(fresh), kept + len(teaching)
         if kept:
             self._rescore(output, inputs)
-        self._log("extra_groups", sampled)
-        self._log("extra_tokens", trainer.state.num_input_tokens_seen - tokens)
-        self._log("flat_share", len(flat) * group / len(rollout))
-        self._log("seconds", time.perf_counter() - began)
-        if sampled:
-            self._log("kept_share", kept / sampled)
+        figures = {
+            "extra_groups": sampled,
+            "extra_tokens": trainer.state.num_input_tokens_seen - tokens,
+            "flat_share": len(flat) * group / len(rollout),
+            "seconds": time.perf_counter() - began,
+        } | ({"kept_share": kept / sampled} if sampled else {})
+        for name, value in figures.items():
+            trainer._metrics["train"][METRIC + name].append(float(value))
         return output, rollout
 
     def _flat(self, output: Batch, rollout: Sequence[dict[str, Any]]) -> list[int]:
@@ -158,10 +152,10 @@ class Oversampler:
         return extra
 
     def _rescore(self, output: Batch, inputs: Sequence[dict[str, Any]]) -> None:
-        """Give rows of two generations old log-probs at their common widths, at which they are trained.
+        """Recompute old log-probs of rows of two generations at their common width, at which they are trained.
 
-        Those that TRL took at other widths are rounded otherwise, in bfloat16 by more than GSPO's clip. On the lean
-        path there are none yet.
+        TRL's, computed at other widths, are rounded differently, in bfloat16 by more than GSPO's clip. On the lean path
+        there are none yet.
         """
         if OLD not in output or self.trainer._scores_old_itself(inputs):
             return
@@ -169,9 +163,6 @@ class Oversampler:
         starts = range(0, rows_of(output), size)
         parts = [{name: output[name][at : at + size] for name in (*PROMPT, *COMPLETION[:2])} for at in starts]
         output[OLD] = torch.cat([self.trainer._old_logps(part) for part in parts])
-
-    def _log(self, name: str, value: float) -> None:
-        self.trainer._metrics["train"][METRIC + name].append(float(value))
 
 
 def flat_groups(output: Batch, sums: Sequence[float | None], num_generations: int) -> list[int]:
@@ -204,11 +195,11 @@ def swapped(output: Batch, extra: Batch, into: Sequence[int], rows: Sequence[int
 
 
 def widened(name: str, value: torch.Tensor, width: int, pad_token_id: int) -> torch.Tensor:
-    """Return one entry (B, W) padded to `width` columns, on the side where its kind is padded; (B,) unchanged."""
+    """Return an entry (B, W) padded to `width` columns, on the left for prompts; return an entry (B,) unchanged."""
     if value.dim() != 2 or value.shape[1] == width:
         return value
     if name not in (*PROMPT, *COMPLETION):
-        raise TypeError(f"`{name}` of a rollout cannot be joined: no rule says on which side it is padded")
+        raise TypeError(f"`{name}` of a rollout cannot be joined: it is unknown on which side it is padded")
     missing = width - value.shape[1]
     sides = (missing, 0) if name in PROMPT else (0, missing)
     return torch.nn.functional.pad(value, sides, value=pad_token_id if name.endswith("_ids") else 0)

@@ -1,8 +1,6 @@
-"""What a rollout's rewards amount to: scored rows, groups without variance, figures of each reward's call, a stop where
-nothing is judged.
+"""Scored rows of a rollout, groups without variance, the figures of each reward's call, and a stop if none judges.
 
-Owns the metrics `rewards/<name>/none_count`, `error_count` and `seconds`; TRL logs mean and deviation. Must not change
-rewards.
+Owns the metrics `rewards/<name>/none_count`, `error_count` and `seconds`. Must not change rewards.
 """
 
 from __future__ import annotations
@@ -29,10 +27,10 @@ class Scored:
     """The completions of this process as the rewards saw them.
 
     Attributes:
-        inputs: the rows of the data that were asked, each once per completion, N.
-        completions: as texts or as lists of messages, N.
-        rewards: of all processes, (N x processes, K), whole groups one after the other; NaN where not judged.
-        calls: what came of the call of each guarded reward; a reward model, which is TRL's, has none.
+        inputs: each completion's row of the data, N.
+        completions: texts or lists of messages, N.
+        rewards: of all processes, (N x processes, K), in whole groups; NaN where not judged.
+        calls: the call of each guarded reward; reward models have none.
     """
 
     inputs: list[dict[str, Any]]
@@ -41,7 +39,7 @@ class Scored:
     calls: list[Call]
 
     def marks(self, names: Sequence[str]) -> list[Sequence[Any]]:
-        """Return what each reward returned for each completion, spans and steps included; nothing for a model."""
+        """Return each reward's values, `Score`s and `Steps` by completion; nothing for a reward model."""
         called = {call.name: call.marks for call in self.calls}
         return [called.get(name, ()) for name in names]
 
@@ -49,12 +47,11 @@ class Scored:
 def drop_rounding(trainer: Any, rewards: torch.Tensor, output: dict[str, Any]) -> None:
     """Set advantages to 0 in groups with equal rewards, where (R - mean) / std is 0 but for rounding.
 
-    Eight rewards of 0.2 have a mean that is not 0.2 in float32 and a deviation of 2e-8, which TRL takes for variance:
-    their advantages are about 1e-4 instead of 0, and where no other group teaches, Adam makes whole steps of them.
+    In float32 eight rewards of 0.2 have a mean other than 0.2 and a deviation of 2e-8, which TRL takes for variance:
+    their advantages are about 1e-4 instead of 0. If no other group teaches, Adam turns them into full steps.
 
     Args:
-        trainer: TRL's.
-        rewards: (N, K) of all processes, whole groups one after the other.
+        rewards: (N, K) of all processes, in whole groups.
         output: the tensors of this process; its advantages (B,) are replaced.
     """
     if trainer.multi_objective_aggregation != "sum_then_normalize":
@@ -76,20 +73,12 @@ def sums_of(rewards: torch.Tensor, weights: Sequence[float]) -> list[float | Non
 
 def call_metrics(calls: Iterable[Call]) -> dict[str, float]:
     """Return the figures of each reward's call, by metric."""
-    metrics = {}
-    for call in calls:
-        metrics[f"rewards/{call.name}/none_count"] = float(call.none_count)
-        metrics[f"rewards/{call.name}/error_count"] = float(call.error_count)
-        metrics[f"rewards/{call.name}/seconds"] = call.seconds
-    return metrics
+    fields = ("none_count", "error_count", "seconds")
+    return {f"rewards/{call.name}/{field}": float(getattr(call, field)) for call in calls for field in fields}
 
 
 def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rollout just scored, one row per completion of this process.
-
-    Args:
-        output: the tensors of this process, with one advantage per completion (B,).
-    """
+    """Return one row per completion of this process; `output` holds its tensors, with advantages (B,)."""
     start = trainer.accelerator.process_index * len(scored.inputs)
     rewards = scored.rewards[start : start + len(scored.inputs)].tolist()
     finder = next((one for one in trainer.reward_funcs if getattr(one, "marker", None)), None)
@@ -118,17 +107,12 @@ class UnscoredRollouts:
     """Stops a run whose rewards no longer judge anything: every further step would be wasted silently."""
 
     def __init__(self, limit: int | None):
-        self.limit = limit
-        self.in_a_row = 0
+        self.limit, self.in_a_row = limit, 0
 
     def take(self, rollout: Sequence[dict[str, Any]], weights: Sequence[float]) -> None:
-        """Take a scored rollout into account.
+        """Count a scored rollout; raise RunError after `limit` in a row without a completion that was judged.
 
-        Args:
-            weights: of the rewards; a reward with weight 0 teaches nothing.
-
-        Raises:
-            RunError: when `limit` rollouts in a row have no completion that a reward could judge.
+        Rewards with weight 0 do not count, because they teach nothing.
         """
         judged = any(
             weight != 0 and is_known(value)
@@ -140,6 +124,6 @@ class UnscoredRollouts:
             names = ", ".join(f"`{name}`" for name in rollout[0]["rewards"])
             raise RunError(
                 f"in {self.in_a_row} rollouts in a row no reward with a weight could judge any completion ({names})",
-                "rewards/<name>/none_count and error_count in metrics.jsonl show where it began; "
+                "rewards/<name>/none_count and error_count in metrics.jsonl show where this began; "
                 "training.max_unscored_rollouts sets this limit",
             )

@@ -1,10 +1,8 @@
 """The numeric self-test at the start of a run: does the installed trainer compute what `objective.py` says?
 
-TRL and Unsloth change this path between versions, sometimes silently. So the loss that is about to be trained, of
-the trainer class that is live, is called on a small batch and compared with the definition in float64: value and
-gradient. An installation that computes something else is refused; a loss without a definition is not compared.
-
-Owns the comparison. Must not know recipes or models.
+TRL and Unsloth change their losses between versions, sometimes silently. Therefore the installed loss is called on a
+small batch, and its value and gradient are compared with the definition in float64. An installation that computes
+something else is refused; a loss without a definition is not compared. Must not know recipes or models.
 """
 
 from __future__ import annotations
@@ -22,28 +20,26 @@ import torch
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.objective import LOSS_TYPES, gspo_loss
 from gspo_lite.system.environment import installed as version_of
+from gspo_lite.training.loss.rows import OLD
 from gspo_lite.training.loss.stock import LEVEL
 from gspo_lite.training.loss.unsloth import generated_module
 from gspo_lite.training.watch.gauges import RatioGauges
 
-BY_RATIO = (*LOSS_TYPES, "cispo", "sapo")  # losses that see nothing but the ratio, which `sequence_token` replaces
+BY_RATIO = (*LOSS_TYPES, "cispo", "sapo")  # losses of the ratio alone, which `sequence_token` replaces
 TOLERANCE = 1e-5  # relative, of loss and gradient in float32; measured gaps are below 1e-6
 ROWS, WIDTH = 6, 9
 
 
 def self_test(trainer_class: type, args: Any) -> dict[str, float]:
-    """Compare the installed loss with the definition, with the settings about to be trained.
+    """Return the relative gaps of loss and gradient; empty for a loss that `objective.py` does not define.
 
     Args:
-        trainer_class: `GSPOTrainer`, whose bases are what is installed.
+        trainer_class: `GSPOTrainer`, on top of the installed trainer.
         args: the trainer's configuration.
 
-    Returns:
-        The relative gaps of loss and gradient; empty for a loss that `objective.py` does not define.
-
     Raises:
-        UsageError: when the loss type is not installed, or not for the level.
-        MachineError: when a gap is above 1e-5 or the installed loss cannot be called as expected.
+        UsageError: the loss type is not installed, or not exact at the level.
+        MachineError: a gap is above 1e-5, or the installed loss cannot be called as expected.
     """
     module = generated_module(trainer_class)
     refuse_loss(args, loss_types_in(module.grpo_compute_loss if module else stock_of(trainer_class)._compute_loss))
@@ -74,20 +70,20 @@ def loss_types_in(loss: Any) -> list[str]:
 
 
 def refuse_loss(args: Any, known: list[str]) -> None:
-    """Refuse a loss type that is not among the known ones, or would not be exact at the level."""
+    """Refuse a loss type that is not known, or would not be exact at the level."""
     level = args.importance_sampling_level
     allowed = [f"`{name}`" for name in known if level != LEVEL or name in BY_RATIO]
     if f"`{args.loss_type}`" not in allowed:
-        where = f"the installed trainer at level `{level}` takes"
-        raise UsageError(f"`loss_type` is `{args.loss_type}`; {where} {', '.join(allowed)}")
+        takes = f"the installed trainer at level `{level}` takes {', '.join(allowed)}"
+        raise UsageError(f"`loss_type` is `{args.loss_type}`; {takes}")
 
 
 def remark(args: Any) -> str:
-    """Return what a user should know about a loss that `objective.py` does not define."""
+    """Return a warning about a loss that `objective.py` does not define."""
     text = f"loss_type `{args.loss_type}` has no definition to compare it with; it is trained as installed"
     cap = args.epsilon if args.epsilon_high is None else args.epsilon_high
     if args.loss_type == "cispo" and cap < 1:
-        text += f", and cut at epsilon_high {cap:g}, which is below every ratio; 5 is usual"
+        text += f". Its weights are capped at epsilon_high {cap:g}, which is below every ratio; 5 is usual"
     return text
 
 
@@ -111,17 +107,10 @@ def defined_loss(args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tenso
     """Return loss and gradient by `objective.py`, in float64."""
     new = batch["new"].double().requires_grad_()
     loss = gspo_loss(
-        new,
-        batch["old"].double(),
-        batch["mask"],
-        batch["advantages"].double(),
-        level=args.importance_sampling_level,
-        epsilon=args.epsilon,
-        beta=args.beta,
-        ref_per_token_logps=batch["ref"].double() if args.beta else None,
-        num_items_in_batch=batch["mask"].sum(),
-        **settings(args),
-    ).loss
+        new, batch["old"].double(), batch["mask"], batch["advantages"].double(), level=args.importance_sampling_level,
+        epsilon=args.epsilon, beta=args.beta, ref_per_token_logps=batch["ref"].double() if args.beta else None,
+        num_items_in_batch=batch["mask"].sum(), **settings(args),
+    ).loss  # fmt: skip
     loss.backward()
     return loss.detach(), new.grad
 
@@ -144,15 +133,11 @@ def stock_loss(trainer_class: type, args: Any, batch: dict[str, torch.Tensor]) -
     vars(trainer).update(trainer_fields(args))
     prompt = torch.zeros(ROWS, 1, dtype=torch.long)
     inputs = {
-        "prompt_ids": prompt,
-        "prompt_mask": prompt + 1,
-        "completion_ids": torch.zeros_like(batch["mask"]),
-        "completion_mask": batch["mask"],
-        "advantages": batch["advantages"],
-        "old_per_token_logps": batch["old"],
-        "ref_per_token_logps": batch["ref"],
-        "num_items_in_batch": batch["mask"].sum(),
-    }
+        "prompt_ids": prompt, "prompt_mask": prompt + 1,
+        "completion_ids": torch.zeros_like(batch["mask"]), "completion_mask": batch["mask"],
+        "advantages": batch["advantages"], "num_items_in_batch": batch["mask"].sum(),
+        OLD: batch["old"], "ref_per_token_logps": batch["ref"],
+    }  # fmt: skip
     loss = trainer._compute_loss(None, inputs)
     loss.backward()
     return loss.detach(), new.grad
@@ -181,24 +166,16 @@ def trainer_fields(args: Any) -> dict[str, Any]:
         num_processes=1, sync_gradients=True, gather=lambda x: x, gather_for_metrics=lambda x: x,
         reduce=lambda x, reduction: x,
     )  # fmt: skip
-    return settings(args) | {
-        "importance_sampling_level": args.importance_sampling_level,
-        "epsilon_low": args.epsilon,
-        "beta": args.beta,
+    off = ("use_vllm", "vllm_importance_sampling_correction", "aux_loss_enabled", "use_adaptive_entropy")
+    return settings(args) | dict.fromkeys((*off, "_entropy_bonus_enabled"), False) | {
+        "importance_sampling_level": args.importance_sampling_level, "epsilon_low": args.epsilon, "beta": args.beta,
         "args": SimpleNamespace(**settings(args), steps_per_generation=1),
         "accelerator": accelerator,
         "model": SimpleNamespace(training=True),
-        "current_gradient_accumulation_steps": 1,
-        "top_entropy_quantile": 1.0,
-        "off_policy_mask_threshold": None,
-        "use_vllm": False,
-        "vllm_importance_sampling_correction": False,
-        "aux_loss_enabled": False,
-        "use_adaptive_entropy": False,
-        "_entropy_bonus_enabled": False,
+        "current_gradient_accumulation_steps": 1, "top_entropy_quantile": 1.0, "off_policy_mask_threshold": None,
         "gauges": RatioGauges(args.importance_sampling_level, args.epsilon, args.epsilon),
         "_metrics": defaultdict(lambda: defaultdict(list)),
-    }
+    }  # fmt: skip
 
 
 def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -206,25 +183,17 @@ def unsloth_loss(module: ModuleType, args: Any, batch: dict[str, torch.Tensor]) 
     new = batch["new"].clone().requires_grad_()
     advantages = batch["advantages"]
     loss = module.grpo_compute_loss(
-        batch["ref"] if args.beta else None,
-        new,
-        batch["old"],
-        None,
-        torch.zeros_like(batch["mask"]),
-        batch["mask"],
-        args.beta,
-        advantages.unsqueeze(1) if advantages.dim() == 1 else advantages,
-        importance_sampling_level=args.importance_sampling_level,
-        epsilon_low=args.epsilon,
-        num_items_in_batch=batch["mask"].sum(),
-        **settings(args),
-    )[0]
+        batch["ref"] if args.beta else None, new, batch["old"], None, torch.zeros_like(batch["mask"]), batch["mask"],
+        args.beta, advantages.unsqueeze(1) if advantages.dim() == 1 else advantages,
+        importance_sampling_level=args.importance_sampling_level, epsilon_low=args.epsilon,
+        num_items_in_batch=batch["mask"].sum(), **settings(args),
+    )[0]  # fmt: skip
     loss.backward()
     return loss.detach(), new.grad
 
 
 def refusal(args: Any, what: str) -> MachineError:
-    """Return the error for an installation, with level, versions and figures."""
+    """Return the error for an installation that differs from the definition."""
     names = ("trl", "unsloth", "transformers", "torch")
     versions = ", ".join(f"{name} {version_of(name) or 'not installed'}" for name in names)
     return MachineError(

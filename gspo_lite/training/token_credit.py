@@ -1,7 +1,4 @@
-"""Turns a rollout's rewards into one advantage per sampled token, by the credit of each reward.
-
-Owns the way from a rollout to a tensor (B, T). The formulas are in `credit.py`; must not know losses.
-"""
+"""Turns a rollout's rewards into advantages per token (B, T) by the formulas of `credit.py`. Must not know losses."""
 
 from __future__ import annotations
 
@@ -32,9 +29,9 @@ class TokenCredit:
     """Credit of every reward, and how advantages are made of it.
 
     Attributes:
-        credits: what each reward speaks about, None for the whole completion; (K,).
+        credits: the part of a completion that each reward is about, None for all of it; (K,).
         markers: where credit `answer` finds the answer for each reward, None for what `credit_spans` finds first; (K,).
-        weights: weight of each reward in the sum; (K,).
+        weights: of each reward in the sum; (K,).
         estimator: `rewards` for the credit of each reward, `prefix_tree` for values of shared prefixes.
     """
 
@@ -49,11 +46,11 @@ class TokenCredit:
     def advantages(
         self, rewards: np.ndarray, marks: Sequence[Sequence[Any]], completion_ids: Sequence[list[int]], width: int
     ) -> torch.Tensor | None:
-        """Return advantages (N, width); None if all tokens of each completion have the same and TRL's suffice.
+        """Return advantages (N, width); None if the tokens of each completion share one and TRL's suffice.
 
         Args:
-            rewards: (N, K), NaN where a reward could not judge; whole groups.
-            marks: for each reward what it returned for each completion, K lists of N; spans and steps are used.
+            rewards: (N, K) in whole groups, NaN where a reward could not judge.
+            marks: what each reward returned for each completion, K lists of N; spans and steps are used.
             completion_ids: N lists of sampled ids without padding.
         """
         if self.estimator == "prefix_tree":
@@ -77,20 +74,17 @@ class TokenCredit:
         result = credited_advantages(
             rewards, self.weights, credits, self.num_generations, self.scale_rewards, token_rewards=values
         )
-        # Equal sums R with different single rewards: dividing by almost no spread would give advantages of thousands.
+        # Equal sums R of different rewards may differ by rounding, which would give advantages in the thousands.
         return torch.from_numpy(result).float() * self.spreads(rewards).unsqueeze(1)
 
     def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:
-        """Return the advantages of one completion's tokens with the characters they stand for: [[start, end, A_it]].
-
-        Tokens without text, such as the end of the sequence, are left out.
-        """
+        """Return [[start, end, A_it]] in characters for each token of one completion that has text."""
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         places = zip(token_offsets(self.tokenizer, ids, text), advantages[: len(ids)], strict=True)
         return [[start, end, round(value, 4)] for (start, end), value in places if end > start]
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
-        """Return advantages (N, width) from the values of shared prefixes; the end token is the last of each row."""
+        """Return advantages (N, width) from the values of shared prefixes."""
         sums = [math.nan if total is None else total for total in self.sums(rewards)]
         rows = prefix_tree_advantages(completion_ids, sums, self.num_generations)
         return torch.tensor([row + [0.0] * (width - len(row)) for row in rows]) * self.spreads(rewards).unsqueeze(1)

@@ -1,7 +1,6 @@
-"""GSPOTrainer: the GRPOTrainer that is live, stock or Unsloth's, with what GSPO needs and both lack.
+"""GSPOTrainer: the installed GRPOTrainer, stock or Unsloth's, with what GSPO needs in addition.
 
-Owns what a trainer of this package promises: float32 adapters, no sampled padding, the level `sequence_token`, the
-rollout it has just scored. Must not know recipes.
+Adds float32 adapters, no sampled padding, the level `sequence_token` and the scored rollout. Must not know recipes.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from gspo_lite.training.token_credit import TokenCredit, per_token
 from gspo_lite.training.watch.gauges import RatioGauges
 from gspo_lite.training.watch.guards import FiniteLoss, Guards
 
-UNSLOTH = generated_module(GRPOTrainer)  # None where trl's own trainer is live
+UNSLOTH = generated_module(GRPOTrainer)  # None if the trainer is stock TRL's
 if UNSLOTH is not None:
     install(UNSLOTH)
 
@@ -54,34 +53,31 @@ LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
 class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
-    Takes what TRL's `GRPOTrainer` takes; besides, `model` may be `"starter"`, the model that is built on this
-    machine, and `train_dataset` may be a list of prompts or of rows.
-
     Args:
-        model: hub id, folder, `"starter"` or a loaded model, with or without an adapter.
+        model: hub id, folder, `"starter"` for the model built on this machine, or a loaded model.
         reward_funcs: one or more functions `f(completions, **columns) -> list[float | None]`.
-        args: a `GSPOConfig`; its defaults are the paper's if left out.
-        train_dataset: rows with a `prompt` and the columns the rewards read.
-        credits: for each reward the part of a completion it speaks about, as `credit` in a recipe; level
-            `sequence_token` only. `answer` stands where the reward's option `marker` says; for a reward without one it
-            is an answer tag, else a box, else a `####` line.
+        args: a `GSPOConfig`; the paper's settings if left out.
+        train_dataset: rows with a `prompt` and the columns the rewards read; or a list of prompts or rows.
+        credits: for each reward the part of a completion it is about, as `credit` in a recipe; level `sequence_token`
+            only. `answer` is where the reward's `marker` says; else an answer tag, a box or a `####` line.
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
-        watchers: make a callback each for this trainer, added in their order.
-        guards: reactions when training goes wrong, as `training.guards` of a recipe; None watches nothing. They come
-            after all other callbacks, so that what they end is written down.
-        note: receives what the guards say, as (step, kind, text, hint).
+        watchers: functions that each return a callback for this trainer, added in this order.
+        guards: reactions when training goes wrong, as `training.guards` of a recipe. Their callback is the last, so
+            that the step they stop at is recorded.
+        note: receives the warnings of the guards as (step, kind, text, hint).
         measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
+        options: further arguments of TRL's `GRPOTrainer`.
 
     Raises:
-        UsageError: for settings that cannot work. MachineError: when the installed trl or unsloth lacks a name that
-            training stands on, or does not compute the objective as `gspo_lite.objective` defines it.
+        UsageError: settings cannot work. MachineError: the installed trl or unsloth lacks a name that training depends on,
+            or does not compute the objective as `gspo_lite.objective` defines it.
 
     Attributes:
-        self_test: relative gaps of loss and gradient between what is installed and the definition; empty without one.
+        self_test: relative gaps of loss and gradient between the installed loss and the definition, if there is one.
         rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
-        calls: what came of the last call of each reward.
-        per_token: ids and advantages (T,) of each of them, where tokens differ.
+        calls: the last call of each reward.
+        per_token: ids and advantages (T,) of each row, if tokens differ.
     """
 
     def __init__(
@@ -137,12 +133,12 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.add_callback(self.guards)
 
     def _refuse_too_few_prompts(self) -> None:
-        """Refuse data that cannot fill one rollout: TRL would take no step and say nothing."""
+        """Refuse data that cannot fill one rollout: TRL would silently take no step."""
         rows, needed = self.train_dataset, self.args.generation_batch_size // self.num_generations
         if isinstance(rows, Dataset) and len(rows) < needed:
             raise UsageError(
-                f"`train_dataset` has {len(rows)} prompts, and a rollout takes {needed}",
-                "lower per_device_train_batch_size or steps_per_generation, or give more prompts",
+                f"`train_dataset` has {len(rows)} prompts, but a rollout needs {needed}",
+                "lower per_device_train_batch_size or steps_per_generation, or add prompts",
             )
 
     def _counters(self) -> dict[str, Any]:
@@ -168,10 +164,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         super().log({**logs, **figures}, *args, **kwargs)
 
     def sampled(self, count: int) -> list[dict[str, Any]]:
-        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]].
-
-        start and end are characters of the completion.
-        """
+        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]]."""
         rows, credit = self.rollout[:count], self.token_credit
         if credit is None or self.per_token is None:
             return rows
@@ -189,10 +182,10 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         tokens = never_sampled(self.model, self.processing_class)
         if not tokens:
             return
-        if self.args.use_vllm:  # it names no tokens to leave out; a bias of -100, its lowest, comes to the same
+        if self.args.use_vllm:  # it cannot suppress tokens; a bias of -100, its lowest, has the same effect
             options = self.vllm_generation.generation_kwargs
-            asked = {int(token): bias for token, bias in (options.get("logit_bias") or {}).items()}  # words in a recipe
-            biases = asked | dict.fromkeys(tokens, -100.0)
+            given = {int(token): bias for token, bias in (options.get("logit_bias") or {}).items()}  # text in a recipe
+            biases = given | dict.fromkeys(tokens, -100.0)
             self.vllm_generation.generation_kwargs = {**options, "logit_bias": biases}
         else:
             self.generation_config.suppress_tokens = tokens
@@ -223,7 +216,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         return rewards
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Generate and score once for training; return the tensors, and leave the rows in `rollout`."""
+        """Generate and score once for training; return the tensors and set `rollout` to the rows."""
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         scored = self._rewarded
         self.calls = scored.calls
@@ -238,27 +231,20 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         """Return how advantages per token are computed; None at levels with one advantage per completion."""
         if self.importance_sampling_level != LEVEL:
             if credits is not None and any(credit is not None for credit in credits):
-                raise UsageError("`credits` speak about tokens; they need importance_sampling_level `sequence_token`")
+                raise UsageError("`credits` need advantages per token: importance_sampling_level `sequence_token`")
             return None
         credits = credits if credits is not None else [None] * len(self.reward_funcs)
         if len(credits) != len(self.reward_funcs):
             raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
-        return TokenCredit(
-            credits,
-            [getattr(one, "marker", None) for one in self.reward_funcs],
-            self.reward_weights.tolist(),
-            self.num_generations,
-            str(self.scale_rewards),
-            estimator,
-            tokenizer_of(self.processing_class),
-        )
+        markers, weights = [getattr(one, "marker", None) for one in self.reward_funcs], self.reward_weights.tolist()
+        scale, tokenizer = str(self.scale_rewards), tokenizer_of(self.processing_class)
+        return TokenCredit(credits, markers, weights, self.num_generations, scale, estimator, tokenizer)
 
     def _give_credit(self, credit: TokenCredit, scored: Scored, output: dict[str, Any]) -> None:
-        """Replace the rollout's advantages (B,) by (B, T) where tokens of a completion differ."""
+        """Replace the rollout's advantages (B,) by (B, T) if tokens of a completion differ."""
         rewards = np.array([[np.nan if v is None else v for v in row["rewards"].values()] for row in self.rollout])
-        marks = scored.marks(self.reward_func_names)
-        masks = output["completion_mask"].bool()
-        ids = [row[mask].tolist() for row, mask in zip(output["completion_ids"], masks, strict=True)]
-        advantages = credit.advantages(rewards, marks, ids, output["completion_ids"].shape[1])
+        rows = zip(output["completion_ids"], output["completion_mask"].bool(), strict=True)
+        ids, width = [row[mask].tolist() for row, mask in rows], output["completion_ids"].shape[1]
+        advantages = credit.advantages(rewards, scored.marks(self.reward_func_names), ids, width)
         if advantages is not None:
             output["advantages"] = advantages.to(output["advantages"].device)

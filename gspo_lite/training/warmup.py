@@ -1,9 +1,7 @@
-"""The supervised warm-up before RL: a few steps of TRL's SFTTrainer on worked examples, with the run's own adapter.
+"""The supervised warm-up before RL: a few steps of TRL's SFTTrainer on worked examples, with the run's adapter.
 
-What it leaves is kept as `warmup/` in the run folder, an adapter as any other. A resumed run takes it from there: RL
-begins from the same weights, and a KL penalty refers to them, wherever the run was cut off.
-
-Owns these steps and that folder. Must not know evaluation.
+The adapter is then kept in `warmup/` of the run folder. A resumed run restores it, so that RL begins from the same
+weights, and a KL penalty refers to them. Must not know evaluation.
 """
 
 from __future__ import annotations
@@ -36,14 +34,14 @@ def warm_up(
     """Train the adapter on worked examples and keep it in the run folder, or restore the one kept there.
 
     Args:
-        args: the configuration of the RL that follows, whose number types are used.
-        say: shows the user one line.
+        args: the configuration of the RL that follows; its number types are used.
+        say: shows one line to the user.
     """
     kept, settings = folder / WARMUP, recipe.warmup
     assert settings is not None
     if kept.is_dir():
         set_peft_model_state_dict(model, load_file(kept / WEIGHTS))
-        say(f"warm-up  was done before; its adapter is restored from `{kept}`")
+        say(f"warm-up  was done before; adapter restored from `{kept}`")
         return
     examples = load_examples(recipe, settings, problems, processing, tokenizer_of(processing))
     say(f"warm-up  {settings.max_steps} supervised steps on {len(examples)} worked examples ...")
@@ -60,35 +58,23 @@ def supervised(
     recipe: Recipe, settings: WarmupSettings, folder: Path, model: Any, processing: Any, examples: Any, args: Any
 ) -> SFTTrainer:
     """Return the trainer of the warm-up."""
-    trainer = SFTTrainer(
-        model,
-        args=SFTConfig(
-            output_dir=str(folder / unfinished_name(WARMUP)),
-            max_steps=settings.max_steps,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type="constant",
-            per_device_train_batch_size=settings.per_device_train_batch_size,
-            max_length=recipe.model.max_seq_length,
-            gradient_checkpointing=recipe.training.gradient_checkpointing,
-            bf16=args.bf16,
-            fp16=args.fp16,
-            use_cpu=args.use_cpu,
-            seed=recipe.training.seed,
-            logging_steps=1,
-            disable_tqdm=True,
-            save_strategy="no",
-            report_to="none",
-        ),
-        train_dataset=examples,
-        processing_class=tokenizer_of(processing),
-    )
+    config = SFTConfig(
+        output_dir=str(folder / unfinished_name(WARMUP)),
+        max_steps=settings.max_steps,
+        learning_rate=settings.learning_rate, lr_scheduler_type="constant", seed=recipe.training.seed,
+        per_device_train_batch_size=settings.per_device_train_batch_size, max_length=recipe.model.max_seq_length,
+        gradient_checkpointing=recipe.training.gradient_checkpointing,
+        bf16=args.bf16, fp16=args.fp16, use_cpu=args.use_cpu,
+        logging_steps=1, disable_tqdm=True, save_strategy="no", report_to="none",
+    )  # fmt: skip
+    trainer = SFTTrainer(model, args=config, train_dataset=examples, processing_class=tokenizer_of(processing))
     keep_trainable_float32(trainer.model)
-    trainer.remove_callback(PrinterCallback)  # the run says in its own words what came of it
+    trainer.remove_callback(PrinterCallback)  # `warm_up` reports the losses instead
     return trainer
 
 
 def keep(model: Any, folder: Path) -> None:
-    """Move the finished adapter into the run folder in one step, so that half a warm-up never looks complete."""
+    """Save the finished adapter in the run folder atomically, so that half a warm-up never looks complete."""
     unfinished = folder / unfinished_name(WARMUP)
     shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(str(unfinished))

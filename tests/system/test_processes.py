@@ -35,7 +35,7 @@ def test_the_second_takes_no_lock_and_writes_files_of_its_own(second, tmp_path):
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(second, tmp_path):
     refuse_other_processes(Checkpoint(tmp_path, 4, {"processes": 2}))
-    with pytest.raises(UsageError, match="was written by 1 processes, and this run has 2"):
+    with pytest.raises(UsageError, match="was written by 1 processes, but this run has 2"):
         refuse_other_processes(Checkpoint(tmp_path, 4, {}))
 
 

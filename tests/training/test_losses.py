@@ -70,7 +70,7 @@ def assert_not_compared(options, caplog):
 @pytest.mark.parametrize(("options", "cap"), [({}, "0.0004"), ({"epsilon": 0.2, "epsilon_high": None}, "0.2")])
 def test_a_cap_below_every_ratio_is_said(tmp_path, caplog, options, cap):
     self_test(GSPOTrainer, args(tmp_path, loss_type="cispo", **options))
-    assert f"cut at epsilon_high {cap}, which is below every ratio; 5 is usual" in caplog.text
+    assert f"capped at epsilon_high {cap}, which is below every ratio; 5 is usual" in caplog.text
 
 
 def test_a_loss_with_a_definition_is_compared_without_a_word(tmp_path, caplog):

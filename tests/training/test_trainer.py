@@ -174,7 +174,7 @@ def test_the_readmes_ten_lines_train(tmp_path, monkeypatch, starter):
 
 
 def test_fewer_prompts_than_a_rollout_takes_are_refused(tmp_path, starter):
-    with pytest.raises(UsageError, match="`train_dataset` has 1 prompts, and a rollout takes "):
+    with pytest.raises(UsageError, match="`train_dataset` has 1 prompts, but a rollout needs "):
         GSPOTrainer("starter", lambda completions, **_: [0.0] * len(completions), config(tmp_path), PROMPTS[:1])
 
 

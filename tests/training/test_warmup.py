@@ -60,7 +60,7 @@ def test_held_out_problems_are_no_examples(starter, tmp_path):
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(DataError, match="names the column 'stepz'; there are `answer`"):
+    with pytest.raises(DataError, match="names the column 'stepz'; the columns are `answer`"):
         filled("<answer>{stepz}</answer>", {"answer": "3"})
 
 

@@ -1,7 +1,6 @@
-"""How a recipe, its custom code, its processes and versions differ from those a checkpoint was trained with.
+"""How a recipe, its custom code, processes and versions differ from those of a checkpoint, and which need `--force`.
 
-Owns which differences change the steps to come, and so need `--force`. Imports neither torch nor trl, so that a run
-can be refused before anything heavy is loaded.
+Imports neither torch nor trl, so that a run can be refused before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from gspo_lite.system.processes import count
 from gspo_lite.system.redaction import redact_values, without_fingerprints
 from gspo_lite.training.checkpoint.manifest import Checkpoint
 
-# Changes of a recipe after which the rest of the run is still what it would have been, each with all keys below it.
+# Keys, each with all keys below it, whose change leaves the remaining steps unchanged.
 HARMLESS = (
     "output", "training.max_steps", "training.save_steps", "training.guards", "training.max_unscored_rollouts",
     "model.gpu_memory_utilization",
@@ -30,29 +29,28 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
     """Return lines on how the recipe differs from the one a checkpoint was trained with.
 
     Raises:
-        UsageError: where a difference would make the resumed run another one than the first, unless `force`; and where
-            this run has more or fewer processes.
+        UsageError: a difference would change the remaining steps, unless `force`; or the number of processes differs.
     """
     refuse_other_processes(checkpoint)
     old, new = checkpoint.needs.get("recipe"), redact_values(recipe, fingerprints=True)
     if old is None:
         return []
     old = with_later_fields(old)
-    decisive = differences(without_fingerprints(old), without_fingerprints(new))  # another key opens the same door
+    decisive = differences(without_fingerprints(old), without_fingerprints(new))  # an API key may change
     breaking = [line for place, line in decisive if not harmless(place, recipe)]
     if breaking and not force:
         raise UsageError(
             f"the recipe is not the one `{checkpoint.path}` was trained with:\n  " + "\n  ".join(breaking),
-            "give the recipe as it was (the run folder's recipe.yaml has it), or add --force to go on all the same",
+            "use the recipe.yaml of the run folder, or add --force to continue anyway",
         )
     return [line for _, line in differences(old, new)]
 
 
 def with_later_fields(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return an earlier version's recipe with later fields at their defaults: nobody changed those."""
+    """Return an earlier version's recipe with later fields at their defaults."""
     try:
         return Recipe.model_validate(recipe).model_dump(mode="json")
-    except ValidationError:  # it has fields that are gone, which is a difference to show
+    except ValidationError:  # fields that no longer exist are a difference to show
         return recipe
 
 
@@ -61,9 +59,7 @@ def refuse_other_code(checkpoint: Checkpoint, code: dict[str, dict[str, str]], f
 
     Args:
         code: sha256 of each file, by `custom_rewards` or `custom_adapter` and the name of what it defines.
-
-    Raises:
-        UsageError: where one is another than it was, unless `force`.
+        force: accept them anyway.
     """
     old = checkpoint.needs
     named = [(kind, name, digest) for kind, files in code.items() for name, digest in files.items()]
@@ -71,21 +67,17 @@ def refuse_other_code(checkpoint: Checkpoint, code: dict[str, dict[str, str]], f
     if changed and not force:
         raise UsageError(
             f"the file of {', '.join(changed)} changed since `{checkpoint.path}` was written",
-            "add --force if the change is meant, as after repairing a reward",
+            "add --force if the change is intended, such as the repair of a reward",
         )
 
 
 def refuse_other_processes(checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint of another number of processes: each keeps its own part of the rollout.
-
-    Raises:
-        UsageError: where this run has more or fewer.
-    """
+    """Refuse a checkpoint of another number of processes: each keeps its own part of the rollout."""
     had = checkpoint.needs.get("processes", 1)
     if had != count():
         raise UsageError(
-            f"`{checkpoint.path}` was written by {had} processes, and this run has {count()}",
-            f"launch it with {had}, or begin anew in another folder",
+            f"`{checkpoint.path}` was written by {had} processes, but this run has {count()}",
+            f"launch it with {had}, or start over in another folder",
         )
 
 
@@ -93,8 +85,8 @@ def version_changes(checkpoint: Checkpoint, versions: dict[str, str | None]) -> 
     """Return lines on packages whose version differs from that of the checkpoint."""
     old = checkpoint.needs.get("versions", {})
     changed = [name for name, now in versions.items() if old.get(name, now) != now]
-    told = [f"{name} was {old[name] or 'not there'}, is {versions[name] or 'not there'}" for name in changed]
-    return [f"{one}; the steps to come may differ from an uninterrupted run's" for one in told]
+    told = [f"{name} was {old[name] or 'not installed'}, is {versions[name] or 'not installed'}" for name in changed]
+    return [f"{one}; the remaining steps may differ from an uninterrupted run's" for one in told]
 
 
 def differences(old: Any, new: Any, place: str = "") -> list[tuple[str, str]]:

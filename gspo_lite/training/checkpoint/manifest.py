@@ -1,8 +1,8 @@
-"""What makes a checkpoint complete: its manifest, the search for the newest whole one, and rotation.
+"""What makes a checkpoint complete: its manifest, the search for the newest complete one, and rotation.
 
     checkpoints/checkpoint-40/manifest.json    {"step", "files": {name: {"bytes", "sha256"}}, "needs", "sha256"}
-    checkpoints/.saving-.../                   being written; nothing reads it
-    checkpoints/broken-checkpoint-48/          found incomplete on resuming and set aside
+    checkpoints/.saving-.../                   being written; never read
+    checkpoints/broken-checkpoint-48/          incomplete, set aside on resuming
 
 Imports neither torch nor trl, so that a run can be refused before anything heavy is loaded.
 """
@@ -28,12 +28,7 @@ CHUNK = 1 << 20  # bytes read at a time
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint.
-
-    Attributes:
-        step: optimizer steps done.
-        needs: what it was made with: recipe, versions, custom code; empty outside a run.
-    """
+    """A complete checkpoint after `step` optimizer steps; `needs` has recipe, versions and custom code of a run."""
 
     path: Path
     step: int
@@ -45,11 +40,11 @@ class Found:
     """The newest complete checkpoint, if any, and one line for each newer one that was skipped."""
 
     checkpoint: Checkpoint | None
-    passed_over: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 def write_manifest(folder: Path, step: int, needs: dict[str, Any]) -> int:
-    """Describe every file below `folder`, put everything on the disk, and return the bytes it takes."""
+    """Describe every file below `folder`, flush everything to the disk, and return its size in bytes."""
     files = {str(path.relative_to(folder)): described(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     content = {"step": step, "files": files, "needs": redact_values(needs, fingerprints=True)}
     text = json.dumps({**content, "sha256": digest_of(content)}, indent=1)
@@ -69,7 +64,7 @@ def described(path: Path) -> dict[str, Any]:
 
 
 def digest_of(content: dict[str, Any]) -> str:
-    """Return the hash of the manifest itself, whose step and needs are trusted as well."""
+    """Return the hash of the manifest itself, which protects its step and needs."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,11 +78,7 @@ def flush(path: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a checkpoint.
-
-    Raises:
-        ValueError: where it is missing or not as it was written, in words.
-    """
+    """Return the manifest of a checkpoint; raise ValueError with the reason if it is missing or was changed."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         digest = content.pop("sha256")
@@ -129,14 +120,14 @@ def by_step(checkpoints: Path) -> list[tuple[int, Path]]:
 
 def newest_complete(checkpoints: Path) -> Found:
     """Return the checkpoint to resume from; reads only."""
-    passed_over: list[str] = []
+    skipped: list[str] = []
     for step, path in by_step(checkpoints):
         fault = fault_of(path)
         if fault is None:
             manifest = read_manifest(path)
-            return Found(Checkpoint(path, int(manifest["step"]), manifest["needs"]), passed_over)
-        passed_over.append(f"checkpoint of step {step} passed over: {fault}")
-    return Found(None, passed_over)
+            return Found(Checkpoint(path, int(manifest["step"]), manifest["needs"]), skipped)
+        skipped.append(f"checkpoint of step {step} skipped: {fault}")
+    return Found(None, skipped)
 
 
 def tidy(checkpoints: Path, newest: Checkpoint | None) -> None:
@@ -154,7 +145,7 @@ def tidy(checkpoints: Path, newest: Checkpoint | None) -> None:
 
 
 def publish(written: Path, final: Path) -> None:
-    """Move a finished checkpoint into place in one step; one already there is known to be broken."""
+    """Move a finished checkpoint into place atomically; one already there is broken."""
     if final.exists():
         shutil.rmtree(final)
     os.rename(written, final)
@@ -165,6 +156,6 @@ def rotate(checkpoints: Path, newest: Path, limit: int | None) -> None:
     """Remove the oldest checkpoints beyond `limit`, never the one just written."""
     older = [path for _, path in by_step(checkpoints) if path != newest]
     for path in older[max(limit - 1, 0) :] if limit else []:
-        gone = path.with_name(GONE + path.name)  # out of sight first: half a checkpoint must not look like one
+        gone = path.with_name(GONE + path.name)  # renamed first: half a checkpoint must not look like one
         path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

@@ -1,7 +1,4 @@
-"""The numbers of a run outside its figures: are weights and optimizer finite, and where are the random numbers.
-
-Must not know the trainer.
-"""
+"""Whether weights and optimizer are finite, and the states of the random numbers. Must not know the trainer."""
 
 from __future__ import annotations
 
@@ -25,8 +22,7 @@ def not_finite(model: torch.nn.Module, optimizer: Any) -> str | None:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not all_finite([parameter.data]):
             return name
-    states = getattr(optimizer, "state", {}) or {}
-    for parameter, state in states.items():
+    for parameter, state in (getattr(optimizer, "state", {}) or {}).items():
         for key, value in state.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point() and not all_finite([value]):
                 return f"{key} of {names.get(id(parameter), 'a weight')}"

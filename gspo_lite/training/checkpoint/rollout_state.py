@@ -1,11 +1,9 @@
-"""What transformers' checkpoints lack of a rollout under way: the batches still to be trained on, as plain files.
+"""What transformers' checkpoints do not have: the batches of an unfinished rollout, as plain files.
 
-    gspo_state.json        passes done, counters of the guards, the shape of the batches
-    rollout.safetensors    their tensors; only where the checkpoint falls inside a rollout
+    gspo_state.json        passes done, counters of the guards, the structure of the batches
+    rollout.safetensors    their tensors; only if the checkpoint falls inside a rollout
 
-Of several processes each has its own: gspo_state_1.json, rollout_1.safetensors and so on from the second.
-
-Owns both formats. Must not know the trainer.
+The second process and later ones write gspo_state_1.json, rollout_1.safetensors and so on. Must not know the trainer.
 """
 
 from __future__ import annotations
@@ -20,16 +18,11 @@ from safetensors.torch import load_file, save_file
 from gspo_lite.system.processes import rank
 
 STATE, TENSORS = "gspo_state.json", "rollout.safetensors"
-TENSOR = "tensor:"  # stands before a tensor's name where the tensor was
+TENSOR = "tensor:"  # prefix of a tensor's name in place of the tensor
 
 
 def write_state(folder: Path, facts: dict[str, Any], batches: list[dict[str, Any]] | None) -> None:
-    """Write facts and, inside a rollout, its batches.
-
-    Args:
-        facts: anything JSON can hold.
-        batches: the trainer's buffered micro-batches, or None at the boundary of rollouts.
-    """
+    """Write facts, which JSON can hold, and the trainer's buffered micro-batches, None between rollouts."""
     tensors: dict[str, torch.Tensor] = {}
     shape = without_tensors(batches, tensors, "")
     if tensors:
@@ -39,25 +32,21 @@ def write_state(folder: Path, facts: dict[str, Any], batches: list[dict[str, Any
 
 def read_state(folder: Path, device: Any) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
     """Return facts and batches as `write_state` got them; empty and None if the checkpoint has none."""
-    if not own(folder / STATE).is_file():
+    state, path = own(folder / STATE), own(folder / TENSORS)
+    if not state.is_file():
         return {}, None
-    facts = json.loads(own(folder / STATE).read_text(encoding="utf-8"))
-    path = own(folder / TENSORS)
+    facts = json.loads(state.read_text(encoding="utf-8"))
     tensors = load_file(path, device=str(device)) if path.is_file() else {}
     return facts, with_tensors(facts.pop("batches"), tensors)
 
 
 def own(path: Path) -> Path:
-    """Return this process's file of that kind."""
+    """Return the path with this process's rank in its name, except for the first process."""
     return path.with_stem(f"{path.stem}_{rank()}") if rank() else path
 
 
 def without_tensors(value: Any, tensors: dict[str, torch.Tensor], name: str) -> Any:
-    """Return the value with each tensor moved to `tensors` and replaced by its name.
-
-    Raises:
-        TypeError: for what is neither a tensor nor plain data.
-    """
+    """Return plain data with each tensor moved to `tensors` and replaced by its name."""
     if isinstance(value, torch.Tensor):
         tensors[name] = value.detach().clone().contiguous()
         return TENSOR + name

@@ -1,10 +1,8 @@
-"""Checkpoints that are whole or not there: written beside, described by a manifest, renamed into place.
+"""Checkpoints that are complete or absent: written to a staging folder, described by a manifest, renamed into place.
 
-Transformers still writes model, optimizer, scheduler, random numbers and trainer state; this redirects where, adds
-the rollout under way, checks what is written, and rotates. Works on stock TRL and on Unsloth's trainer alike, because
-both save through `Trainer._save_checkpoint`.
-
-Owns when a checkpoint counts. Must not know recipes or commands.
+Transformers writes model, optimizer, scheduler, random numbers and trainer state; this redirects it, adds the
+unfinished rollout, checks what was written, and rotates. Works on stock TRL and on Unsloth's trainer, because both save
+through `Trainer._save_checkpoint`. Must not know recipes or commands.
 """
 
 from __future__ import annotations
@@ -21,22 +19,14 @@ from transformers import TrainerCallback
 
 from gspo_lite.errors import NotSaved
 from gspo_lite.system import processes, run_folder, stopping
-from gspo_lite.training.checkpoint.manifest import (
-    STAGING,
-    fault_of,
-    flush,
-    newest_complete,
-    publish,
-    rotate,
-    write_manifest,
-)
+from gspo_lite.training.checkpoint import manifest
 from gspo_lite.training.checkpoint.numeric_state import not_finite, random_states, restore_random_states
 from gspo_lite.training.checkpoint.rollout_state import read_state, write_state
 
-ARGUMENTS = "training_args.bin"  # transformers pickles its arguments here, hub_token and all; nothing reads it back
+ARGUMENTS = "training_args.bin"  # transformers pickles its arguments here, hub_token included; never read again
 STATES = 3  # numbers kept per trained weight: itself and Adam's two moments
 BESIDES = 8 << 20  # bytes of tokenizer, configuration and states beside the weights
-SPARE = 1.1  # of the last checkpoint's size that must be free for the next
+SPARE = 1.1  # factor on the last checkpoint's size that must be free for the next
 
 
 @dataclass(frozen=True)
@@ -44,7 +34,7 @@ class LastStep:
     """State after the last finished step, of everything that changes during the next one."""
 
     step: int
-    passes: int  # forward and backward passes, which decide where in the rollout the run is
+    passes: int  # forward and backward passes, which give the position in the rollout
     batches: list[dict[str, Any]] | None
     tokens: float
     counters: dict[str, Any]
@@ -52,14 +42,9 @@ class LastStep:
 
 
 class Checkpoints:
-    """Mixin in front of the trainer.
+    """Mixin in front of the trainer; `needs` is what a checkpoint says it was made with."""
 
-    Attributes:
-        needs: what a checkpoint says it was made with.
-        last_step: the last optimizer step that was done; None until there is one in this process.
-    """
-
-    # The trainer's own, behind this mixin.
+    # of the trainer
     args: Any
     state: Any
     model: Any
@@ -68,8 +53,8 @@ class Checkpoints:
     _buffered_inputs: list[dict[str, Any]] | None
 
     needs: dict[str, Any]
-    last_step: LastStep | None
-    _applying: bool  # from the optimizer step until its figures are written; half of that must not be saved
+    last_step: LastStep | None  # None before the first step in this process
+    _applying: bool  # from the optimizer step until its figures are written; nothing is saved in between
     _staging: str | None = None
     _resumed: str | None = None
     _bytes: int | None = None
@@ -84,7 +69,7 @@ class Checkpoints:
         self._applying = True
 
     def leave_step_out(self) -> None:
-        """Note that nothing of the step has touched a weight, so that the last one can be saved."""
+        """Note that the step has changed no weight, so that the last one can be saved."""
         self._applying = False
 
     def end_step(self) -> None:
@@ -95,22 +80,19 @@ class Checkpoints:
     def train(self, resume_from_checkpoint: Any = None, **options: Any) -> Any:
         """Train, or resume from a checkpoint; True means the newest complete one of `output_dir`."""
         if resume_from_checkpoint is True:
-            found = newest_complete(Path(self.args.output_dir)).checkpoint
+            found = manifest.newest_complete(Path(self.args.output_dir)).checkpoint
             resume_from_checkpoint = None if found is None else str(found.path)
         self._resumed = resume_from_checkpoint or None
-        if self._resumed is not None and trained_steps(self._resumed) >= self.args.max_steps > 0:
+        if self._resumed is not None and trainer_state(self._resumed)["global_step"] >= self.args.max_steps > 0:
             self._load_from_checkpoint(self._resumed)  # type: ignore[attr-defined]
-            return None  # transformers would make one step more
+            return None  # transformers would take one more step
         return super().train(resume_from_checkpoint=self._resumed, **options)  # type: ignore[misc]
 
     def save_last_step(self) -> Path | None:
-        """Save the last step that was done, wherever in the next one training stopped.
-
-        Returns:
-            The checkpoint; None where this process has done no step, or none that is whole.
+        """Save the last finished step and return its folder; None if there is none, or a step is half applied.
 
         Raises:
-            NotSaved: when it cannot be written; what was there before stays.
+            NotSaved: it cannot be written; earlier checkpoints stay.
         """
         last = self.last_step
         if last is None or self._applying:
@@ -122,12 +104,8 @@ class Checkpoints:
         return path if path.is_dir() else None
 
     def roll_back(self) -> int | None:
-        """Take weights, optimizer and schedule of the newest complete checkpoint, and nothing else of it.
-
-        Returns:
-            The checkpoint's step; None where there is none.
-        """
-        found = newest_complete(Path(self.args.output_dir)).checkpoint
+        """Restore only weights, optimizer and schedule of the newest complete checkpoint; return its step, if any."""
+        found = manifest.newest_complete(Path(self.args.output_dir)).checkpoint
         if found is None:
             return None
         self._load_from_checkpoint(str(found.path))  # type: ignore[attr-defined]
@@ -136,7 +114,7 @@ class Checkpoints:
 
     @contextmanager
     def _as_of(self, last: LastStep) -> Iterator[None]:
-        """Undo for a while what the unfinished step has changed."""
+        """Undo within the context what the unfinished step has changed."""
         now = random_states()
         restore_random_states(last.rng)
         self.state.num_input_tokens_seen = last.tokens
@@ -148,17 +126,12 @@ class Checkpoints:
     def remember_step(self) -> None:
         """Record the state of the run right after an optimizer step."""
         inside = self._step % (self.args.steps_per_generation * self.num_iterations)
-        self.last_step = LastStep(
-            self.state.global_step,
-            self._step,
-            self._buffered_inputs if inside else None,
-            self.state.num_input_tokens_seen,
-            self._counters(),
-            random_states(),
-        )
+        batches, step, tokens = self._buffered_inputs, self.state.global_step, self.state.num_input_tokens_seen
+        left = batches if inside else None
+        self.last_step = LastStep(step, self._step, left, tokens, self._counters(), random_states())
 
     def _counters(self) -> dict[str, Any]:
-        """Return the counters that a rollout changes; the trainer has its own."""
+        """Return the counters that a rollout changes."""
         return {}
 
     def _guard_counters(self) -> dict[str, Any]:
@@ -166,7 +139,7 @@ class Checkpoints:
         return {}
 
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
-        """Restore what both returned."""
+        """Restore what `_counters` and `_guard_counters` returned."""
 
     def _get_output_dir(self, trial: Any = None) -> str:
         return self._staging or super()._get_output_dir(trial)  # type: ignore[misc]
@@ -179,17 +152,17 @@ class Checkpoints:
         checkpoints = Path(super()._get_output_dir(trial))  # type: ignore[misc]
         step = self.state.global_step
         final = checkpoints / f"checkpoint-{step}"
-        if final.is_dir() and fault_of(final) is None:
+        if final.is_dir() and manifest.fault_of(final) is None:
             return
         broken = not_finite(self.model, self.optimizer)  # type: ignore[attr-defined]
         if broken is not None:
             raise NotSaved(
-                f"`{broken}` is no longer finite after step {step}; it is not saved, earlier checkpoints stay",
-                "lower training.learning_rate; training.guards says what to do when a gradient is not finite",
+                f"`{broken}` is no longer finite after step {step}; the step is not saved, earlier checkpoints are",
+                "lower training.learning_rate; training.guards sets what to do when a gradient is not finite",
             )
         checkpoints.mkdir(parents=True, exist_ok=True)
         self._refuse_full_disk(checkpoints)
-        staging = checkpoints / f"{STAGING}{step}"
+        staging = checkpoints / f"{manifest.STAGING}{step}"
         if processes.is_main():
             shutil.rmtree(staging, ignore_errors=True)
         processes.wait()
@@ -197,15 +170,15 @@ class Checkpoints:
             self._write(staging, step, model, trial)
             processes.wait()
             if processes.is_main():
-                self._bytes = write_manifest(staging / final.name, step, self.needs)
-                publish(staging / final.name, final)
-        except Exception as error:  # a full disk is an OSError here, a RuntimeError in torch, another in safetensors
+                self._bytes = manifest.write_manifest(staging / final.name, step, self.needs)
+                manifest.publish(staging / final.name, final)
+        except Exception as error:  # a full disk raises OSError here, RuntimeError in torch, another in safetensors
             raise self._not_written(final, error) from error
         finally:
             if processes.is_main():
                 shutil.rmtree(staging, ignore_errors=True)
         if processes.is_main():
-            rotate(checkpoints, final, self.args.save_total_limit)
+            manifest.rotate(checkpoints, final, self.args.save_total_limit)
         processes.wait()
 
     def _write(self, staging: Path, step: int, model: Any, trial: Any) -> None:
@@ -224,15 +197,14 @@ class Checkpoints:
         for name in (run_folder.METRICS, run_folder.COMPLETIONS):  # no checkpoint may be ahead of its metrics
             path = staging.parent.parent / name
             if path.is_file():
-                flush(path)
+                manifest.flush(path)
 
     def _refuse_full_disk(self, checkpoints: Path) -> None:
         """Refuse a checkpoint that will not fit, before half of it is written."""
-        needed = self._bytes_needed()
-        free = shutil.disk_usage(checkpoints).free
+        needed, free = self._bytes_needed(), shutil.disk_usage(checkpoints).free
         if free < needed:
             raise NotSaved(
-                f"a checkpoint in `{checkpoints}` needs about {needed:,} bytes and {free:,} are free",
+                f"a checkpoint in `{checkpoints}` needs about {needed:,} bytes, but only {free:,} are free",
                 "free some space and add --resume; earlier checkpoints are complete",
             )
 
@@ -244,18 +216,16 @@ class Checkpoints:
         return trained * STATES + BESIDES
 
     def _not_written(self, final: Path, error: Exception) -> NotSaved:
-        free = shutil.disk_usage(final.parent).free
+        needed, free = self._bytes_needed(), shutil.disk_usage(final.parent).free
         return NotSaved(
-            f"the checkpoint `{final}` could not be written: {error}; it needs about {self._bytes_needed():,} bytes "
-            f"and {free:,} are free",
-            "make room and add --resume; earlier checkpoints are whole",
+            f"the checkpoint `{final}` could not be written: {error}; it needs about {needed:,} bytes, "
+            f"but {free:,} are free",
+            "free some space and add --resume; earlier checkpoints are complete",
         )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
-        if checkpoint is None:
-            return
-        facts, batches = read_state(Path(checkpoint), self.args.device)
+        facts, batches = ({}, None) if checkpoint is None else read_state(Path(checkpoint), self.args.device)
         if facts:
             self._step, self._buffered_inputs = facts["passes"], batches
             self._restore_counters(facts["counters"], facts["guards"])
@@ -264,7 +234,7 @@ class Checkpoints:
         """Return the data order; a resumed run first draws the orders of the finished epochs."""
         sampler = super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]
         if self._resumed is not None and getattr(sampler, "generator", None) is not None:
-            for _ in range(epochs_done(self._resumed)):
+            for _ in range(int(trainer_state(self._resumed)["epoch"] or 0)):
                 torch.randperm(sampler.num_samples, generator=sampler.generator)
         return sampler
 
@@ -288,11 +258,6 @@ class StepBoundary(TrainerCallback):
         self.trainer.end_step()
 
 
-def trained_steps(checkpoint: str) -> int:
-    """Optimizer steps a checkpoint stands for."""
-    return int(run_folder.read_json(Path(checkpoint) / "trainer_state.json")["global_step"])
-
-
-def epochs_done(checkpoint: str) -> int:
-    """Whole passes over the data that a checkpoint stands for."""
-    return int(run_folder.read_json(Path(checkpoint) / "trainer_state.json")["epoch"] or 0)
+def trainer_state(checkpoint: str) -> dict[str, Any]:
+    """Return transformers' record of a checkpoint: `global_step`, `epoch` and more."""
+    return run_folder.read_json(Path(checkpoint) / "trainer_state.json")

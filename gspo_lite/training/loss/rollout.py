@@ -1,11 +1,11 @@
-"""Rollouts on stock TRL, computed without what changes nothing: see `rows.py` for what that is.
+"""Rollouts on stock TRL without the rows and padding that change nothing (see `rows.py`).
 
-    once per rollout     TRL samples, scores, shuffles and splits; its micro-batches are then arranged anew
-    old log-probs        by the arranged micro-batches, rows and columns as training will look at them, so that both
-                         passes round alike; none at all where the policy has not moved yet
-    every micro-batch    TRL's own loss times the factor that restores each row's weight; metrics of all rows
+    once per rollout     TRL samples, scores, shuffles and splits; then its micro-batches are rearranged
+    old log-probs        computed on the rearranged micro-batches, so that training rounds alike; none if the policy
+                         has not moved yet
+    every micro-batch    TRL's loss times the factor that restores each row's weight; metrics of all rows
 
-Owns the change of TRL's buffer and of its metrics; must not hold a loss of its own.
+Changes TRL's buffer and metrics; must not define a loss.
 """
 
 from __future__ import annotations
@@ -15,19 +15,9 @@ from typing import Any
 
 import torch
 
-from gspo_lite.training.loss.rows import (
-    LEFT_OUT,
-    LOSS_SCALE,
-    ROW_SHARE,
-    SUMS,
-    TOKEN_SHARE,
-    Batch,
-    RowRules,
-    arranged,
-    row_rules,
-)
+from gspo_lite.training.loss import rows
+from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, OLD, ROW_SHARE, TOKEN_SHARE, Batch, RowRules
 
-OLD = "old_per_token_logps"
 REMEMBER = "remember_logps"  # a micro-batch whose first pass gives the old log-probs of later ones
 CLIPS = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
 OTHER_CLIPS = {"cispo": ("cispo_clip_ratio",), "sapo": (), "vespo": ()}  # of losses that do not clip on two sides
@@ -58,7 +48,7 @@ class LeanRollout:
         rules = self.row_rules
         if rules is None or not self.model.training or self._buffered_inputs is before:
             return inputs
-        batches = arranged(self._buffered_inputs, self.args.gradient_accumulation_steps, rules)
+        batches = rows.arranged(self._buffered_inputs, self.args.gradient_accumulation_steps, rules)
         self._buffered_inputs = self._with_old_logps(batches)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
@@ -69,11 +59,11 @@ class LeanRollout:
         finally:
             self._placeholder_due = False
 
-    def _scores_old_itself(self, rows: Any) -> bool:
-        """Return whether TRL is about to compute old log-probs that are better computed on the arranged batches."""
-        asks = self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations) != 0
-        images = any(name in rows[0] for name in ("image", "images"))
-        return self.row_rules is not None and bool(self.model.training) and asks and not images
+    def _scores_old_itself(self, inputs: Any) -> bool:
+        """Return whether old log-probs are computed on the arranged batches instead of by TRL."""
+        needed = self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations) != 0
+        images = any(name in inputs[0] for name in ("image", "images"))
+        return self.row_rules is not None and bool(self.model.training) and needed and not images
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         if self._placeholder_due:  # TRL's first call while it scores a rollout is the one for old log-probs
@@ -89,8 +79,8 @@ class LeanRollout:
         if any(OLD not in batch or LOSS_SCALE not in batch for batch in batches):
             return batches
         window = self.args.gradient_accumulation_steps
-        # The first optimizer step on a rollout compares the policy with itself. The very first one of a run does so by
-        # both paths all the same, which shows how much noise lies between them.
+        # The first optimizer step on a rollout compares the policy with itself, so it needs no old log-probs. That of a
+        # run computes them anyway, which shows the noise between the two passes.
         free = window if self.state.global_step > 0 else 0
         for index, batch in enumerate(batches):
             if index < free:
@@ -125,8 +115,7 @@ class LeanRollout:
     def _correct_metrics(self, before: dict[str, int], inputs: Batch) -> None:
         """Extend metrics of the computed rows to all rows; rename those that cannot be extended."""
         metrics = self._metrics["train"]
-        by_row = self.importance_sampling_level == "sequence"
-        clip_share = inputs[ROW_SHARE] if by_row else inputs[TOKEN_SHARE]
+        clip_share = inputs[ROW_SHARE if self.importance_sampling_level == "sequence" else TOKEN_SHARE]
         for name in OTHER_CLIPS.get(self.args.loss_type, CLIPS):
             if len(metrics[name]) > before.get(name, 0):
                 metrics[name][-1] *= clip_share  # a row without advantage is never clipped
@@ -144,7 +133,7 @@ class LeanRollout:
 
 
 def nothing(model: Any, metrics: dict[str, list[float]], loss_type: str) -> torch.Tensor:
-    """Return the loss of an empty micro-batch: 0, with a gradient of 0 as TRL's would have."""
+    """Return the loss of an empty micro-batch: 0 with a gradient of 0, and metrics of 0."""
     for name in OTHER_CLIPS.get(loss_type, (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max")):
         metrics[name].append(0.0)
     return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
@@ -153,17 +142,16 @@ def nothing(model: Any, metrics: dict[str, list[float]], loss_type: str) -> torc
 def rules_of(trainer: Any) -> RowRules | None:
     """Return the row rules of a trainer's configuration; None for an unknown loss, and on stock TRL under vLLM.
 
-    There TRL needs its old log-probs at once, of whole rows. Training on cut ones would round otherwise, which in
-    bfloat16 is more than GSPO's clip. Unsloth's two passes pack rows differently in any case.
+    Under vLLM, TRL computes old log-probs of whole rows at once; rows cut for training would be rounded differently, in
+    bfloat16 by more than GSPO's clip. Unsloth's two passes pack rows differently in any case.
     """
     subclasses = takewhile(lambda base: base is not LeanRollout, type(trainer).__mro__)
     own_loss = any({"compute_loss", "_compute_loss"} & vars(base).keys() for base in subclasses)
     whole = (trainer.use_vllm or own_loss) and isinstance(trainer, LeanRollout)
-    if whole or trainer.args.loss_type not in SUMS:
+    args, config = trainer.args, trainer.model.config.get_text_config()
+    if whole or args.loss_type not in rows.SUMS:
         return None
-    config = trainer.model.config.get_text_config()
-    args = trainer.args
-    return row_rules(
+    return rows.row_rules(
         args.loss_type,
         beta=args.beta,
         entropy=args.top_entropy_quantile < 1 or trainer._entropy_bonus_enabled,

@@ -1,11 +1,11 @@
-"""What a micro-batch must compute: the rows whose advantage is not 0, cut to their own lengths, alike beside alike.
+"""What a micro-batch must compute: the rows whose advantage is not 0, cut to their lengths and grouped by length.
 
 A completion whose advantages are all 0 adds nothing to the gradient, and padding adds nothing to anything. Leaving
-both out changes neither loss nor gradient beyond rounding, as long as every row keeps the weight it had: a row of a
-window of g micro-batches of B rows weighs 1 / (g B), whatever micro-batch computes it. `loss_scale` restores that.
+both out changes neither loss nor gradient beyond rounding if every row keeps its weight: in a window of g micro-batches
+of B rows a row weighs 1 / (g B), whichever micro-batch computes it. `loss_scale` restores that.
 
-Owns what is left out and the factors that make up for it. Pure functions on a rollout's tensors; must not know
-trainers. Letters: B rows of a micro-batch, P prompt width, T completion width, g micro-batches of an optimizer step.
+Pure functions on a rollout's tensors; must not know trainers. Letters: B rows of a micro-batch, T completion width,
+g micro-batches of an optimizer step.
 """
 
 from __future__ import annotations
@@ -18,33 +18,28 @@ import numpy as np
 import torch
 
 Batch = dict[str, Any]
+OLD = "old_per_token_logps"
 PROMPT = ("prompt_ids", "prompt_mask")
 COMPLETION = (
-    "completion_ids", "completion_mask", "tool_mask", "advantages", "old_per_token_logps", "ref_per_token_logps",
+    "completion_ids", "completion_mask", "tool_mask", "advantages", OLD, "ref_per_token_logps",
     "sampling_per_token_logps", "importance_sampling_ratio",
 )  # fmt: skip
 BY_TOKENS = ("bnpo",)  # loss types that divide by the tokens of their own micro-batch, so rows must stay in it
-BY_WHOLE = ("dapo", "cispo", "vespo")  # those that divide by a number of the whole rollout
-SUMS = (*BY_TOKENS, *BY_WHOLE, "grpo", "dr_grpo", "luspo", "sapo")  # all that add up rows, each times its advantage
+BY_WHOLE = ("dapo", "cispo", "vespo")  # loss types that divide by a number of the whole rollout
+SUMS = (*BY_TOKENS, *BY_WHOLE, "grpo", "dr_grpo", "luspo", "sapo")  # loss types that sum rows times their advantage
 LOSS_SCALE, ROW_SHARE, TOKEN_SHARE = "loss_scale", "row_share", "token_share"
-MICRO_BATCH_COST = 64  # what a micro-batch costs however small it is, in tokens
-LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative where it took some over
+MICRO_BATCH_COST = 64  # fixed cost of a micro-batch, in tokens
+LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative if it took over some
 
 
 @dataclass(frozen=True)
 class RowRules:
-    """What may be left out or moved under a configuration, and the reason if something may not.
-
-    Attributes:
-        drop: leave out rows without an advantage.
-        pool: deal the rows of an optimizer step to its micro-batches by length.
-        trim_prompts: cut columns that only hold padding off the left, which moves positions.
-    """
+    """What may be left out or moved under a configuration, and the reason if rows may not."""
 
     loss_type: str
-    drop: bool
-    pool: bool
-    trim_prompts: bool
+    drop: bool  # leave out rows without an advantage
+    pool: bool  # deal the rows of an optimizer step to its micro-batches by length
+    trim_prompts: bool  # cut the columns of padding on the left, which shifts positions
     reason: str = ""
 
     def __str__(self) -> str:
@@ -55,9 +50,9 @@ def row_rules(loss_type: str, *, beta: float, entropy: bool, aux_loss: bool, rot
     """Return the rules of a configuration.
 
     Args:
-        entropy: the loss or its mask looks at the entropy of every token.
+        entropy: the loss or its mask uses the entropy of every token.
         aux_loss: a router's auxiliary loss is trained on every token.
-        rotary: positions enter the model as differences only, so that shifting a whole row changes nothing.
+        rotary: only differences of positions matter, so that shifting a row changes nothing.
         processes: with more than one, all must compute batches of the same shape.
     """
     needs = {"the KL penalty": beta != 0, "the entropy": entropy, "the auxiliary loss": aux_loss}
@@ -89,7 +84,7 @@ def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Bat
         window: micro-batches of one optimizer step, g.
     """
     if any("pixel_values" in batch for batch in batches):
-        return list(batches)  # images do not lie in rows
+        return list(batches)  # tensors of images have no row per completion
     found: list[Batch] = []
     for start in range(0, len(batches), window):
         step = list(batches[start : start + window])
@@ -112,14 +107,14 @@ def dealt(step: Sequence[Batch], rules: RowRules) -> list[Batch]:
 
 
 def least_padding(completions: np.ndarray, prompts: np.ndarray, parts: int, limit: int) -> list[int]:
-    """Return how many consecutive rows each of `parts` micro-batches takes so that the total cost is least.
+    """Return the numbers of consecutive rows of `parts` micro-batches with the least total cost.
 
-    A micro-batch costs its rows times the sum of its widest prompt and completion, and something for being there.
+    A micro-batch costs its rows times the sum of its widest prompt and completion, and a fixed amount.
 
     Args:
         completions, prompts: widths of the rows.
-        limit: most tokens, padding included, that a micro-batch may hold; that of TRL's own, so that memory is no
-            higher. A cut into equal parts of TRL's size always exists.
+        limit: most tokens of a micro-batch, padding included: TRL's own, so that memory does not grow. A cut into equal
+            parts of TRL's size always exists.
     """
     count = len(completions)
     cost = np.full((count + 1, count + 1), np.inf)  # of rows i to j
@@ -154,7 +149,7 @@ def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None =
 
     Args:
         kept: indices of rows; none makes an empty micro-batch.
-        whole: size of the micro-batch that this takes the place of, the batch's own if left out.
+        whole: size of the micro-batch that this one replaces; the batch's own if left out.
         trim: cut columns that no row uses.
     """
     whole = size_of(batch["completion_mask"]) if whole is None else whole
@@ -183,22 +178,17 @@ def cut(name: str, value: Any, kept: torch.Tensor, count: int, width: int | None
 
 def joined(step: Sequence[Batch]) -> Batch:
     """Return several micro-batches of equal width as one; scalars are the same in all."""
-    first = step[0]
-    count = rows_of(first)
-
-    def together(name: str) -> Any:
-        value = first[name]
-        if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == count:
-            return torch.cat([batch[name] for batch in step])
-        if isinstance(value, list) and len(value) == count:
-            return [item for batch in step for item in batch[name]]
-        return value
-
-    return {name: together(name) for name in first}
+    pool = dict(step[0])
+    for name, value in step[0].items():
+        if isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == rows_of(step[0]):
+            pool[name] = torch.cat([batch[name] for batch in step])
+        elif isinstance(value, list) and len(value) == rows_of(step[0]):
+            pool[name] = [item for batch in step for item in batch[name]]
+    return pool
 
 
 def rows_of(batch: Batch) -> int:
-    """Return B."""
+    """Return the number of rows, B."""
     return len(batch["completion_ids"])
 
 

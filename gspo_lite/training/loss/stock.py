@@ -1,10 +1,8 @@
-"""GSPO-token on stock TRL: the level `sequence_token`, which TRL has no name for, on TRL's own loss.
+"""GSPO-token on stock TRL: the level `sequence_token`, which TRL does not have, on TRL's own loss.
 
-TRL computes, at level `token`, exp(new - old) per token. Put old := sg(new) - mean(new - old) there, with the mean
-over the sequence's tokens, and that becomes s_i in value while each token keeps its own gradient: s_it of GSPO-token
-(arXiv 2507.18071, section 4.3). Everything TRL does after the ratio stays TRL's.
-
-Owns the change of `old_per_token_logps` and the reading of the ratios; must not hold a loss of its own.
+At level `token` TRL computes exp(new - old) per token. With old := sg(new) - mean(new - old), the mean over the
+sequence's tokens, its value is s_i while each token keeps its own gradient: s_it of GSPO-token (arXiv 2507.18071,
+section 4.3). Must not define a loss.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gspo_lite.training.loss.rows import OLD
 from gspo_lite.training.watch.gauges import RatioGauges
 
 LEVEL = "sequence_token"
@@ -26,7 +25,7 @@ class SequenceTokenLoss:
     _loss_inputs: dict[str, Any] | None = None
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        # A copy: TRL keeps the batch and uses it again at the next iteration over the rollout.
+        # A copy, because TRL uses the batch again at the next iteration over the rollout.
         self._loss_inputs = dict(inputs)
         level = self.importance_sampling_level
         self.importance_sampling_level = "token" if level == LEVEL else level
@@ -38,17 +37,15 @@ class SequenceTokenLoss:
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._get_per_token_logps_and_entropies(*args, **kwargs)  # type: ignore[misc]
-        if self._loss_inputs is not None:  # only between the loss's own forward pass and its use of the old log-probs
+        if self._loss_inputs is not None:  # the forward pass of the loss, which then reads the old log-probs
             self._use_ratio(result[0].detach(), self._loss_inputs)
         return result
 
     def _use_ratio(self, new: torch.Tensor, inputs: dict[str, Any]) -> None:
-        """Record log new - log old (B, T), and at our level shift the old log-probs before TRL reads them."""
-        old = inputs.get("old_per_token_logps")
+        """Record log new - log old (B, T), and at `sequence_token` shift the old log-probs before TRL reads them."""
+        old = inputs.get(OLD)
         mask = inputs["completion_mask"] * inputs.get("tool_mask", 1)
         log_ratio = torch.zeros_like(new) if old is None else torch.where(mask.bool(), new - old, 0.0)
         self.gauges.record(log_ratio, mask, inputs["advantages"], compared=old is not None)
         if self.gauges.level == LEVEL:
-            inputs["old_per_token_logps"] = new - log_ratio.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(
-                min=1
-            )
+            inputs[OLD] = new - log_ratio.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)

@@ -1,11 +1,9 @@
-"""GSPO-token on Unsloth's patched trainer: one more level in its own loss, and advantages aligned with its packing.
+"""GSPO-token on Unsloth's patched trainer: one more level in its loss, and advantages aligned with its packing.
 
-Unsloth assembles a module with a trainer in it; the loss there is `grpo_compute_loss`, which turns the level into log
-importance weights in an if-chain. `install` adds the level `sequence_token` to that chain, in memory, on the syntax
-tree of the function as it is installed; nothing of Unsloth is copied here and no file of it is touched. Afterwards
-the function is checked against `objective.py`, and refused if it computes anything else.
-
-Owns what is changed about Unsloth. Must not hold a loss of its own.
+Unsloth generates a module with a trainer; its loss `grpo_compute_loss` turns the level into log importance weights in
+an if-chain. `install` adds the level `sequence_token` to the syntax tree of the installed function, in memory; none of
+Unsloth's code is copied and none of its files is changed. The self-test then compares the function with
+`objective.py`. Owns all changes to Unsloth. Must not define a loss.
 """
 
 from __future__ import annotations
@@ -26,19 +24,17 @@ from gspo_lite.errors import MachineError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP, OTHER_CLIPS, nothing
 from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, ROW_SHARE, TOKEN_SHARE, Batch, RowRules, kept_rows, lean
+from gspo_lite.training.loss.stock import LEVEL
 from gspo_lite.training.watch.gauges import RatioGauges
 
-LEVEL = "sequence_token"
-LISTENERS: list[list[tuple[torch.Tensor, torch.Tensor]]] = []  # where the ratios of a loss under way are put
+LISTENERS: list[list[tuple[torch.Tensor, torch.Tensor]]] = []  # each gets ratio and mask of the losses computed
 LOSSES = ("grpo_compute_loss", "grpo_compute_loss_slow")
 WEIGHTS = "log_importance_weights"
 UNTOUCHED = {"pixel_values", "pixel_values_videos", "unsloth_sample_weight"}  # a batch with one of these stays whole
 
 
 class UnslothTokenLoss:
-    """Mixin in front of Unsloth's trainer: rows without an advantage stay out, and advantages (B, T) follow the
-    log-probs through left packing.
-    """
+    """Mixin in front of Unsloth's trainer that leaves out rows without an advantage and packs advantages (B, T)."""
 
     gauges: RatioGauges
     row_rules: RowRules | None = None
@@ -78,7 +74,7 @@ class UnslothTokenLoss:
         """Extend metrics of the computed rows to all rows."""
         metrics = self._metrics["train"]
         share = batch[ROW_SHARE if self.importance_sampling_level == "sequence" else TOKEN_SHARE]
-        for name in filter(metrics.get, OTHER_CLIPS.get(self.args.loss_type, CLIPS)):  # there are none for luspo
+        for name in filter(metrics.get, OTHER_CLIPS.get(self.args.loss_type, CLIPS)):  # luspo has none
             metrics[name][-1] *= share  # a row without advantage is never clipped
         if share < 1 and metrics.get(LOWEST_CLIP):
             metrics[LOWEST_CLIP][-1] = 0.0
@@ -88,9 +84,8 @@ class UnslothTokenLoss:
 def active_rows(inputs: Batch, rules: RowRules) -> Batch:
     """Return the rows of a micro-batch that have an advantage, at the batch's width, each with its old weight.
 
-    The factor goes into the advantages: Unsloth's backward pass takes its gradient from the forward one and would not
-    see a factor on the loss, and the loss is linear in the advantages of a row up to a positive factor. Padding stays,
-    as Unsloth's packing leaves it out by itself.
+    Unsloth computes the gradient in the forward pass and would ignore a factor on the loss; positive factors on the
+    advantages have the same effect. Padding stays, because Unsloth's packing leaves it out.
     """
     batch = lean(inputs, kept_rows(inputs, rules), rules, trim=False)
     return {**batch, "advantages": batch["advantages"] * batch[LOSS_SCALE]}
@@ -100,11 +95,7 @@ def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor
     """Return advantages (B, T) aligned with Unsloth's log-probs (B, W); unchanged with images.
 
     Unsloth moves each row's padding to the right with a stable sort and keeps the last W columns; the same permutation
-    is applied here. W is the width of the log-probs it has from before; where there are none, T and the most padding
-    in a prompt.
-
-    Raises:
-        ValueError: when T is not the completions' width.
+    is applied here. W is the width of the old or reference log-probs; without them, T plus the most padding of a prompt.
     """
     advantages, completion_ids = inputs["advantages"], inputs["completion_ids"]
     if advantages.shape != completion_ids.shape:
@@ -130,11 +121,7 @@ def generated_module(trainer_class: type) -> ModuleType | None:
 
 
 def install(module: ModuleType) -> None:
-    """Add the level `sequence_token` to the losses of Unsloth's generated module; once, however often called.
-
-    Raises:
-        MachineError: the installed Unsloth is built differently.
-    """
+    """Add the level `sequence_token` to the losses of Unsloth's generated module, unless it is there already."""
     if getattr(module, "_gspo_lite_level", None) == LEVEL:
         return
     if module.UnslothEfficientGRPO.forward.__globals__ is not vars(module):
@@ -147,9 +134,9 @@ def install(module: ModuleType) -> None:
 
 
 def heard(accumulated_loss: Any) -> Any:
-    """The same function, telling listeners the ratio (B, W) or (B, 1) and mask (B, W) that it returns last."""
+    """Return the function with its last two results, ratio (B, W) or (B, 1) and mask (B, W), sent to listeners."""
 
-    @functools.wraps(accumulated_loss)  # keeps the signature and the source that Unsloth looks into
+    @functools.wraps(accumulated_loss)  # Unsloth inspects signature and source
     def listening(*args: Any, **kwargs: Any) -> Any:
         result = accumulated_loss(*args, **kwargs)
         for listener in LISTENERS:
@@ -160,19 +147,19 @@ def heard(accumulated_loss: Any) -> Any:
 
 
 def rebind(module: ModuleType, name: str) -> None:
-    """Add a branch to one loss of the module, keeping its source readable for `inspect`."""
+    """Add the level to one loss of the module, keeping its source readable for `inspect`."""
     original = getattr(module, name)
     tree = ast.parse(textwrap.dedent(inspect.getsource(original)))
     add_level(tree, name)
     source = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
     filename = f"<{module.__name__}.{name} with {LEVEL}>"
-    # Unsloth reads its own loss back with inspect.getsource to see which options it has.
+    # Unsloth reads the options of its loss with inspect.getsource.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), vars(module))
 
 
 def add_level(tree: ast.Module, name: str) -> None:
-    """Insert a branch after `sequence` with its value and each token's own gradient."""
+    """Insert a branch after `sequence` with the same value and each token's own gradient."""
     hits = [node for node in ast.walk(tree) if isinstance(node, ast.If) and is_sequence_branch(node)]
     if len(hits) != 1:
         raise unexpected(f"{name} has {len(hits)} branches for the level `sequence`, not 1")
