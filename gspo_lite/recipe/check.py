@@ -282,8 +282,6 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
         path = Path(name).expanduser()
         target = path.resolve()
         if (path.exists() or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
-            message = (
-                f"`{name}` is outside the current folder and the recipe's own. Add --allow-outside to allow it, or"
-            )
-            found.append(Problem(place, f"{message} give the path with --set"))
+            message = f"`{name}` is outside the current folder and the recipe's own. Add --allow-outside, or give the"
+            found.append(Problem(place, f"{message} path with --set"))
     return found
