@@ -1,8 +1,8 @@
-"""Folds a trained adapter into its base model and writes the result as an ordinary model folder.
+"""Merges a trained adapter into its base model and writes the result as an ordinary model folder.
 
-An adapter learns to correct the weights it was trained on. Of a 4-bit run these are the NF4 weights, rounding errors
-and all, so the base `trained` is those weights written out wide; the base `original` is the model as published, on
-which the same adapter is a slightly different one. Must not know recipes' data or training.
+An adapter learns to correct the weights it was trained on. In a 4-bit run these are the NF4 weights with their rounding
+errors, so the base `trained` is those weights, dequantized; the base `original` is the published model, on which the
+adapter acts slightly differently. Must not know recipes' data or training.
 """
 
 from __future__ import annotations
@@ -19,18 +19,15 @@ from gspo_lite.recipe.schema import ModelSettings
 
 
 def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "trained", dtype: str = "auto") -> str:
-    """Write the model with the adapter folded in to `folder`.
+    """Write the model with the adapter merged into it to `folder`, and return a description of the weights.
 
     Args:
-        settings: of the run, for the base model and how it was loaded.
-        base: `trained`, the weights the adapter was trained on, or `original`, the published ones.
+        settings: of the run: the base model and how it was loaded.
+        base: `trained`, the weights that the adapter was trained on, or `original`, the published ones.
         dtype: of the written weights; `auto` is `written_dtype`.
 
-    Returns:
-        One line on what was written.
-
     Raises:
-        UsageError: when the adapter or its base cannot be read.
+        UsageError: the adapter or its base cannot be read.
     """
     import torch
 
@@ -48,9 +45,9 @@ def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "
 
 
 def folded(model: Any, adapter: Path) -> Any:
-    """The model with the adapter in its weights; as it is where it was trained whole.
+    """Return the model with the adapter in its weights, or unchanged if every weight was trained.
 
-    The sum is taken in the type the base was loaded in, so that it is rounded once, when written; a NaN is refused.
+    The sum is computed in the type of the loaded base and rounded only when written; a NaN is refused.
     """
     from peft import PeftModel
 
@@ -60,51 +57,49 @@ def folded(model: Any, adapter: Path) -> Any:
 
 
 def widened(model: Any) -> Any:
-    """The model with its quantized weights written out in the type it computes with; any other as it is."""
-    if getattr(model, "hf_quantizer", None) is None:
-        return model
-    return model.dequantize(dtype=model.dtype)
+    """Return the model with quantized weights expanded to the type it computes with; any other model unchanged."""
+    return model if getattr(model, "hf_quantizer", None) is None else model.dequantize(dtype=model.dtype)
 
 
 def described(trained: ModelSettings, base: str) -> str:
-    """The weights that an adapter was folded into, in words."""
+    """Describe the weights that were written."""
     if trained.full_finetuning:
-        return "every weight of it trained"
+        return "every weight trained"
     if not quantized(trained):
-        return "the adapter folded into the base it was trained on"
-    where = "its quantized base, written out wide" if base == "trained" else "the published base, unquantized"
-    return f"the adapter folded into {where}"
+        return "the adapter merged into the base it was trained on"
+    where = "its dequantized base" if base == "trained" else "the published base, unquantized"
+    return f"the adapter merged into {where}"
 
 
 def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:
-    """The settings that load the very weights an adapter was trained on.
+    """Return the settings that load exactly the weights an adapter was trained on.
 
-    For some names Unsloth takes a model that was quantized beforehand and rounds in its own way; the adapter says so.
-    A run that trained every weight left a whole model in the adapter's place.
+    For some names Unsloth loads a model that was quantized beforehand, with its own rounding; the adapter records it.
+    A run that trained every weight has a whole model in place of the adapter.
     """
     if settings.full_finetuning:
         return settings.model_copy(update={"name": str(adapter)})
     try:
         name = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"`{adapter}` holds no adapter that can be read: {error}") from error
+        raise UsageError(f"`{adapter}` has no adapter that can be read: {error}") from error
     if settings.load_in_4bit and str(name).lower().endswith("bnb-4bit"):
         return settings.model_copy(update={"name": name})
     return settings
 
 
 def quantized(settings: ModelSettings) -> bool:
-    """Whether these settings load weights of fewer than 16 bits."""
+    """Return whether these settings load weights of fewer than 16 bits."""
     return settings.load_in_4bit or settings.load_in_8bit
 
 
 def unquantized(settings: ModelSettings) -> ModelSettings:
-    """The same model with its weights as published."""
+    """Return settings for the same model with its weights as published."""
     return settings.model_copy(update={"load_in_4bit": False, "load_in_8bit": False})
 
 
 def written_dtype(settings: ModelSettings) -> str:
-    """The 16-bit type of an export: float16 where the run computed with it, else bfloat16."""
+    """Return the 16-bit type of an export: float16 if the run computed with it, else bfloat16."""
     import torch
 
     return "float16" if torch_dtype(settings.dtype) is torch.float16 else "bfloat16"

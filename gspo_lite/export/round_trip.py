@@ -1,9 +1,9 @@
-"""Makes a trained run a file to use elsewhere, and proves that it still answers as the trained adapter does.
+"""Exports a trained run for use elsewhere, and verifies that the export answers as the trained adapter does.
 
-    adapter answers -> write -> reload what was written -> it answers the same prompts -> compare
+    adapter answers -> write -> reload the export -> it answers the same prompts -> compare
 
-Every answer is greedy, so two equal models give equal answers; what is compared is the final answer, because in a
-long completion two right roundings of the same weights may choose another word somewhere.
+Answers are greedy, so equal models give equal answers. Only final answers are compared, because two valid roundings of
+the same weights may choose a different word somewhere in a long completion.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ LARGEST_DROP = 0.02  # of the accuracy, as a share of all prompts
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """An export beside the adapter it came from, as shares of n held-out prompts.
+    """An export compared with its adapter, as shares of n held-out prompts.
 
     Attributes:
-        agreement: the same final answer; the same text where a completion gives none.
-        identical: the same completion, token for token.
+        agreement: share with the same final answer, or the same text if there is no answer.
+        identical: share with the same completion, token for token.
     """
 
     n: int
@@ -50,21 +50,21 @@ class RoundTrip:
     identical: float
 
     def faithful(self, least_agreement: float) -> bool:
-        """Whether the export may be taken for the adapter."""
+        """Return whether the export can replace the adapter."""
         drop = self.adapter_accuracy - self.export_accuracy
         return self.agreement >= least_agreement and drop <= LARGEST_DROP + 1e-9
 
 
 @dataclass(frozen=True)
 class Options:
-    """What an export may be told.
+    """Options of an export.
 
     Attributes:
-        base: weights that a merged adapter goes into: `trained` or `original` (see `models.merge`).
-        dtype: of merged weights.
-        outtype: of weights in GGUF, as llama.cpp's converter names it.
+        base: weights to merge an adapter into: `trained` or `original` (see `export.merge`).
+        dtype: type of merged weights.
+        outtype: type of weights in GGUF, as llama.cpp's converter names it.
         prompts: number of held-out prompts in the round trip.
-        least_agreement: below it the export fails.
+        least_agreement: smallest agreement at which the export passes.
     """
 
     base: str = "trained"
@@ -76,7 +76,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Export:
-    """What `gspo-lite export` wrote, and how it compares."""
+    """An export that was written, and its comparison with the adapter."""
 
     folder: Path
     form: str
@@ -85,15 +85,15 @@ class Export:
 
 
 def export(run: Path, form: str, output: Path | None = None, options: Options | None = None) -> Export:
-    """Write a run's trained model in this form, reload it and compare it with the adapter.
+    """Write a run's trained model as `adapter`, `merged` or `gguf`, reload it and compare it with the adapter.
 
     Args:
-        form: `adapter`, `merged` or `gguf`.
-        output: an empty or new folder; left out: `export-FORM` in the run folder.
+        output: an empty or new folder; `export-FORM` in the run folder if left out.
 
     Raises:
-        UsageError: `run` holds no trained adapter, or `output` is in use. MachineError: something is missing here.
-        RunError: what was written does not answer as the adapter does; it stays, with the figures beside it.
+        UsageError: `run` has no trained adapter, or `output` is in use.
+        MachineError: something that the form needs is not installed.
+        RunError: the export does not answer as the adapter does; it is kept, with its figures.
     """
     options = options or Options()
     recipe, adapter = trained_run(run)
@@ -102,13 +102,13 @@ def export(run: Path, form: str, output: Path | None = None, options: Options | 
     folder = empty_folder(output or run / f"export-{form}")
     offline_if_local(recipe)
     problems = load_problems(recipe.data).held_out
-    rows, sees = list(problems)[: options.prompts], IMAGES in problems.column_names
+    rows, vision = list(problems)[: options.prompts], IMAGES in problems.column_names
     say(f"adapter  answering {len(rows)} held-out prompts ...")
-    reference = ask(load_for_evaluation(merge.as_trained(recipe.model, adapter), adapter, sees), rows, recipe)
+    reference = ask(load_for_evaluation(merge.as_trained(recipe.model, adapter), adapter, vision), rows, recipe)
     written = WRITERS[form](recipe, adapter, folder, options)
     say(f"wrote    {written}")
-    say("export   reloaded, answering the same prompts ...")
-    found = ask(READERS[form](recipe, folder, options, sees), rows, recipe)
+    say("export   reloaded; answering the same prompts ...")
+    found = ask(READERS[form](recipe, folder, options, vision), rows, recipe)
     result = Export(folder, form, written, compared(reference, found, rows, recipe))
     run_folder.write_json(folder / RESULT, as_dict(result, run, options))
     refuse_unfaithful(result, options)
@@ -116,45 +116,41 @@ def export(run: Path, form: str, output: Path | None = None, options: Options | 
 
 
 def trained_run(run: Path) -> tuple[Recipe, Path]:
-    """The recipe of a run folder, and what it trained."""
+    """Return the recipe of a run folder, and its adapter."""
     if not run_folder.is_run(run):
-        raise UsageError(f"`{run}` is no run folder; it has no {run_folder.RECIPE} and {run_folder.ENVIRONMENT}")
+        raise UsageError(f"`{run}` is not a run folder; it has no {run_folder.RECIPE} and {run_folder.ENVIRONMENT}")
     recipe, _ = find_trained(str(run), None)
     return recipe, run / run_folder.ADAPTER
 
 
 def empty_folder(folder: Path) -> Path:
-    """The folder, made if need be.
-
-    Raises:
-        UsageError: where it holds something already.
-    """
+    """Create the folder if needed and return it; raise UsageError if it is not empty."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UsageError(f"`{folder}` is in use already", "name a new folder with --output, or remove this one")
+        raise UsageError(f"`{folder}` is already in use", "name a new folder with --output, or remove this one")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def ask(loaded: LoadedModel, rows: list[dict[str, Any]], recipe: Recipe) -> list[Answer]:
-    """Greedy completions of a model to these prompts."""
+    """Return a model's greedy completions to these prompts."""
     return answer(loaded.model, loaded.processing_class, rows, recipe, None)
 
 
 def write_adapter(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
-    """The adapter as it is, with its tokenizer."""
+    """Copy the adapter, with its tokenizer."""
     shutil.copytree(adapter, folder, dirs_exist_ok=True)
     what = "every weight" if recipe.model.full_finetuning else "the adapter, for PEFT"
     return f"{folder}: {recipe.model.name}, {what}"
 
 
 def write_merged(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
-    """One model folder with the adapter in its weights."""
+    """Write a model folder with the adapter merged into the weights."""
     found = merge.merge(recipe.model, adapter, folder, base=options.base, dtype=options.dtype)
     return f"{folder}: {recipe.model.name}, {found}"
 
 
 def write_gguf(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
-    """One GGUF file, by way of a merged model, and the tokenizer that a Python program reads it with."""
+    """Write a GGUF file, converted from a merged model, and the tokenizer that Python programs need to read it."""
     converter = gguf.find_converter()
     with tempfile.TemporaryDirectory(prefix=".merged-", dir=folder.parent) as place:
         merged = Path(place)
@@ -164,25 +160,25 @@ def write_gguf(recipe: Recipe, adapter: Path, folder: Path, options: Options) ->
         for file in merged.iterdir():
             if file.suffix in (".json", ".jinja", ".model", ".txt") and "index" not in file.name:
                 shutil.copy2(file, folder)
-    return f"{folder / GGUF_FILE}: {options.outtype}, by way of {found}"
+    return f"{folder / GGUF_FILE}: {options.outtype}, from {found}"
 
 
-def read_adapter(recipe: Recipe, folder: Path, options: Options, sees: bool) -> LoadedModel:
-    """The written adapter on the base it was trained on."""
-    return load_for_evaluation(merge.as_trained(recipe.model, folder), folder, sees)
+def read_adapter(recipe: Recipe, folder: Path, options: Options, vision: bool) -> LoadedModel:
+    """Load the written adapter on the base it was trained on."""
+    return load_for_evaluation(merge.as_trained(recipe.model, folder), folder, vision)
 
 
-def read_merged(recipe: Recipe, folder: Path, options: Options, sees: bool) -> LoadedModel:
-    """The merged model, in the type it was written in."""
+def read_merged(recipe: Recipe, folder: Path, options: Options, vision: bool) -> LoadedModel:
+    """Load the merged model in the type it was written in."""
     dtype = merge.written_dtype(recipe.model) if options.dtype == "auto" else options.dtype
     settings = merge.unquantized(recipe.model).model_copy(update={"name": str(folder), "dtype": dtype})
-    return load_for_evaluation(settings, None, sees)
+    return load_for_evaluation(settings, None, vision)
 
 
-def read_gguf(recipe: Recipe, folder: Path, options: Options, sees: bool) -> LoadedModel:
-    """The GGUF file, its weights written out wide."""
+def read_gguf(recipe: Recipe, folder: Path, options: Options, vision: bool) -> LoadedModel:
+    """Load the GGUF file, dequantized."""
     settings = merge.unquantized(recipe.model).model_copy(update={"name": str(folder)})
-    return load_for_evaluation(settings, None, sees, gguf_file=GGUF_FILE)
+    return load_for_evaluation(settings, None, vision, gguf_file=GGUF_FILE)
 
 
 WRITERS = {"adapter": write_adapter, "merged": write_merged, "gguf": write_gguf}
@@ -210,19 +206,20 @@ def compared(reference: list[Answer], found: list[Answer], rows: list[dict[str, 
 
 
 def refuse_unfaithful(result: Export, options: Options) -> None:
-    """Raise where the export does not answer as the adapter does."""
+    """Raise RunError if the export does not answer as the adapter does."""
     found = result.round_trip
     if found.faithful(options.least_agreement):
         return
     raise RunError(
-        f"the {result.form} export does not answer as the adapter does: {in_words(found)}; wanted are an agreement of "
-        f"{options.least_agreement:.0%} and at most {LARGEST_DROP:.0%} less accuracy. `{result.folder}` is kept",
-        "use --base trained and a wider --dtype; the adapter itself is not in doubt",
+        f"the {result.form} export does not answer as the adapter does: {in_words(found)}; required are "
+        f"{options.least_agreement:.0%} equal answers and at most {LARGEST_DROP:.0%} less accuracy. `{result.folder}` "
+        "is kept",
+        "use --base trained and a wider --dtype; the adapter itself is not affected",
     )
 
 
 def in_words(found: RoundTrip) -> str:
-    """The figures of a round trip in one line."""
+    """Return the figures of a round trip in one line."""
     return (
         f"accuracy {found.export_accuracy:.1%} (adapter {found.adapter_accuracy:.1%}), the same answer to "
         f"{found.agreement:.1%} of {found.n} prompts, token for token to {found.identical:.1%}"
@@ -230,7 +227,7 @@ def in_words(found: RoundTrip) -> str:
 
 
 def as_dict(result: Export, run: Path, options: Options) -> dict[str, Any]:
-    """An export as JSON."""
+    """Return an export as plain values for JSON."""
     found = result.round_trip
     return {
         "run": str(run), "form": result.form, "written": result.written, "options": asdict(options),

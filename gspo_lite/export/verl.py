@@ -1,7 +1,7 @@
-"""A recipe as the command line of a larger engine, with what does not carry over said beside it.
+"""Translates a recipe to the command line of verl, with a list of what does not carry over.
 
-Keys, types and units are those of `main_ppo` in one release of verl; tests/export/test_verl.py composes that release's
-own configuration with them. Owns the translation. Must not run anything; imports nothing heavy.
+Keys, types and units are those of `main_ppo` in one release; tests/export/test_verl.py composes that release's own
+configuration with them. Must not run anything; imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ LOSS_TYPES = {
     "grpo": "seq-mean-token-mean", "bnpo": "token-mean", "dapo": "token-mean", "dr_grpo": "seq-mean-token-sum-norm",
 }  # fmt: skip
 SCHEDULES = {"constant": "constant", "constant_with_warmup": "constant", "cosine": "cosine"}
-NO_BOUND = 1e9  # verl's vanilla loss bounds ratios of negative advantages, at 3 unless told otherwise
+NO_BOUND = 1e9  # verl's vanilla loss bounds ratios of negative advantages, at 3 by default
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z][\w./-]*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Handover:
-    """Settings of the engine, and one line for each thing that stays behind."""
+    """verl's settings, and one line for each part of the recipe that does not carry over."""
 
     settings: dict[str, Any]
     left_behind: list[str]
 
 
 def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
-    """Return the recipe in verl's settings, for one machine with so many GPUs.
+    """Return the recipe in verl's settings, for one machine with this number of GPUs.
 
     verl counts prompts where TRL counts completions. One step of its trainer and learning rate is a rollout.
 
     Raises:
-        UsageError: where an optimizer step holds no whole number of groups, or GPUs cannot share it equally.
+        UsageError: an optimizer step cannot be split into whole groups, or into equal shares for the GPUs.
     """
     training, generation = recipe.training, recipe.generation
     per_update = training.per_device_train_batch_size * training.gradient_accumulation_steps
@@ -86,14 +86,14 @@ def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
         "trainer.nnodes": 1,
         "trainer.logger": ["console", *(one for one in recipe.output.report_to if one != "none")],
         "trainer.total_training_steps": rollouts,
-        "trainer.total_epochs": rollouts,  # an epoch has at least one step, so that this never ends the run first
+        "trainer.total_epochs": rollouts,  # never ends the run first: an epoch has a step or more
         "trainer.save_freq": max(training.save_steps // updates, 1) if training.save_steps else -1,
     }
     return Handover(settings, left_behind(recipe))
 
 
 def objective_of(recipe: Recipe) -> dict[str, Any]:
-    """Return what is optimised."""
+    """Return the settings of the objective."""
     objective = recipe.objective
     return {
         "algorithm.adv_estimator": "grpo",
@@ -110,7 +110,7 @@ def objective_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def model_of(recipe: Recipe) -> dict[str, Any]:
-    """Return the model and its adapter; rank 0 is none."""
+    """Return the settings of the model and its adapter; rank 0 means no adapter."""
     model = recipe.model
     return {
         f"{MODEL}.path": model.name,
@@ -124,7 +124,7 @@ def model_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def left_behind(recipe: Recipe) -> list[str]:
-    """Return what verl does not take from the recipe, one text each."""
+    """Return the parts of the recipe that do not carry over, one line each."""
     model, objective, generation, training = recipe.model, recipe.objective, recipe.generation, recipe.training
     names = ", ".join(f"{one.name} x {one.weight:g}" for one in recipe.rewards)
     found = {
@@ -134,7 +134,7 @@ def left_behind(recipe: Recipe) -> list[str]:
         "(a list of messages), data_source, reward_model.ground_truth and extra_info": True,
         "model.name `starter`: name a model": model.name == "starter",
         "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": model.load_in_4bit or model.load_in_8bit,
-        "credit and advantages per token: verl's grpo estimator gives every token of a completion the same": (
+        "credit and advantages per token: verl's grpo estimator gives all tokens of a completion the same": (
             objective.algorithm == "gspo_token"
         ),
         f"objective.loss_type `{objective.loss_type}`": objective.resolved_loss_type not in LOSS_TYPES,

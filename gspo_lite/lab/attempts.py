@@ -1,6 +1,6 @@
-"""Completions made up for a problem: right and wrong ones in and out of form, and hostile ones that try to be paid.
+"""Made-up completions of a problem: right and wrong, in and out of form, and hostile ones that try to earn a reward.
 
-Owns the texts and what each is meant to be. Must not know rewards; a text stands for what a model might write.
+Owns the texts and the role of each. Must not know rewards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RIGHT, WRONG = "right, in form", "wrong, in form"
 THOUGHTS = "Let me work this out step by step."
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 SUM = re.compile(r"\d[\d\s.,()+*/-]*[+*/-][\d\s.,()]*\d")
-FEW = 20  # repetitions of what is repeated
+FEW = 20  # repetitions
 CHARACTERS_PER_TOKEN = 4  # of English, roughly
 
 
@@ -24,9 +24,9 @@ class Attempt:
     """A made-up completion.
 
     Attributes:
-        kind: what it is, in a user's words.
-        role: `right` and `wrong` as to its answer; `hostile` is one that must not be paid like a right one; `equal`
-            is an answer of the right value that nobody has worked out.
+        kind: what the completion is, in a user's words.
+        role: `right` or `wrong` by its answer; `hostile` must not score as much as a right one; `equal` has the right
+            value, but it is not worked out.
     """
 
     kind: str
@@ -35,12 +35,12 @@ class Attempt:
 
 
 def in_form(marker: str, answer: str, thoughts: str = THOUGHTS) -> str:
-    """A completion in the form that a prompt asks for."""
+    """Return a completion in the form that a prompt with this marker asks for."""
     return PLACES[marker].form.format(thoughts=thoughts, answer=answer)
 
 
 def instructive(gold: Any, marker: str) -> list[Attempt]:
-    """Completions that show what each reward is about."""
+    """Return completions that show what each reward measures."""
     right, wrong = str(gold), other_than(gold)
     return [
         Attempt(RIGHT, in_form(marker, right), "right"),
@@ -54,22 +54,13 @@ def instructive(gold: Any, marker: str) -> list[Attempt]:
 
 
 def hostile(question: str, gold: Any, marker: str, max_tokens: int) -> list[Attempt]:
-    """Completions that hold no worked-out right answer and must be paid less than one.
-
-    Args:
-        question: the user's part of the prompt.
-        max_tokens: the longest completion the recipe allows.
-    """
-    return [
-        *guesses(question, gold, marker),
-        *spam(marker, max_tokens),
-        *formulas(gold, marker),
-        *echoes(question, marker),
-    ]
+    """Return completions, up to `max_tokens` long, that must score less than a worked-out right answer."""
+    attempts = guesses(question, gold, marker) + spam(marker, max_tokens)
+    return attempts + formulas(gold, marker) + echoes(question, marker)
 
 
 def guesses(question: str, gold: Any, marker: str) -> list[Attempt]:
-    """Every answer at once, and the right one among others; none ends in the right one."""
+    """Return all answers at once, and the right one among others; none ends with the right one."""
     right, wrong = str(gold), other_than(gold)
     numbers = [str(n) for n in range(100) if differs(str(n), right)] + [wrong]
     asked = [n for n in NUMBER.findall(question) if differs(n, right)] or [wrong]
@@ -97,7 +88,7 @@ def guesses(question: str, gold: Any, marker: str) -> list[Attempt]:
 
 
 def spam(marker: str, max_tokens: int) -> list[Attempt]:
-    """Nothing, and much of nothing."""
+    """Return empty completions, and long ones without content."""
     tags = "<think></think><answer></answer>"
     return [
         Attempt("empty", "", "hostile"),
@@ -114,7 +105,7 @@ def spam(marker: str, max_tokens: int) -> list[Attempt]:
 
 
 def formulas(gold: Any, marker: str) -> list[Attempt]:
-    """LaTeX that tries to be equal to everything, to run as code or to take for ever."""
+    """Return LaTeX that tries to equal every answer, to run as code or to take forever."""
     right, wrong = str(gold), other_than(gold)
     answers = {
         "not a number": "\\text{NaN}",
@@ -134,7 +125,7 @@ def formulas(gold: Any, marker: str) -> list[Attempt]:
 
 
 def echoes(question: str, marker: str) -> list[Attempt]:
-    """The question given back, as a whole, as an answer, and its sum as an answer that is not worked out."""
+    """Return the question, as text and as an answer, and its sum as an answer that is not worked out."""
     found = SUM.search(question)
     attempts = [
         Attempt("prompt echo", question, "hostile"),
@@ -145,7 +136,7 @@ def echoes(question: str, marker: str) -> list[Attempt]:
 
 
 def differs(number: str, gold: str) -> bool:
-    """Whether a number is not the gold, whatever way the gold is written."""
+    """Return whether a number differs from the gold, however the gold is written."""
     try:
         return float(number) != float(gold.replace(",", ""))
     except ValueError:
@@ -153,7 +144,7 @@ def differs(number: str, gold: str) -> bool:
 
 
 def other_than(gold: Any) -> str:
-    """A wrong answer of the same kind as the right one: the next number, or words."""
+    """Return a wrong answer of the same kind as the right one: the next number, or words."""
     numbers = NUMBER.findall(str(gold).replace(",", ""))
     try:
         return f"{float(numbers[-1]) + 1:g}" if numbers and len(numbers[-1]) < 6 else str(int(numbers[-1]) + 1)

@@ -1,6 +1,6 @@
-"""Talks to the result of a run: its adapter on its base, or an export, asked as training asked.
+"""Chat with the result of a run, an adapter or an export, prompted as in training.
 
-Owns how a folder becomes a model to talk to, and one turn. Must not know terminals beyond the text it hands on.
+Owns how a folder becomes a chat model, and one turn. Must not know terminals.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ Show = Callable[[str], None]
 
 @dataclass
 class Chat:
-    """A model to talk to.
+    """A model to chat with, in a recipe's prompt style and generation settings.
 
     Attributes:
-        recipe: whose prompt style and generation settings are used.
-        temperature: of the answers; None is greedy, as in the evaluation.
+        temperature: sampling temperature; None is greedy, as in the evaluation.
         remember: keep the turns; a model that was trained on single questions does best without.
-        turns: what was said so far, where it is kept.
+        turns: the conversation so far, if it is kept.
     """
 
     loaded: LoadedModel
@@ -47,11 +46,7 @@ class Chat:
     turns: Messages = field(default_factory=list)
 
     def reply(self, text: str, show: Show) -> str:
-        """Answer one question, handing the text on piece by piece as it comes.
-
-        Raises:
-            KeyboardInterrupt: the answer was cut short; the turn is not kept.
-        """
+        """Answer one question, showing the text as it is generated; Ctrl-C cuts it short and forgets the turn."""
         import torch
 
         chat = messages([*self.turns, {"role": "user", "content": text}], self.recipe.data.prompt)
@@ -67,14 +62,14 @@ class Chat:
         return answer
 
     def warn_of_length(self, length: int) -> None:
-        """Say where a prompt is longer than any the model was trained on."""
+        """Warn if a prompt is longer than any that the model was trained on."""
         longest = self.recipe.generation.max_prompt_length
         if length > longest:
-            say(f"note     a prompt of {length} tokens; training had none above {longest}")
+            say(f"note     the prompt has {length} tokens; training had at most {longest}")
 
 
 def streaming(tokenizer: Any, show: Show) -> Any:
-    """What hands on each piece of text while it is generated."""
+    """Return a streamer that passes each piece of text to `show` while it is generated."""
     from transformers import TextStreamer
 
     streamer: Any = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -83,14 +78,14 @@ def streaming(tokenizer: Any, show: Show) -> Any:
 
 
 def open_chat(path: Path, recipe: str | None = None, **options: Any) -> Chat:
-    """Load what a folder holds: a run, an adapter, or an export.
+    """Load a run, an adapter or an export.
 
     Args:
-        recipe: whose prompt style and generation settings to use; a run, and what lies in one, brings its own.
+        recipe: name or path of the recipe to use; not needed for a run, or for a folder that came from one.
         options: of `Chat`.
 
     Raises:
-        UsageError: `path` is none of these, or says nothing of how it was trained.
+        UsageError: `path` is none of these, or its recipe is not known.
     """
     if not path.is_dir():
         raise UsageError(f"there is no folder `{path}`", "name a run folder, an adapter or an export")
@@ -100,7 +95,7 @@ def open_chat(path: Path, recipe: str | None = None, **options: Any) -> Chat:
 
 
 def recipe_for(path: Path, recipe: str | None) -> Recipe:
-    """The recipe named, else that of the run which is, holds or was exported to this folder."""
+    """Return the named recipe, else that of the run which is, contains or was exported to this folder."""
     if recipe is not None:
         return load_recipe(recipe).recipe
     places = [path, path.resolve().parent]
@@ -109,11 +104,11 @@ def recipe_for(path: Path, recipe: str | None) -> Recipe:
     for place in places:
         if run_folder.is_run(place):
             return load_recipe(str(place / run_folder.RECIPE), allow_outside=True).recipe
-    raise UsageError(f"`{path}` does not say which recipe it was trained by", "add --recipe NAME")
+    raise UsageError(f"`{path}` does not say which recipe it was trained with", "add --recipe NAME")
 
 
 def load(path: Path, recipe: Recipe) -> LoadedModel:
-    """The model a folder holds, ready to generate."""
+    """Return the model in a folder, ready to generate."""
     if run_folder.is_run(path):
         recipe, adapter = find_trained(str(path), recipe)
         return load_for_evaluation(merge.as_trained(recipe.model, adapter or path), adapter)
@@ -123,11 +118,11 @@ def load(path: Path, recipe: Recipe) -> LoadedModel:
         return round_trip.read_adapter(recipe, path, round_trip.Options(), False)
     if (path / "config.json").is_file():
         return round_trip.read_merged(recipe, path, round_trip.Options(), False)
-    raise UsageError(f"`{path}` holds no model: no adapter, no `config.json`, no `{round_trip.GGUF_FILE}`")
+    raise UsageError(f"`{path}` has no model: no adapter, no `config.json`, no `{round_trip.GGUF_FILE}`")
 
 
 def talk(chat: Chat, questions: Iterable[str], show: Show) -> None:
-    """Answer questions until they end or one is /quit; Ctrl-C ends an answer, not the talk."""
+    """Answer questions until they end or one is /quit; Ctrl-C ends an answer, not the chat."""
     for question in questions:
         text = question.strip()
         if text in QUIT:

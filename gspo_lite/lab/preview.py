@@ -1,6 +1,6 @@
-"""What a recipe's rewards say about the model before any training: is there something to learn, and from what?
+"""Shows how a recipe's rewards score the untrained model: is there something to learn, and from which reward?
 
-Samples groups as the run would, judges them by the run's own rewards and names what to change. Trains nothing.
+Samples groups as the run would, scores them with the run's rewards and advises what to change. Trains nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from gspo_lite.system.figures import brief, columns, number
 MUCH_TRUNCATION = 0.2
 MANY_FLAT_GROUPS = 0.5
 LITTLE_SHARE = 0.02  # of the variance of the summed reward
-EASY = 0.9  # of the best that was seen
+EASY = 0.9  # of the best value seen
 SHOWN = 3
-Values = dict[str, list[float | None]]  # of each reward by name, one for each completion of a group
+Values = dict[str, list[float | None]]  # by reward, one for each completion of a group
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class RewardPreview:
     """One reward over all samples.
 
     Attributes:
-        mean, low, high: of what it could judge, None where that is nothing.
-        within: mean standard deviation inside a group, which is what GSPO learns from.
-        flat_share: share of groups in which it says the same about all completions.
+        mean, low, high: of the completions it could judge; None without any.
+        within: mean standard deviation inside a group, which GSPO learns from.
+        flat_share: share of groups in which all completions score the same.
         none_share: share of completions it could not judge.
         seconds: of all its calls.
     """
@@ -58,7 +58,7 @@ class Sampling:
 
     Attributes:
         expected: mean of the weighted sum of rewards, R.
-        flat_share: share of groups whose R is the same for all completions: they teach nothing.
+        flat_share: share of groups whose completions all have the same R and teach nothing.
         truncated_share: share of completions cut off at max_completion_length.
         generation_seconds: for all samples.
     """
@@ -74,7 +74,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Preview:
-    """What `gspo-lite rewards preview` prints; `advice` says what to change, the most harmful first."""
+    """The figures that `gspo-lite rewards preview` prints; `advice` begins with the most harmful problem."""
 
     sampling: Sampling
     rewards: list[RewardPreview]
@@ -82,16 +82,12 @@ class Preview:
     advice: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for --json."""
+        """Return the figures as plain values, for --json."""
         return asdict(self)
 
 
 def preview(recipe: Recipe, samples: int) -> Preview:
-    """Sample `samples` groups from the untrained model and judge them.
-
-    Raises:
-        UsageError, MachineError: as `run` does for what it cannot load.
-    """
+    """Sample `samples` groups from the untrained model and judge them; raise what `run` raises in loading."""
     refuse(recipe)
     parts = load_parts(recipe)
     rows = [dict(row) for row in parts.problems.train.select(range(min(samples, len(parts.problems.train))))]
@@ -106,26 +102,24 @@ def preview(recipe: Recipe, samples: int) -> Preview:
 
 
 def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
-    """Token ids of one group, drawn as training draws them."""
+    """Return the token ids of one group, sampled as in training."""
     import torch
 
     loaded, recipe = parts.loaded, parts.recipe
+    group = [row] * recipe.generation.num_generations
     with ready_to_generate(loaded.model), torch.no_grad():
-        return generate(
-            loaded.model, loaded.processing_class, [row] * recipe.generation.num_generations, recipe,
-            recipe.generation.temperature,
-        )  # fmt: skip
+        return generate(loaded.model, loaded.processing_class, group, recipe, recipe.generation.temperature)
 
 
 def judged(parts: Parts, row: dict[str, Any], group: list[list[int]]) -> dict[str, Call]:
-    """Return what each reward says about the completions of one group."""
+    """Call each reward on the completions of one group."""
     tokenizer = tokenizer_of(parts.loaded.processing_class)
     texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group]
     return score(parts.rewards, [row] * len(group), texts, group)
 
 
 def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], seconds: float) -> Sampling:
-    """Figures of all samples."""
+    """Return the figures of all samples."""
     weights = [one.weight for one in parts.rewards]
     totals = [[weighted_sum(row, weights) for row in zip(*values.values(), strict=True)] for values in judged]
     lengths = [len(ids) for group in groups for ids in group]
@@ -142,7 +136,7 @@ def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], s
 
 
 def examples(parts: Parts, group: list[list[int]], values: Values) -> list[dict[str, Any]]:
-    """The first completions of a group with what each reward says."""
+    """Return the first completions of a group with their scores."""
     tokenizer = tokenizer_of(parts.loaded.processing_class)
     return [
         {
@@ -172,7 +166,7 @@ def reward_preview(one: GuardedReward, calls: Sequence[Call]) -> RewardPreview:
 
 
 def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview]) -> list[str]:
-    """What to change, one line each; the most harmful first."""
+    """Return what to change, one line each, the most harmful first."""
     found = []
     if sampling.flat_share > MANY_FLAT_GROUPS:
         share, remedy = sampling.flat_share, flat_remedy(rewards)
@@ -184,10 +178,10 @@ def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview])
         )
     for one in rewards:
         if one.none_share > 0:
-            found.append(f"`{one.name}` could not judge {one.none_share:.0%} of the completions: look at the golds")
+            found.append(f"`{one.name}` could not judge {one.none_share:.0%} of the completions: check the golds")
         if one.weight and one.flat_share == 1:
-            found.append(f"`{one.name}` says the same about every completion of a group: it teaches nothing yet")
-    found += [f"`{name}` makes up {share:.1%} of what is learned; raise its weight" for name, share in drowned(rewards)]
+            found.append(f"`{one.name}` gives every completion of a group the same score: it teaches nothing yet")
+    found += [f"`{name}` contributes {share:.1%} of the variance; raise its weight" for name, share in drowned(rewards)]
     slowest = max(rewards, key=lambda one: one.seconds)
     if slowest.seconds > sampling.generation_seconds:
         found.append(f"`{slowest.name}` takes longer than sampling, {slowest.seconds:.1f} s")
@@ -195,23 +189,23 @@ def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview])
 
 
 def flat_remedy(rewards: Sequence[RewardPreview]) -> str:
-    """What helps where most groups agree: what weighs most says whether they are right, or none is."""
+    """Return a remedy for groups without variance; the reward of largest weight says how hard the problems are."""
     main = max(rewards, key=lambda one: one.weight)
     if main.mean is not None and main.high is not None and main.mean > EASY * main.high > 0:
-        return "the problems are too easy, take harder ones"
-    return "raise num_generations, take easier problems, or add a reward with a slope such as `tag_count`"
+        return "the problems are too easy; use harder ones"
+    return "raise num_generations, use easier problems, or add a reward with partial credit such as `tag_count`"
 
 
 def drowned(rewards: Sequence[RewardPreview]) -> list[tuple[str, float]]:
-    """Rewards whose spread inside a group, times their weight, hardly counts beside the others."""
+    """Return the rewards whose share of the variance inside a group is negligible, with that share."""
     spreads = {one.name: abs(one.weight) * one.within for one in rewards if one.weight and one.within > 0}
     whole = sum(spread**2 for spread in spreads.values())
     return [(name, spread**2 / whole) for name, spread in spreads.items() if spread**2 / whole < LITTLE_SHARE]
 
 
 def lines_of(found: Preview) -> list[str]:
-    """The same for people."""
-    head = ["reward", "weight", "mean", "from", "to", "spread in a group", "groups without", "not judged", "seconds"]
+    """Return the printed lines."""
+    head = ["reward", "weight", "mean", "from", "to", "spread in a group", "flat groups", "not judged", "seconds"]
     rows = [
         [one.name, f"{one.weight:g}", number(one.mean), number(one.low), number(one.high), f"{one.within:.2f}",
          f"{one.flat_share:.0%}", f"{one.none_share:.0%}", f"{one.seconds:.2f}"]
@@ -225,7 +219,7 @@ def lines_of(found: Preview) -> list[str]:
         *columns([head, *rows]),
         f"expected reward {sampling.expected:.2f}; {sampling.flat_share:.0%} of the groups without variance; "
         f"{sampling.truncated_share:.0%} cut off; slowest reward `{slowest.name}`",
-        "of the first group:",
+        "from the first group:",
     ]
     for one in found.examples:
         values = "  ".join(f"{name} {number(value)}" for name, value in one["rewards"].items())

@@ -1,9 +1,8 @@
-"""How noisy the ratio of a recipe is before anything has been learned: one rollout, scored twice by the same weights.
+"""Measures the noise of a recipe's ratio before anything is learned: one rollout, scored twice by the same weights.
 
-GSPO's clip is narrow, 3e-4. Old and new log-probabilities come by two paths (other batches, other kernels, 4-bit
-weights, another number type), so log s_i of an unchanged policy is not 0, and a clip inside that noise cuts at random.
-
-The run's own trainer takes all its steps on one rollout with a learning rate of 0; nothing is imitated here.
+GSPO's clip is narrow, 3e-4. Old and new log-probabilities are computed in different ways (batches, kernels, 4-bit
+weights, number types), so log s_i of an unchanged policy is not 0, and a clip within that noise cuts at random. The
+run's own trainer takes all its steps on one rollout with a learning rate of 0.
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ class Noise:
     """log s_i of an unchanged policy over n sequences, with s_i as in arXiv 2507.18071, equation 7.
 
     Attributes:
-        floor: standard deviation of log s_i.
-        mean, low, high: of log s_i.
-        outside: share of sequences whose s_i lies outside the clip range.
+        floor: standard deviation of log s_i; mean, low and high are of log s_i too.
+        outside: share of sequences whose s_i is outside the clip range.
     """
 
     n: int
@@ -40,12 +38,12 @@ class Noise:
 
 @dataclass(frozen=True)
 class Probe:
-    """What `gspo-lite probe` prints.
+    """The figures that `gspo-lite probe` prints.
 
     Attributes:
         trainer: the trainer's old log-probs against those of its training pass.
-        sampler: the sampler's log-probs (vLLM) against the trainer's old ones; None where the sampler gives none.
-        smallest_epsilon: the narrowest clip that leaves the noise alone.
+        sampler: the sampler's log-probs (vLLM) against the trainer's old ones; None if the sampler returns none.
+        smallest_epsilon: the narrowest clip that does not cut noise.
     """
 
     algorithm: str
@@ -56,16 +54,12 @@ class Probe:
     smallest_epsilon: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values, for --json."""
+        """Return the figures as plain values, for --json."""
         return asdict(self)
 
 
 def probe(recipe: Recipe) -> Probe:
-    """Measure the noise of a recipe's ratios on this machine; trains and writes nothing.
-
-    Raises:
-        UsageError, MachineError: as `run` does for what it cannot load.
-    """
+    """Measure the noise of a recipe's ratios on this machine; raise what `run` raises for parts it cannot load."""
     refuse(recipe)
     parts = load_parts(recipe)
     with tempfile.TemporaryDirectory(prefix="gspo-lite-probe-") as folder:
@@ -80,7 +74,7 @@ def probe(recipe: Recipe) -> Probe:
 
 
 def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
-    """log s_i of every sequence of one rollout by both pairs of paths, with no weight moved."""
+    """Return log s_i of every sequence of one rollout for trainer and sampler, with no weight changed."""
     import torch
 
     from gspo_lite.training import build
@@ -93,17 +87,17 @@ def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
         parts.recipe, folder, loaded.model, loaded.processing_class, parts.rewards, problems.train, args,
         measure_noise=True,
     )  # fmt: skip
-    before = [parameter.detach().clone() for parameter in trainer.model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
+    before = [parameter.detach().clone() for parameter in trained]
     build.train(trainer, folder, resume=False)
-    after = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]
-    if not all(torch.equal(old, new) for old, new in zip(before, after, strict=True)):
-        raise RunError("weights moved at a learning rate of 0, so what was measured is not noise")
+    if not all(torch.equal(old, new) for old, new in zip(before, trained, strict=True)):
+        raise RunError("weights changed at a learning rate of 0, so the measured values are not noise alone")
     assert trainer.gauges.kept is not None
     return trainer.gauges.kept
 
 
 def noise(log_s: list[float], epsilon: float, epsilon_high: float) -> Noise:
-    """Figures of these log s_i against a clip range."""
+    """Return the figures of these log s_i for a clip range."""
     n = len(log_s)
     mean = math.fsum(log_s) / n
     floor = math.sqrt(math.fsum((value - mean) ** 2 for value in log_s) / n)
@@ -112,16 +106,16 @@ def noise(log_s: list[float], epsilon: float, epsilon_high: float) -> Noise:
 
 
 def lines_of(found: Probe) -> list[str]:
-    """The same for people."""
+    """Return the printed lines."""
     clip = f"[1 - {found.epsilon:.1e}, 1 + {found.epsilon_high:.1e}]"
     pairs = [("trainer's old and new log-probs", found.trainer), ("sampler and trainer", found.sampler)]
     lines = [f"{found.trainer.n} sequences of an unchanged policy, {found.algorithm}, clip {clip}"]
     for name, one in pairs:
         if one is None:
-            lines.append(f"{name}: this engine gives no log-probs of its own")
+            lines.append(f"{name}: this engine does not return log-probs")
             continue
         if one.low == one.high == 0:
-            lines.append(f"{name}: equal to the last bit, log s = 0: no noise at all")
+            lines.append(f"{name}: identical, log s = 0: no noise")
             continue
         lines.append(f"{name}: noise floor sd(log s) {one.floor:.1e}, mean {one.mean:.1e}")
         lines.append(f"  log s from {one.low:.1e} to {one.high:.1e}; {one.outside:.1%} of sequences outside the clip")
@@ -129,7 +123,7 @@ def lines_of(found: Probe) -> list[str]:
 
 
 def verdict(found: Probe) -> str:
-    """What to do about epsilon."""
+    """Return advice on epsilon."""
     if found.smallest_epsilon == 0:
         return f"any epsilon makes sense here; the recipe has {found.epsilon:.1e}"
     smallest = f"the smallest epsilon that makes sense here is {found.smallest_epsilon:.1e}, 4 x the noise floor"

@@ -1,6 +1,6 @@
-"""The reward lab on a recipe: its problems, its rewards and completions, made up or from a file; no model is loaded.
+"""The reward lab for a recipe: its rewards on completions of its problems, made up or from a file, without a model.
 
-Owns the joining of data and rewards and what is printed about them. Must not know how a reward judges.
+Owns joining data and rewards, and the printed lines. Must not know how a reward judges.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from gspo_lite.rewards.contract.registry import build_rewards, check_columns
 from gspo_lite.rewards.contract.sums import exceeds
 from gspo_lite.system.figures import brief, columns, number
 
-OWN_KEYS = ("step", "rewards", "advantage", "extracted", "completion_ids")  # of a run's completions.jsonl, no columns
+OWN_KEYS = ("step", "rewards", "advantage", "extracted", "completion_ids")  # of completions.jsonl, not columns
 WIDTH = 48  # characters of a completion in a table
 Row = dict[str, Any]
 
 
 @dataclass
 class Bench:
-    """A recipe's rewards and problems, and how long each reward has taken so far, in seconds."""
+    """A recipe's rewards and problems, and the seconds that each reward has taken so far."""
 
     rewards: list[GuardedReward]
     problems: list[Row]
@@ -40,7 +40,7 @@ class Bench:
     seconds: Counter[str] = field(default_factory=Counter)
 
     def judge(self, row: Row, completions: Sequence[str]) -> list[Verdict]:
-        """What the rewards say about completions of one problem."""
+        """Score completions of one problem with every reward."""
         with calls() as heard:
             verdicts = judge(self.rewards, row, completions, self.marker)
         self.seconds.update({call.name: call.seconds for call in heard})
@@ -49,32 +49,24 @@ class Bench:
 
 @dataclass(frozen=True)
 class Trial:
-    """One problem with completions and what the rewards say about each."""
+    """One problem with completions and the verdict on each."""
 
     row: Row
     attempts: list[Attempt]
     verdicts: list[Verdict]
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The rows of the trial's table as plain data."""
+        """Yield the rows of the trial's table as plain data."""
         for attempt, verdict in zip(self.attempts, self.verdicts, strict=True):
             yield {
-                "question": question_of(self.row["prompt"]),
-                "gold": self.row.get("answer"),
-                "kind": attempt.kind,
-                "completion": verdict.completion,
-                "extracted": verdict.extracted,
-                "rewards": verdict.values,
-                "total": verdict.total,
-            }
+                "question": question_of(self.row["prompt"]), "gold": self.row.get("answer"), "kind": attempt.kind,
+                "completion": verdict.completion, "extracted": verdict.extracted,
+                "rewards": verdict.values, "total": verdict.total,
+            }  # fmt: skip
 
 
 def bench(recipe: Recipe) -> Bench:
-    """Load a recipe's rewards and problems.
-
-    Raises:
-        UsageError: when a reward reads a column that the data does not have.
-    """
+    """Load a recipe's rewards and problems; raise UsageError if the data does not have a column that a reward reads."""
     rewards = build_rewards(recipe.rewards, recipe.data.marker)
     train = load_problems(recipe.data).train
     check_columns(rewards, train.column_names)
@@ -83,7 +75,7 @@ def bench(recipe: Recipe) -> Bench:
 
 
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
-    """Judge completions of a file, or made-up ones of the first `count` problems."""
+    """Judge the completions in a file, or made-up ones of the first `count` problems."""
     one = bench(recipe)
     if completions is not None:
         groups = from_file(completions, one)
@@ -93,10 +85,10 @@ def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench,
 
 
 def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
-    """Completions of a JSONL file by problem: rows with a `completion`, and columns or a prompt of the recipe's data.
+    """Return a JSONL file's completions by problem; a row also has columns, or a prompt of the recipe's data.
 
     Raises:
-        DataError: for a row that cannot be read or lacks what a reward needs.
+        DataError: a row cannot be read, or does not have what a reward needs.
     """
     known = {as_text(row["prompt"]): row for row in one.problems}
     needed = dict.fromkeys(column for reward in one.rewards for column in reward.columns)
@@ -111,7 +103,7 @@ def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
         if missing:
             raise DataError(
                 f"`{path}` row {line.number} has no `{missing[0]}`, which a reward reads",
-                "give it that column, or a `prompt` of the recipe's data",
+                "add that column, or a `prompt` of the recipe's data",
             )
         if not groups or groups[-1][0] != row:
             groups.append((row, []))
@@ -120,37 +112,33 @@ def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
     return groups
 
 
-def unpaid(done: Sequence[Trial]) -> Iterator[str]:
-    """Yield one line where a right answer in the recipe's own form gets no more than a wrong one."""
+def unrewarded(done: Sequence[Trial]) -> Iterator[str]:
+    """Yield one line if a right answer in the recipe's own form scores no more than a wrong one."""
     compared = [{a.kind: v for a, v in zip(trial.attempts, trial.verdicts, strict=True)} for trial in done]
     found = [one for one in compared if RIGHT in one and not exceeds(one[RIGHT].total, one[WRONG].total)]
     if found:
         right, wrong = found[0][RIGHT], found[0][WRONG]
         yield (
-            f"NOT PAID: a right answer in the recipe's own form gets {right.total:g} and a wrong one {wrong.total:g} "
-            f"({len(found)} of {len(done)} problems), as `{brief(right.completion, 100)}`: look at the form that the "
-            "rewards read and at the golds"
+            f"A right answer in the recipe's own form is not rewarded: it scores {right.total:g}, a wrong one "
+            f"{wrong.total:g} ({len(found)} of {len(done)} problems), as in `{brief(right.completion, 100)}`. Check "
+            "the form that the rewards read, and the golds"
         )
 
 
 def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
-    """A warning where right answers are not paid, a table for each problem, and what the rewards cost."""
-    yield from unpaid(done)
+    """Yield a warning if right answers are not rewarded, a table for each problem, and the cost of the rewards."""
+    yield from unrewarded(done)
     names = [reward.__name__ for reward in one.rewards]
     for trial in done:
         question, gold = question_of(trial.row["prompt"]), str(trial.row.get("answer"))
         yield f"problem: {brief(question, 80)}   gold: {brief(gold, 40)}"
         head = ["completion", "", "extracted", *names, "total"]
         rows = [
-            [
-                attempt.kind,
-                brief(verdict.completion, WIDTH),
-                "none" if verdict.extracted is None else brief(verdict.extracted, 20),
-                *(number(verdict.values[name]) for name in names),
-                number(verdict.total),
-            ]
+            [attempt.kind, brief(verdict.completion, WIDTH),
+             "none" if verdict.extracted is None else brief(verdict.extracted, 20),
+             *(number(verdict.values[name]) for name in names), number(verdict.total)]
             for attempt, verdict in zip(trial.attempts, trial.verdicts, strict=True)
-        ]
+        ]  # fmt: skip
         yield from (f"  {line}" for line in columns([head, *rows]))
         yield ""
     yield "weights  " + "  ".join(f"{reward.__name__} {reward.weight:g}" for reward in one.rewards)
@@ -159,7 +147,7 @@ def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
 
 
 def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], list[Trial]]:
-    """Findings and notes of the first `count` problems of a recipe, and plain trials of the same problems."""
+    """Return findings and notes on the first `count` problems of a recipe, and plain trials of the same problems."""
     one, plain = trials(recipe, None, count)
     results = [stress(one.rewards, row, one.marker, one.max_tokens) for row in one.problems[:count]]
     found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
@@ -167,9 +155,9 @@ def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], 
 
 
 def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], tried: Sequence[Trial]) -> Iterator[str]:
-    """A warning where right answers are not paid, and each kind of finding once: an example, how many problems."""
+    """Yield a warning if right answers are not rewarded, and an example of each kind of finding with its count."""
     count = len(tried)
-    yield from unpaid(tried)
+    yield from unrewarded(tried)
     for word, group in (("FINDING", found), ("note", notes)):
         for kind, times in Counter(one.attempt.kind for one in group).items():
             example = next(one for one in group if one.attempt.kind == kind)
@@ -177,6 +165,6 @@ def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], tried:
             yield f"    question    {brief(example.question, 100)}"
             yield f"    completion  {brief(example.verdict.completion, 100)}"
     if notes:
-        yield "A note is an answer of the right value that is not worked out; a reward that compares values takes it."
+        yield "A note is an answer with the right value, but not worked out; a reward that compares values accepts it."
     kinds = len({one.attempt.kind for one in found})
     yield f"{f'{kinds} kinds of finding' if kinds else 'no finding'} on {count} problems; {MADE_UP_IDS}"

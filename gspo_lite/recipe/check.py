@@ -1,6 +1,6 @@
-"""Rules that hold between fields of a recipe, each with its reason. No heavy import: nothing here takes time.
+"""Rules between the fields of a recipe, each with its reason; `schema.py` has the rules for single fields.
 
-A rule is a generator of problems; `RULES` lists them. What a single field may hold is in `schema.py`.
+A rule is a generator of problems; `RULES` lists them. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -14,38 +14,26 @@ from pathlib import Path
 from typing import Literal
 
 from gspo_lite.errors import Place
+from gspo_lite.recipe import schema
 from gspo_lite.recipe.schema import Recipe, RegexCredit
 from gspo_lite.system.redaction import is_secret
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
-OTHER_LOSSES = ("cispo", "sapo", "vespo")  # weigh ratios in a way of their own
-GSPO_EPSILON_MAX = 0.02  # the paper's is 3e-4; a sequence ratio hardly ever leaves a range above this
-GRPO_EPSILON_MIN = 0.01  # a token ratio leaves a narrower range all the time
-SHORT_COMPLETION = 64  # tokens that a `think_answer` completion needs at the very least
+OTHER_LOSSES = ("cispo", "sapo", "vespo")  # replace the clip by another treatment of the ratio
+GSPO_EPSILON_MAX = 0.02  # the paper uses 3e-4; sequence ratios hardly ever leave a wider range
+GRPO_EPSILON_MIN = 0.01  # token ratios leave a narrower range all the time
+SHORT_COMPLETION = 64  # tokens that a `think_answer` completion needs at least
 
-# Fields of TRL's configuration that a key of the recipe sets already.
-OWNED = {
-    "importance_sampling_level": "objective.algorithm", "loss_type": "objective.loss_type",
-    "epsilon": "objective.epsilon", "epsilon_high": "objective.epsilon_high", "delta": "objective.delta",
-    "beta": "objective.beta", "use_bias_correction_kl": "objective.use_bias_correction_kl",
-    "scale_rewards": "objective.scale_rewards", "reward_weights": "rewards",
-    "mask_truncated_completions": "objective.mask_truncated_completions",
-    "num_generations": "generation.num_generations", "max_completion_length": "generation.max_completion_length",
-    "temperature": "generation.temperature", "top_p": "generation.top_p", "top_k": "generation.top_k",
-    "min_p": "generation.min_p", "repetition_penalty": "generation.repetition_penalty",
-    "oversample": "generation.oversample",
-    "use_vllm": "generation.engine", "vllm_mode": "generation.engine",
-    "vllm_gpu_memory_utilization": "model.gpu_memory_utilization", "bf16": "model.dtype", "fp16": "model.dtype",
-    "output_dir": "output.dir", "report_to": "output.report_to", "save_total_limit": "output.save_total_limit",
-    "run_name": "output.dir", "max_steps": "training.max_steps", "save_steps": "training.save_steps",
-    "learning_rate": "training.learning_rate", "lr_scheduler_type": "training.lr_scheduler_type",
-    "warmup_steps": "training.warmup_steps", "weight_decay": "training.weight_decay",
-    "max_grad_norm": "training.max_grad_norm", "optim": "training.optim", "seed": "training.seed",
-    "per_device_train_batch_size": "training.per_device_train_batch_size",
-    "gradient_accumulation_steps": "training.gradient_accumulation_steps",
-    "steps_per_generation": "training.steps_per_generation", "generation_batch_size": "training.steps_per_generation",
-    "num_iterations": "training.num_iterations", "max_unscored_rollouts": "training.max_unscored_rollouts",
-    "gradient_checkpointing": "training.gradient_checkpointing",
+# Fields of TRL's configuration that a key of the recipe sets already, most of them under the same name.
+SECTIONS = {
+    "objective": schema.ObjectiveSettings, "generation": schema.GenerationSettings,
+    "training": schema.TrainingSettings, "output": schema.OutputSettings,
+}  # fmt: skip
+OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for name in settings.model_fields} | {
+    "importance_sampling_level": "objective.algorithm", "reward_weights": "rewards", "use_vllm": "generation.engine",
+    "vllm_mode": "generation.engine", "vllm_gpu_memory_utilization": "model.gpu_memory_utilization",
+    "bf16": "model.dtype", "fp16": "model.dtype", "output_dir": "output.dir", "run_name": "output.dir",
+    "generation_batch_size": "training.steps_per_generation",
 }  # fmt: skip
 SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
 FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_from_checkpoint")
@@ -53,7 +41,7 @@ FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_fr
 
 @dataclass(frozen=True)
 class Problem:
-    """Something about a key that stops a recipe, or that its user should know."""
+    """A reason to refuse a recipe, or a warning to its user, and the key that it concerns."""
 
     place: Place
     message: str
@@ -61,7 +49,7 @@ class Problem:
 
 
 def check_recipe(recipe: Recipe) -> list[Problem]:
-    """Every problem that the rules between fields find."""
+    """Return every problem that the rules between fields find."""
     return [problem for rule in RULES for problem in rule(recipe)]
 
 
@@ -82,8 +70,8 @@ def a_sequence_counts_once(recipe: Recipe) -> Iterator[Problem]:
         return
     place, name = ("objective", "loss_type"), f"`{objective.loss_type}`"
     if objective.loss_type in TOKEN_SUMMED:
-        message = "sums over tokens, so that long completions outweigh short ones, which undoes GSPO's one ratio per"
-        yield Problem(place, f"{name} {message} sequence. Set it to `grpo`")
+        message = "sums over tokens: long completions outweigh short ones, although GSPO has one ratio per sequence"
+        yield Problem(place, f"{name} {message}. Set it to `grpo`")
     if objective.loss_type in OTHER_LOSSES:
         yield Problem(place, f"{name} replaces GSPO's clip. Set it to `grpo`, or objective.algorithm to `grpo`")
     if objective.loss_type == "luspo" and objective.algorithm == "gspo_token":
@@ -100,7 +88,7 @@ def epsilon_fits_the_ratio(recipe: Recipe) -> Iterator[Problem]:
         if gspo and value > GSPO_EPSILON_MAX:
             yield Problem(
                 ("objective", name),
-                f"{value:g} is of GRPO's size; a sequence ratio stays so near to 1 that this clip would never act. The "
+                f"{value:g} is of GRPO's size; sequence ratios stay so close to 1 that this would never clip any. The "
                 "paper uses epsilon 3.0e-4 and epsilon_high 4.0e-4",
             )
         if not gspo and value < GRPO_EPSILON_MIN:
@@ -109,15 +97,15 @@ def epsilon_fits_the_ratio(recipe: Recipe) -> Iterator[Problem]:
                 f"{value:g} is of GSPO's size; nearly every token would be clipped under `grpo`. 0.2 is usual",
             )
     if objective.epsilon_high is not None and objective.epsilon_high < objective.epsilon:
-        message = "is below epsilon: good answers are held back more than bad ones"
+        message = "is below epsilon, so good answers are clipped sooner than bad ones"
         yield Problem(("objective", "epsilon_high"), message, "warning")
     if objective.loss_type == "cispo" and (objective.epsilon_high or objective.epsilon) < 1:
-        message = "`cispo` cuts the ratio itself off there, so below 1 it cuts every ratio. Set it to 5 or so"
+        message = "`cispo` caps the ratio itself at this value, so below 1 it cuts every ratio. Set it to about 5"
         yield Problem(("objective", "epsilon_high"), message)
     if objective.delta is not None and objective.loss_type in OTHER_LOSSES:
         yield Problem(("objective", "delta"), f"has no effect on `{objective.loss_type}`; leave it out")
     elif objective.delta is not None and objective.delta <= 1 + (objective.epsilon_high or objective.epsilon):
-        message = f"{objective.delta:g} must be above 1 + epsilon_high, or it takes the place of the clip. 2 is usual"
+        message = f"{objective.delta:g} must be above 1 + epsilon_high, or it replaces the clip. 2 is usual"
         yield Problem(("objective", "delta"), message)
 
 
@@ -127,7 +115,7 @@ def batches_hold_whole_groups(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(
             ("training", "steps_per_generation"),
             f"{training.steps_per_generation} must be a multiple of gradient_accumulation_steps, "
-            f"{training.gradient_accumulation_steps}, or an optimizer step mixes two rollouts",
+            f"{training.gradient_accumulation_steps}; otherwise an optimizer step mixes two rollouts",
         )
     if training.rollout_size % generation.num_generations:
         yield Problem(
@@ -139,8 +127,8 @@ def batches_hold_whole_groups(recipe: Recipe) -> Iterator[Problem]:
         batch = training.per_device_train_batch_size
         yield Problem(
             ("training", "per_device_train_batch_size"),
-            f"{batch} is no multiple of num_generations, {generation.num_generations}; Unsloth would silently set it "
-            "to num_generations",
+            f"{batch} is not a multiple of num_generations, {generation.num_generations}; Unsloth would silently set "
+            "it to num_generations",
             "error" if recipe.model.backend == "unsloth" else "warning",
         )
 
@@ -157,8 +145,8 @@ def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
     if recipe.data.prompt == "think_answer" and short:
         yield Problem(
             ("generation", "max_completion_length"),
-            f"{generation.max_completion_length} tokens cut most `think_answer` completions before their answer; "
-            f"give at least {SHORT_COMPLETION}",
+            f"{generation.max_completion_length} tokens cut off most `think_answer` completions before their answer; "
+            f"allow at least {SHORT_COMPLETION}",
             "warning",
         )
 
@@ -169,12 +157,12 @@ def credit_needs_tokens(recipe: Recipe) -> Iterator[Problem]:
             try:
                 re.compile(reward.credit.regex)
             except re.error as error:
-                yield Problem(("rewards", index, "credit", "regex"), f"is no regular expression: {error}")
+                yield Problem(("rewards", index, "credit", "regex"), f"is not a regular expression: {error}")
         if reward.credit is not None and recipe.objective.algorithm != "gspo_token":
             yield Problem(
                 ("rewards", index, "credit"),
-                f"credit speaks about tokens, and `{recipe.objective.algorithm}` gives all tokens of a completion the "
-                "same advantage. Set objective.algorithm to `gspo_token`, or leave credit out",
+                f"applies to single tokens, but `{recipe.objective.algorithm}` gives all tokens of a completion the "
+                "same advantage. Set objective.algorithm to `gspo_token`, or remove credit",
             )
 
 
@@ -183,63 +171,64 @@ def prefixes_need_tokens(recipe: Recipe) -> Iterator[Problem]:
         return
     place = ("objective", "credit_estimator")
     if recipe.objective.algorithm != "gspo_token":
-        yield Problem(place, "`prefix_tree` makes advantages per token; it needs objective.algorithm `gspo_token`")
+        yield Problem(place, "`prefix_tree` computes advantages per token and needs objective.algorithm `gspo_token`")
     if any(reward.credit is not None for reward in recipe.rewards):
-        yield Problem(place, "`prefix_tree` takes the place of the rewards' credit; leave one of them out")
+        yield Problem(place, "`prefix_tree` replaces the rewards' credit; remove one of them")
 
 
 def rewards_add_up(recipe: Recipe) -> Iterator[Problem]:
-    weights = [reward.weight for reward in recipe.rewards]
-    if sum(weights) == 0:
-        yield Problem(("rewards",), "the weights sum to 0; at least one reward must be optimised")
+    if sum(reward.weight for reward in recipe.rewards) == 0:
+        yield Problem(("rewards",), "the weights sum to 0; at least one reward must be optimized")
     names = Counter(reward.name for reward in recipe.rewards)
     for index, reward in enumerate(recipe.rewards):
         if names[reward.name] > 1:
-            yield Problem(("rewards", index, "name"), f"`{reward.name}` stands {names[reward.name]} times in the list")
+            yield Problem(("rewards", index, "name"), f"`{reward.name}` is listed {names[reward.name]} times")
 
 
 def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
     for name in recipe.training.extra:
         place = ("training", "extra", name)
         if name in OWNED:
-            yield Problem(place, f"is set by `{OWNED[name]}`; give it there")
+            yield Problem(place, f"is set by `{OWNED[name]}`; set it there")
         elif is_secret(name):
-            yield Problem(place, "a recipe is kept with the run, so no place for a secret; set the variable HF_TOKEN")
+            yield Problem(
+                place, "a recipe is stored with the run and must not hold a secret; set the variable HF_TOKEN"
+            )
         elif name in FIXED:
             yield Problem(place, "is set by gspo-lite itself and cannot be changed")
         elif name.startswith(SERVER) and (recipe.model.backend, recipe.generation.engine) != ("transformers", "vllm"):
-            message = "a vLLM server works for TRL's own trainer: it needs backend `transformers`, engine"
-            yield Problem(place, f"{message} `vllm`")
+            message = "a vLLM server works with TRL's own trainer only: set backend `transformers` and engine `vllm`"
+            yield Problem(place, message)
         elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token":
-            yield Problem(place, "Liger computes its own loss, which has no GSPO-token. Leave it out, or use `gspo`")
+            yield Problem(place, "Liger computes its own loss, which has no GSPO-token. Remove it, or use `gspo`")
 
 
 def has_server(recipe: Recipe) -> bool:
-    """Whether completions come from a vLLM server that runs by itself (`trl vllm-serve`)."""
+    """Return whether completions come from a separate vLLM server (`trl vllm-serve`)."""
     return any(name.startswith(SERVER) for name in recipe.training.extra)
 
 
 def what_costs_or_may_lack(recipe: Recipe) -> Iterator[Problem]:
     if recipe.model.lora.dropout > 0:
-        message = "GRPO generates in train mode, so dropout makes the sampler another model than the one trained"
+        message = "GRPO generates in train mode, so with dropout the model that samples is not the one that is trained"
         yield Problem(("model", "lora", "dropout"), message, "warning")
     if recipe.generation.engine == "vllm" and find_spec("vllm") is None:
         message = "vLLM is not installed here; `auto` falls back to transformers"
         yield Problem(("generation", "engine"), message, "warning")
     if "none" in recipe.output.report_to and len(recipe.output.report_to) > 1:
-        yield Problem(("output", "report_to"), "`none` goes with no other tracker")
+        yield Problem(("output", "report_to"), "`none` cannot be combined with a tracker")
 
 
 def one_kind_of_weights(recipe: Recipe) -> Iterator[Problem]:
     model = recipe.model
     if model.load_in_8bit and model.load_in_4bit:
-        yield Problem(("model", "load_in_8bit"), "goes with load_in_4bit: false; weights have one width")
+        yield Problem(("model", "load_in_8bit"), "weights have one width; set load_in_4bit or load_in_8bit to false")
     for name in ("load_in_4bit", "load_in_8bit"):
         if model.full_finetuning and getattr(model, name):
-            message = f"trains every weight, and quantized ones cannot be trained. Set {name} to false"
+            message = f"trains every weight, but quantized weights cannot be trained. Set {name} to false"
             yield Problem(("model", "full_finetuning"), message)
     if model.vllm_standby and (model.backend == "transformers" or recipe.generation.engine == "transformers"):
-        message = "is about vLLM inside Unsloth; it needs backend and generation.engine `auto`, `unsloth` and `vllm`"
+        message = "is for vLLM inside Unsloth: backend must be `auto` or `unsloth`, generation.engine `auto` or `vllm`"
         yield Problem(("model", "vllm_standby"), message)
 
 
@@ -248,11 +237,9 @@ def vllm_takes_the_weights(recipe: Recipe) -> Iterator[Problem]:
     if recipe.generation.engine != "vllm":
         return
     if model.backend == "transformers" and (model.load_in_4bit or model.load_in_8bit):
-        message = (
-            "`vllm` beside TRL cannot read quantized weights. Set model.load_in_4bit to false, model.backend to "
-            "`unsloth`, or generation.engine to `auto`"
-        )
-        yield Problem(place, message, "warning")  # what the machine lacks for it comes first, from the engine table
+        message = "`vllm` beside TRL cannot read quantized weights. Set load_in_4bit and load_in_8bit to false,"
+        message += " model.backend to `unsloth`, or generation.engine to `auto`"
+        yield Problem(place, message, "warning")  # the engine table names first what the machine does not have
     if model.backend == "unsloth" and model.full_finetuning:
         yield Problem(place, "`vllm` inside Unsloth needs an adapter. Set model.full_finetuning to false")
 
@@ -277,12 +264,13 @@ RULES = (
 
 
 def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
-    """Paths in a recipe that leave the tree: the current folder, or the recipe's own folder `home`."""
+    """Return a problem for each path that leaves both the current folder and the recipe's own folder `home`."""
     data = recipe.data
-    named: list[tuple[Place, str | None]] = [(("output", "dir"), recipe.output.dir)]
-    named += [(("data", "source"), data.source), (("data", "eval", "source"), data.eval.source)]
-    named += [(("model", "name"), recipe.model.name)]
-    named += [(("warmup", "source"), recipe.warmup.source)] if recipe.warmup else []
+    named: list[tuple[Place, str | None]] = [
+        (("output", "dir"), recipe.output.dir), (("data", "source"), data.source),
+        (("data", "eval", "source"), data.eval.source), (("model", "name"), recipe.model.name),
+        (("warmup", "source"), recipe.warmup.source if recipe.warmup else None),
+    ]  # fmt: skip
     code: list[tuple[Place, str]] = [(("rewards", i, "name"), one.name) for i, one in enumerate(recipe.rewards)]
     code.append((("data", "adapter"), data.adapter))
     named += [(place, name.rpartition(":")[0]) for place, name in code if ".py:" in name]
@@ -294,6 +282,6 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
         path = Path(name).expanduser()
         target = path.resolve()
         if (path.exists() or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
-            message = f"`{name}` leaves the current folder and the recipe's own. Add --allow-outside to run it all the "
-            found.append(Problem(place, message + "same, or give the path by --set"))
+            message = f"`{name}` is outside the current folder and the recipe's own. Add --allow-outside, or give the"
+            found.append(Problem(place, f"{message} path with --set"))
     return found

@@ -1,4 +1,4 @@
-"""Writes a resolved recipe: every field with its value, so that it reproduces the run on its own; secrets masked."""
+"""Writes a resolved recipe: every field with its value, which reproduces the run without defaults; secrets masked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gspo_lite.system.redaction import redact_values
 
 
 def to_yaml(recipe: Recipe, comment: str) -> str:
-    """The recipe as YAML under a comment line; `load_recipe` reads it back as the same recipe."""
+    """Return the recipe as YAML under a comment line; `load_recipe` reads the same recipe from it."""
     from ruamel.yaml import YAML
 
     text = io.StringIO()

@@ -1,4 +1,4 @@
-"""From YAML and `--set` to a checked recipe, or one message with every problem, its place and what is allowed."""
+"""Makes a checked recipe of YAML and `--set`, or one error with every problem, its place and what is allowed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gspo_lite.recipe.source import Source, parse, read_source
 from gspo_lite.system.redaction import note_values, redact
 
 SHOWN = 60  # characters of a wrong value in a message
-# What pydantic's kinds of problems ask for.
+# Values that pydantic's kinds of problems require.
 BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
 FORMS = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
@@ -28,7 +28,7 @@ FORMS = {
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe that passed every check, its file, and what it was warned about."""
+    """A recipe that passed every check, its file, and the warnings about it."""
 
     recipe: Recipe
     path: Path
@@ -46,14 +46,14 @@ def load_checked(
     """Read, override and check a recipe.
 
     Args:
-        reference: path of a recipe, or the name of one that is installed with the package.
+        reference: path of a recipe, or name of one that is installed with the package.
         overrides: `a.b=value` with the value in YAML, as on the command line after `--set`.
-        checks: rules between fields, run once every field is right.
-        output: the run folder, in place of the recipe's `output.dir`.
+        checks: rules between fields, applied once every field is valid.
+        output: the run folder, instead of the recipe's `output.dir`.
         allow_outside: let the file name paths outside its own folder and the current one.
 
     Raises:
-        RecipeError: with every problem that was found.
+        RecipeError: lists every problem that was found.
     """
     path = find_recipe(reference)
     source = read_source(path)
@@ -76,17 +76,17 @@ def load_checked(
 
 
 def apply_override(source: Source, override: str) -> None:
-    """Put one `a.b=value` into the recipe's values."""
+    """Set the value of one `a.b=value` in the recipe."""
     name, separator, text = override.partition("=")
     spot = f"--set {override[:SHOWN]}"
     if not separator or not name.strip():
-        raise RecipeError([f"{spot}: not of the form `key.key=value`"])
+        raise RecipeError([f"{spot}: is not of the form `key.key=value`"])
     value, _ = parse(text, spot)
     put(source, tuple(int(part) if part.isdigit() else part for part in name.strip().split(".")), value, spot)
 
 
 def put(source: Source, place: Place, value: Any, spot: str) -> None:
-    """Set one value, making the mappings on the way, and note where it came from."""
+    """Set one value, creating the mappings on its path, and note where it came from."""
     holder: Any = source.values
     key: Any
     for depth, key in enumerate(place[:-1]):
@@ -109,7 +109,7 @@ def put(source: Source, place: Place, value: Any, spot: str) -> None:
 
 
 def problems_of(error: ValidationError, source: Source) -> list[str]:
-    """One line per problem that pydantic found."""
+    """Return one line per problem that pydantic found."""
     lines = []
     for problem in error.errors():
         place = key_place(problem["loc"], source.values)
@@ -130,36 +130,35 @@ def problems_of(error: ValidationError, source: Source) -> list[str]:
 
 
 def key_place(location: tuple[str | int, ...], values: Any) -> Place:
-    """The part of pydantic's location that is keys of the recipe: union members it adds are cut off."""
+    """Return the keys of the recipe in pydantic's location, without the union members that pydantic appends."""
     place: list[str | int] = []
     for part in location:
         if isinstance(values, dict) and isinstance(part, str):
             place.append(part)
             if part not in values:
                 break
-            values = values[part]
         elif isinstance(values, list) and isinstance(part, int) and part < len(values):
             place.append(part)
-            values = values[part]
         else:
             break
+        values = values[part]
     return tuple(place)
 
 
 def union_places(error: ValidationError, source: Source) -> set[Place]:
-    """Places where several forms are allowed and none fits, so that pydantic reports each of them."""
+    """Return the places where several forms are allowed and none fits; pydantic reports each form."""
     places = [key_place(problem["loc"], source.values) for problem in error.errors()]
     return {place for place in places if places.count(place) > 1}
 
 
 def allowed_at(place: Place) -> str:
-    """What a field takes, in words, for fields that take several forms."""
-    field_ = field_at(place)
-    return str(field_.description if field_ is not None else "see `gspo-lite schema`").rstrip(".")
+    """Return the description of a field that takes several forms."""
+    found = field_at(place)
+    return str(found.description if found is not None else "see `gspo-lite schema`").rstrip(".")
 
 
 def wanted(kind: str, context: dict[str, Any], message: str) -> str:
-    """What a type or range problem asks for."""
+    """Return what a type or range problem requires."""
     if kind in BOUNDS:
         return f"allowed: a number {BOUNDS[kind]} {next(iter(context.values()))}"
     if kind in FORMS:
@@ -170,7 +169,7 @@ def wanted(kind: str, context: dict[str, Any], message: str) -> str:
 
 
 def nearest(place: Place) -> str:
-    """A guess at the key that was meant, and the keys there are."""
+    """Return a guess at the key that was meant, and the allowed keys."""
     holder = model_at(place[:-1])
     if holder is None:
         return ""
@@ -179,13 +178,12 @@ def nearest(place: Place) -> str:
 
 
 def guess(value: Any, expected: str) -> str:
-    """A guess at the value that was meant."""
-    options = [option.strip(" '") for option in expected.replace(" or ", ",").split(",")]
-    return did_you_mean(str(value), options)
+    """Return a guess at the value that was meant."""
+    return did_you_mean(str(value), [option.strip(" '") for option in expected.replace(" or ", ",").split(",")])
 
 
 def model_at(place: Place) -> type[BaseModel] | None:
-    """The part of the schema that holds the keys at a place."""
+    """Return the model of the schema whose fields are the keys at a place."""
     current: type[BaseModel] | None = Recipe
     for part in place:
         if isinstance(part, int):
@@ -197,31 +195,31 @@ def model_at(place: Place) -> type[BaseModel] | None:
 
 
 def field_at(place: Place) -> Any:
-    """The schema's field for a key."""
+    """Return the schema's field for a key."""
     names = [part for part in place if isinstance(part, str)]
     holder = model_at(tuple(names[:-1]))
     return holder.model_fields.get(names[-1]) if holder is not None and names else None
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Models that an annotation mentions."""
+    """Return the models that an annotation mentions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in get_args(annotation) for model in models_in(inner)] if get_origin(annotation) else []
 
 
 def shown(value: Any) -> str:
-    """A wrong value as a user wrote it, shortened."""
+    """Return a wrong value as the user wrote it, shortened."""
     text = redact("null" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
     return f"`{text[:SHOWN]}{'...' if len(text) > SHOWN else ''}`"
 
 
 def dotted(place: Place) -> str:
-    """A key path as `--set` takes it."""
+    """Return a key path as `--set` takes it."""
     return ".".join(str(part) for part in place)
 
 
 def line_of(problem: str) -> tuple[int, str]:
-    """Sorting key: problems of the file by line, then the others."""
+    """Return a sorting key: problems of the file by line, then the others."""
     line = problem.split(": ", 1)[0].rsplit(":", 1)[-1]
     return (int(line) if line.isdigit() else 10**9, problem)

@@ -1,7 +1,7 @@
-"""Reads recipe text as plain values with the line of every key, and refuses what a recipe has no use for.
+"""Reads recipe text as plain values with the line of every key, and refuses YAML that no recipe needs.
 
-YAML 1.2: `5e-6` is a float, `on` a string, a key that stands twice an error. Tags, anchors and aliases, deep nesting
-and large files are refused before any value is built. Owns text and lines; must not know the schema.
+YAML 1.2: `5e-6` is a float, `on` a string, a repeated key an error. Tags, anchors and aliases, deep nesting and large
+files are refused before any value is built. Owns text and lines; must not know the schema.
 """
 
 from __future__ import annotations
@@ -26,37 +26,28 @@ LEADING_ZERO = re.compile(r"[-+]?0\d+")
 
 @dataclass(frozen=True)
 class Source:
-    """Values of a recipe and where each key stands.
-
-    Attributes:
-        values: plain dicts, lists and scalars.
-        places: what to call the spot of a key in a message: `recipe.yaml:12` or `--set a.b=v`.
-    """
+    """Values of a recipe, and the spot of each key as messages name it: `recipe.yaml:12` or `--set a.b=v`."""
 
     values: dict[str, Any]
     places: dict[Place, str] = field(default_factory=dict)
 
     def where(self, place: Place) -> str:
-        """The spot of a key, or of the nearest one around it that is written down."""
+        """Return the spot of a key, or of the nearest key around it that was written."""
         while place not in self.places and place:
             place = place[:-1]
         return self.places.get(place, "recipe")
 
 
 def read_source(path: Path) -> Source:
-    """Read a recipe file.
-
-    Raises:
-        RecipeError: for anything but one plain mapping in UTF-8.
-    """
+    """Read a recipe file; raise RecipeError for anything but one plain mapping in UTF-8."""
     data = path.read_bytes()
     if len(data) > MAX_BYTES:
-        raise RecipeError([f"{path}: {len(data)} bytes; a recipe has at most {MAX_BYTES}"])
+        raise RecipeError([f"{path}: has {len(data)} bytes; a recipe has at most {MAX_BYTES}"])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise RecipeError([f"{path}:{line}: not UTF-8"]) from error
+        raise RecipeError([f"{path}:{line}: is not UTF-8"]) from error
     values, lines = parse(text, str(path))
     if not isinstance(values, dict):
         found = "nothing" if values is None else f"a {type(values).__name__}"
@@ -65,7 +56,7 @@ def read_source(path: Path) -> Source:
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
-    """Values of a YAML text and the line of each key; `name` is what messages call the text."""
+    """Return the values of a YAML text and the line of each key; messages call the text `name`."""
     try:
         refuse_unsafe(text, name)
         loaded = YAML(typ="rt").load(text)
@@ -74,28 +65,28 @@ def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
         key = re.search(r'"(.*?)"', str(error.problem) or "")
         label = key.group(1) if key else "a key"
         raise RecipeError(
-            [f"{name}:{second.line + 1}: `{label}` stands twice in the mapping that begins at line {first.line + 1}"
+            [f"{name}:{second.line + 1}: `{label}` occurs twice in the mapping that begins at line {first.line + 1}"
              f"{earlier(text, label, second.line)}"]
         ) from error  # fmt: skip
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise RecipeError([f"{name}:{line}: not YAML: {error.problem or error.context}"]) from error
+        raise RecipeError([f"{name}:{line}: is not YAML: {error.problem or error.context}"]) from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise RecipeError([f"{name}:1: not YAML: {str(error).splitlines()[0]}"]) from error
+        raise RecipeError([f"{name}:1: is not YAML: {str(error).splitlines()[0]}"]) from error
     lines: dict[Place, int] = {(): 1}
     return plain(loaded, (), lines, name), lines
 
 
 def earlier(text: str, key: str, line: int) -> str:
-    """Where a key stood before, for the message about its second place."""
+    """Return the line of a key's first occurrence, for the message about its second one."""
     pattern = re.compile(rf"^\s*['\"]?{re.escape(key)}['\"]?\s*:")
     before = [n for n, content in enumerate(text.splitlines()[:line], 1) if pattern.match(content)]
     return f"; first at line {before[-1]}" if before else ""
 
 
 def refuse_unsafe(text: str, name: str) -> None:
-    """Refuse tags, aliases, deep nesting and numbers with a leading zero, reading no further than the first."""
+    """Refuse tags, aliases, deep nesting and numbers with a leading zero, without building any value."""
     depth = 0
     for event in YAML(typ="rt").parse(text):
         line = event.start_mark.line + 1
@@ -112,18 +103,16 @@ def refuse_unsafe(text: str, name: str) -> None:
 
 
 def plain(value: Any, place: Place, lines: dict[Place, int], name: str) -> Any:
-    """Plain Python values out of ruamel's, noting the line of every key and item."""
+    """Convert ruamel's values to plain Python values, noting the line of every key and item."""
     if isinstance(value, CommentedMap):
         for key in value:
-            spot = (*place, key)
-            lines[spot] = value.lc.key(key)[0] + 1
+            line = lines[(*place, key)] = value.lc.key(key)[0] + 1
             if not isinstance(key, str):
-                raise RecipeError([f"{name}:{lines[spot]}: `{key}` is no text; the keys of a recipe are words"])
+                raise RecipeError([f"{name}:{line}: `{key}` is not text; the keys of a recipe are words"])
         return {str(key): plain(inner, (*place, key), lines, name) for key, inner in value.items()}
     if isinstance(value, CommentedSeq):
         for index in range(len(value)):
-            spot = (*place, index)
-            lines[spot] = value.lc.item(index)[0] + 1
+            lines[(*place, index)] = value.lc.item(index)[0] + 1
         return [plain(inner, (*place, index), lines, name) for index, inner in enumerate(value)]
     for kind in (bool, int, float, str):  # ruamel's scalars are subclasses that remember how they were written
         if isinstance(value, kind):

@@ -1,4 +1,4 @@
-"""A shipped recipe as a file of one's own, with its comments. Standard library only."""
+"""Copies a shipped recipe, comments included, to a file that the user can edit. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ COMMAND = re.compile(r"(gspo-lite \w+ )recipes/\w+\.yaml")
 
 
 def copy_recipe(name: str, target: Path | None) -> Path:
-    """Copy a shipped recipe; the commands in its head then name the copy, and its run folder follows its name.
+    """Copy a shipped recipe and return the new file, which its commands and its run folder are named after.
 
     Args:
         target: the new file, or a folder for it; `NAME.yaml` in the current folder if left out.
 
-    Returns:
-        The new file.
-
     Raises:
-        UsageError: for an unknown name, or where the file exists or cannot be written.
+        UsageError: the name is unknown, or the file exists or cannot be written.
     """
     shipped, name = shipped_recipes(), name.removesuffix(".yaml")
     if name not in shipped:
@@ -29,9 +26,8 @@ def copy_recipe(name: str, target: Path | None) -> Path:
         raise UsageError(message, f"shipped recipes: {', '.join(shipped)}")
     path = Path(f"{name}.yaml") if target is None else target / f"{name}.yaml" if target.is_dir() else target
     if path.suffix not in (".yaml", ".yml"):
-        raise UsageError(f"`{path}` does not end in .yaml, as a recipe does")
-    text = shipped[name].read_text(encoding="utf-8")
-    text = COMMAND.sub(lambda match: f"{match[1]}{path}", text)
+        raise UsageError(f"`{path}` does not end in .yaml, as a recipe must")
+    text = COMMAND.sub(lambda match: f"{match[1]}{path}", shipped[name].read_text(encoding="utf-8"))
     text = text.replace(f"dir: runs/{name}\n", f"dir: runs/{path.stem}\n")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Rules of a recipe's supervised warm-up, each with its reason. No heavy import: nothing here takes time."""
+"""Rules for a recipe's supervised warm-up, each with its reason. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gspo_lite.recipe.schema import Recipe
 
 
 def check_warmup(recipe: Recipe) -> list[Problem]:
-    """Every problem of the warm-up; none where the recipe has no warm-up."""
+    """Return every problem of the warm-up; none where the recipe has no warm-up."""
     return [] if recipe.warmup is None else [*needs_an_adapter(recipe), *teaches_a_form(recipe)]
 
 
 def needs_an_adapter(recipe: Recipe) -> Iterator[Problem]:
     if recipe.model.full_finetuning:
-        yield Problem(("warmup",), "trains the adapter, and full_finetuning has none. Leave one of them out")
+        yield Problem(("warmup",), "trains the adapter, but full_finetuning has none. Remove one of them")
 
 
 def teaches_a_form(recipe: Recipe) -> Iterator[Problem]:
@@ -26,13 +26,13 @@ def teaches_a_form(recipe: Recipe) -> Iterator[Problem]:
     try:
         parts = [(text, name) for text, name, _, _ in Formatter().parse(completion)]
     except ValueError as error:
-        yield Problem(place, f"is no text with columns in braces: {error}. Write {{{{ for a brace")
+        yield Problem(place, f"is not text with columns in braces: {error}. Write {{{{ for a brace")
         return
     columns = [name for _, name in parts if name is not None]
     if not columns or not all(name.isidentifier() for name in columns):
-        yield Problem(place, "must name columns of a row in braces, at least one, as in <answer>{answer}</answer>")
+        yield Problem(place, "must name at least one column of a row in braces, as in <answer>{answer}</answer>")
     style, marker = recipe.data.prompt, recipe.data.marker
     written = "".join(text + (name or "") for text, name in parts)
-    if style != "plain" and find_answer(written, marker) is None:  # `plain` asks for no form
+    if style != "plain" and find_answer(written, marker) is None:  # `plain` does not ask for a form
         form = PLACES[marker].form.format(thoughts="..", answer="..").strip()
         yield Problem(place, f"has no answer where data.prompt `{style}` asks for it, as in `{form}`", "warning")

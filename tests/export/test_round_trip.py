@@ -146,9 +146,9 @@ def test_what_cannot_be_exported_is_refused_before_anything_slow(tmp_path, monke
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     (tmp_path / "something").touch()
-    with pytest.raises(UsageError, match="in use already"):
+    with pytest.raises(UsageError, match="already in use"):
         exporting.empty_folder(tmp_path)
 
 

@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_talked_to_is_refused(tmp_path):
     with pytest.raises(UsageError, match="which recipe") as caught:
         chat.open_chat(tmp_path)
     assert "--recipe" in caught.value.hint
-    with pytest.raises(UsageError, match="holds no model"):
+    with pytest.raises(UsageError, match="has no model"):
         chat.open_chat(tmp_path, "quickstart")
 
 

@@ -27,14 +27,14 @@ def reward(**options):
     ("figures", "rewards", "said"),
     [
         ({}, [ONE], None),
-        ({"flat_share": 0.9, "expected": 0.01}, [ONE], "take easier problems"),
+        ({"flat_share": 0.9, "expected": 0.01}, [ONE], "use easier problems"),
         ({"flat_share": 0.9, "expected": 0.97}, [reward(mean=0.97)], "the problems are too easy"),
-        ({"flat_share": 0.9, "expected": 0.2}, [reward(mean=0.0, high=0.0), ALWAYS], "take easier problems"),
+        ({"flat_share": 0.9, "expected": 0.2}, [reward(mean=0.0, high=0.0), ALWAYS], "use easier problems"),
         ({"truncated_share": 0.5}, [ONE], "50% of the completions are cut off"),
         ({}, [reward(none_share=0.25)], "`correct` could not judge 25%"),
-        ({}, [reward(flat_share=1.0)], "says the same about every completion of a group"),
+        ({}, [reward(flat_share=1.0)], "every completion of a group the same score"),
         ({}, [reward(flat_share=1.0, weight=0.0)], None),  # only logged
-        ({}, [ONE, reward(name="form", weight=0.01)], "`form` makes up 0.0%"),  # 0.01 squared of the variance
+        ({}, [ONE, reward(name="form", weight=0.01)], "`form` contributes 0.0%"),  # 0.01 squared of the variance
         ({}, [reward(seconds=9.0)], "takes longer than sampling, 9.0 s"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The reward lab: made-up completions are what they say, and hostile ones that are paid are found."""
+"""The reward lab: made-up completions are what they say, and hostile ones that score well are found."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def rewards(*names, **options):
 
 @pytest.mark.parametrize("marker", MARKERS)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["answer"]))
-def test_no_hostile_completion_is_paid_like_a_right_answer_by_math_correct(row, marker):
+def test_no_hostile_completion_scores_like_a_right_answer_under_math_correct(row, marker):
     found, _ = stress(rewards("math_correct", marker=marker), row, marker, 200)
     assert [str(one) for one in found] == []
 
@@ -51,7 +51,7 @@ def test_no_finding_on_gsm8k(marker):
         assert [str(one) for one in found] == []
 
 
-def paid(function, weight=1.0):
+def rewarded(function, weight=1.0):
     """Kinds of hostile completions that a reward pays like a right one."""
     made = GuardedReward(function, "mine", weight, [])
     return {one.attempt.kind for one in stress([made], ROWS[0], "tag", 50)[0]}
@@ -71,12 +71,12 @@ def test_rewards_that_can_be_cheated_are_found():
     def long(completions, completion_ids, **columns):
         return [float(len(ids)) for ids in completion_ids]
 
-    assert {"right or wrong", "right among others", "right in the thoughts only", "many boxes"} <= paid(anywhere)
-    assert {"empty form", "tag spam", "prompt echo in form", "zero", "every number"} <= paid(any_answer)
-    assert {"longest", "repeated", "tag spam", "prompt echo repeated"} <= paid(long)
-    assert "empty" in paid(lambda completions, **columns: [0.0] * len(completions))
-    assert "empty" not in paid(anywhere)
-    assert "empty" in paid(anywhere, weight=-1.0)
+    assert {"right or wrong", "right among others", "right in the thoughts only", "many boxes"} <= rewarded(anywhere)
+    assert {"empty form", "tag spam", "prompt echo in form", "zero", "every number"} <= rewarded(any_answer)
+    assert {"longest", "repeated", "tag spam", "prompt echo repeated"} <= rewarded(long)
+    assert "empty" in rewarded(lambda completions, **columns: [0.0] * len(completions))
+    assert "empty" not in rewarded(anywhere)
+    assert "empty" in rewarded(anywhere, weight=-1.0)
 
 
 def test_a_finding_names_who_pays_it():
@@ -84,7 +84,7 @@ def test_a_finding_names_who_pays_it():
     assert stress(made, ROWS[0], "tag", 50)[0] == []
     made[1].function = lambda completions, **c: [2.0 * ("so so" in text) for text in texts(completions)]
     found = stress(made, ROWS[0], "tag", 50)[0]
-    assert [str(one) for one in found] == ["longest: total 2, a right answer gets 1; paid by `gift`"]
+    assert [str(one) for one in found] == ["longest: scores 2, a right answer 1; rewarded by `gift`"]
 
 
 def test_a_sum_that_is_not_worked_out_is_a_note_and_no_finding():
@@ -116,13 +116,13 @@ def first_lines(recipe):
     return next(lines_of_trials(*trials(recipe, None, 2))), next(lines_of_findings(*stressed(recipe, 2)))
 
 
-def test_a_right_answer_that_is_not_paid_is_said_first(tmp_path):
+def test_a_right_answer_that_is_not_rewarded_is_reported_first(tmp_path):
     (tmp_path / "box.py").write_text(BOX)
     mine = f"rewards=[{{name: '{tmp_path}/box.py:boxes'}}, {{name: think_format, weight: 0.5}}]"
     said = (
-        "NOT PAID: a right answer in the recipe's own form gets 0.5 and a wrong one 0.5 (2 of 2 problems), as "
-        "`<think>Let me work this out step by step.</think><answer>70</answer>`: look at the form that the rewards "
-        "read and at the golds"
+        "A right answer in the recipe's own form is not rewarded: it scores 0.5, a wrong one 0.5 (2 of 2 problems), as "
+        "in `<think>Let me work this out step by step.</think><answer>70</answer>`. Check the form that the rewards "
+        "read, and the golds"
     )
     assert first_lines(recipe_with(mine)) == (said, said)
 
@@ -131,14 +131,16 @@ def test_golds_that_no_answer_can_match_are_said_first(tmp_path):
     rows = [{"prompt": f"{n}?", "answer": gold} for n, gold in enumerate(["2", "$$", "3"])]
     (tmp_path / "golds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for line in first_lines(recipe_with(f"data.source={tmp_path}/golds.jsonl")):
-        assert line.startswith("NOT PAID: a right answer in the recipe's own form gets 0 and a wrong one 0 (1 of 2 ")
+        assert line.startswith(
+            "A right answer in the recipe's own form is not rewarded: it scores 0, a wrong one 0 (1 of 2 "
+        )
 
 
 @pytest.mark.parametrize("style", ["think_answer", "boxed", "plain"])
-def test_nothing_is_said_first_where_right_answers_are_paid(style):
+def test_no_warning_comes_first_where_right_answers_are_rewarded(style):
     tested, stress_said = first_lines(recipe_with(f"data.prompt={style}"))
     assert tested.startswith("problem: ")
-    assert stress_said.startswith("note: the question's own sum: total 1")
+    assert stress_said.startswith("note: the question's own sum: scores 1")
 
 
 def test_an_answer_that_is_all_of_the_text_is_tried_as_such(tmp_path):

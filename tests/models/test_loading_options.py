@@ -170,13 +170,13 @@ def test_transformers_loads_every_width(starter, options, says):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (["model.load_in_8bit=true"], r"`model.load_in_8bit`: goes with load_in_4bit: false"),
+        (["model.load_in_8bit=true"], r"`model.load_in_8bit`: weights have one width"),
         (["model.full_finetuning=true"], r"`model.full_finetuning`: trains every weight.*Set load_in_4bit to false"),
         (
             ["model.full_finetuning=true", "model.load_in_4bit=false", "model.load_in_8bit=true"],
             "Set load_in_8bit to false",
         ),
-        (["model.vllm_standby=true"], "is about vLLM inside Unsloth"),
+        (["model.vllm_standby=true"], "is for vLLM inside Unsloth"),
         (
             [
                 "generation.engine=vllm",

@@ -48,7 +48,7 @@ TOKENS = ("algorithm=grpo", "epsilon=0.2", "epsilon_high=null")
 # what is replaced, by what, the line that is named, and what the message says
 BROKEN = [
     ("  name: starter", "  nmae: starter", 2, ["model.nmae", "did you mean `name`"]),
-    ("  name: starter", "  3: 1", 2, ["`3` is no text"]),
+    ("  name: starter", "  3: 1", 2, ["`3` is not text"]),
     ("model:\n", "modell:\n", 1, ["modell", "did you mean `model`"]),
     ("  name: starter\n", "", 1, ["model.name", "missing"]),
     ("  max_seq_length: 128", "  max_seq_length: '128'", 4, ["model.max_seq_length", "`128`", "whole number"]),
@@ -92,7 +92,7 @@ BROKEN = [
     ("  epsilon: 3.0e-4", "  epsilon: 0.2", 16, ["objective.epsilon", "GRPO's size"]),
     ("  epsilon: 3.0e-4", "  epsilon: -3.0e-4", 16, ["objective.epsilon", "above 0"]),
     ("  epsilon: 3.0e-4", "  epsilon: .inf", 16, ["objective.epsilon", "finite"]),
-    ("  epsilon: 3.0e-4", "  epsilon: 3.0e-4\n  epsilon: 3.0e-4", 17, ["`epsilon` stands twice", "line 16"]),
+    ("  epsilon: 3.0e-4", "  epsilon: 3.0e-4\n  epsilon: 3.0e-4", 17, ["`epsilon` occurs twice", "line 16"]),
     ("  beta: 0.0", "  beta: -0.1", 18, ["objective.beta", "at least 0"]),
     ("  beta: 0.0", "  delta: 1.0001", 18, ["objective.delta", "above 1 + epsilon_high"]),
     ("  engine: transformers", "  engine: vlm", 20, ["generation.engine", "did you mean `vllm`"]),

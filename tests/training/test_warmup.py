@@ -68,7 +68,7 @@ def test_a_missing_column_is_named():
     ("override", "message"),
     [
         ("warmup.completion=<answer>3</answer>", "must name columns of a row in braces"),
-        ("warmup.completion='<answer>{answer</answer>'", "is no text with columns in braces"),
+        ("warmup.completion='<answer>{answer</answer>'", "is not text with columns in braces"),
         ("model.full_finetuning=true", "trains the adapter, and full_finetuning has none"),
     ],
 )
