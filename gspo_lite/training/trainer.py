@@ -70,7 +70,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         options: further arguments of TRL's `GRPOTrainer`.
 
     Raises:
-        UsageError: settings cannot work. MachineError: the installed trl or unsloth lacks a name that training depends on,
+        UsageError: settings cannot work. MachineError: the installed trl or unsloth lacks a name that training needs,
             or does not compute the objective as `gspo_lite.objective` defines it.
 
     Attributes:
