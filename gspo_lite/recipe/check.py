@@ -25,7 +25,7 @@ GRPO_EPSILON_MIN = 0.01  # token ratios leave a narrower range all the time
 SHORT_COMPLETION = 64  # tokens that a `think_answer` completion needs at least
 
 # Fields of TRL's configuration that a key of the recipe sets already, most of them under the same name.
-SECTIONS = {
+SECTIONS: dict[str, type[schema.Settings]] = {
     "objective": schema.ObjectiveSettings, "generation": schema.GenerationSettings,
     "training": schema.TrainingSettings, "output": schema.OutputSettings,
 }  # fmt: skip
