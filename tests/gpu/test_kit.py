@@ -56,7 +56,7 @@ def told(tmp_path_factory):
         pytest.skip("Unsloth is not installed")
     running = {name: started(words, tmp_path_factory.mktemp(name)) for name, words in PARTS.items()}
     try:
-        printed = {name: process.communicate(timeout=280) for name, process in running.items()}
+        printed = {name: process.communicate(timeout=500) for name, process in running.items()}
     finally:
         for process in running.values():
             process.kill()
