@@ -40,24 +40,30 @@ def kit(monkeypatch):
     return import_module
 
 
+def started(words, folder):
+    script, *options = words
+    environment = {**os.environ, "UNSLOTH_COMPILE_LOCATION": str(folder), "UNSLOTH_DISABLE_STATISTICS": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(KIT / script), *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env=environment,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What the dry parts print after RESULT, by part; they run at the same time."""
     if find_spec("unsloth") is None:
         pytest.skip("Unsloth is not installed")
-    running = {}
-    for name, (script, *words) in PARTS.items():
-        folder = tmp_path_factory.mktemp(name)
-        environment = {**os.environ, "UNSLOTH_COMPILE_LOCATION": str(folder), "UNSLOTH_DISABLE_STATISTICS": "1"}
-        running[name] = subprocess.Popen(
-            [sys.executable, str(KIT / script), *words], stdout=subprocess.PIPE, stderr=(folder / "log").open("w+"),
-            text=True, cwd=ROOT, env=environment,
-        )  # fmt: skip
-    printed = {name: process.communicate(timeout=280)[0].splitlines() for name, process in running.items()}
+    running = {name: started(words, tmp_path_factory.mktemp(name)) for name, words in PARTS.items()}
+    try:
+        printed = {name: process.communicate(timeout=500) for name, process in running.items()}
+    finally:
+        for process in running.values():
+            process.kill()
     found = {}
-    for name, lines in printed.items():
-        assert running[name].returncode == 0, f"{name}: {lines[-30:]}"
-        found[name] = [line.removeprefix("RESULT ") for line in lines if line.startswith("RESULT ")]
+    for name, (text, _) in printed.items():
+        assert running[name].returncode == 0, f"{name}: {text[-3000:]}"
+        found[name] = [line.removeprefix("RESULT ") for line in text.splitlines() if line.startswith("RESULT ")]
     return found
 
 
