@@ -47,7 +47,7 @@ def build_trainer(
         measure_noise: keep the log ratio of every sequence in `gauges.kept`, for `gspo-lite probe`.
     """
     wanted, note = settings_of(args), partial(run_folder.note_event, folder)
-    needs = {"recipe": recipe.model_dump(mode="json"), **(code or {})}
+    needs: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), **(code or {})}
     needs |= {"processes": processes.count(), "versions": training_versions()}
     trainer = GSPOTrainer(
         model,

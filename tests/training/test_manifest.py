@@ -74,9 +74,7 @@ def test_the_newest_complete_one_is_taken_and_the_others_are_named(tmp_path):
     (tmp_path / ".saving-77" / "checkpoint-16").mkdir(parents=True)
     found = newest_complete(tmp_path)
     assert (found.checkpoint.step, found.checkpoint.path.name) == (8, "checkpoint-8")
-    assert found.skipped == [
-        "checkpoint of step 12 skipped: `weights` was changed after it was written (sha256)"
-    ]
+    assert found.skipped == ["checkpoint of step 12 skipped: `weights` was changed after it was written (sha256)"]
     tidy(tmp_path, found.checkpoint)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-4", "checkpoint-8", "broken-checkpoint-12"}
 
@@ -156,7 +154,10 @@ def test_what_is_installed_in_another_version_is_told_and_not_refused(tmp_path):
     path = make(tmp_path, 4, {"versions": {**now, "trl": "1.13.0", "unsloth": None}})
     checkpoint = newest_complete(path.parent).checkpoint
     told = version_changes(checkpoint, {**now, "trl": "1.14.0", "unsloth": "2026.10.9"})
-    assert [line.split(";")[0] for line in told] == ["trl was 1.13.0, is 1.14.0", "unsloth was not installed, is 2026.10.9"]
+    assert [line.split(";")[0] for line in told] == [
+        "trl was 1.13.0, is 1.14.0",
+        "unsloth was not installed, is 2026.10.9",
+    ]
     assert version_changes(Checkpoint(tmp_path, 4, {}), now) == []  # a checkpoint that says nothing
 
 
