@@ -42,7 +42,7 @@ def test_a_change_of_the_objective_stops_the_run(name, value):
     args = config()
     wanted = settings_of(args)
     setattr(args, name, value)
-    with pytest.raises(MachineError, match=f"changes what would be optimised: `{name}` was given as"):
+    with pytest.raises(MachineError, match=f"changes what would be optimized: `{name}` was given as"):
         refuse_or_tell(changed(wanted, trainer(args)))
 
 

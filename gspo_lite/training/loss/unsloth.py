@@ -95,7 +95,7 @@ def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor
     """Return advantages (B, T) aligned with Unsloth's log-probs (B, W); unchanged with images.
 
     Unsloth moves each row's padding to the right with a stable sort and keeps the last W columns; the same permutation
-    is applied here. W is the width of the old or reference log-probs, or else T plus the most padding of a prompt.
+    is applied here. W is the width of the old or reference log-probs; without them, T plus a prompt's most padding.
     """
     advantages, completion_ids = inputs["advantages"], inputs["completion_ids"]
     if advantages.shape != completion_ids.shape:

@@ -1,7 +1,4 @@
-"""What a run writes, shows and gives back while it trains: metrics, completions, the live view, free memory.
-
-Owns what is in metrics.jsonl and completions.jsonl. Must not change training.
-"""
+"""Callbacks that write metrics and completions, show progress, free memory and warn of noise."""
 
 from __future__ import annotations
 
@@ -19,22 +16,21 @@ from gspo_lite.system.progress import View, open_view
 from gspo_lite.system.run_folder import append_jsonl
 from gspo_lite.system.say import warn
 
-KEPT = 100  # steps whose figures transformers may hold too; metrics.jsonl has all
-NOISE_SHARE = 4.0  # standard deviations of the noise that the clip must leave room for
+KEPT = 100  # steps whose figures transformers keeps in memory; metrics.jsonl has all
+NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the clip
 
 
 class MetricsWriter(TrainerCallback):
     """Append one object per optimizer step to metrics.jsonl."""
 
     def __init__(self, path: Path):
-        self.path = path
-        self.clock = TokenClock()
+        self.path, self.clock = path, TokenClock()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.clock = TokenClock()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if not logs or "train_runtime" in logs:  # the summary after the last step is no step
+        if not logs or "train_runtime" in logs:  # a summary follows the last step
             return
         self.clock.update(logs.get("num_tokens"))
         logs["tokens_per_second"] = self.clock.rate
@@ -43,13 +39,10 @@ class MetricsWriter(TrainerCallback):
 
 
 class HeapTrimmer(TrainerCallback):
-    """Return free memory to the system at every save, where the C library is glibc.
-
-    Freed blocks between live ones are kept otherwise. This guards against growth over hours; it does not cure a leak.
-    """
+    """Return free memory to the system at every save, if the C library is glibc: memory would grow over hours."""
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        with suppress(AttributeError, OSError, TypeError):  # another C library, another system
+        with suppress(AttributeError, OSError, TypeError):  # another C library or system
             ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -73,13 +66,7 @@ class TokenClock:
 
 
 class CompletionsWriter(TrainerCallback):
-    """Pass on some completions of each rollout, with extracted answer, rewards and advantages.
-
-    Args:
-        trainer: a GSPOTrainer.
-        count: completions of a rollout.
-        takers: functions that get the rows, each with its `step`.
-    """
+    """Pass `count` completions of each rollout of a GSPOTrainer, as rows with their `step`, to all `takers`."""
 
     def __init__(self, trainer: Any, count: int, takers: Sequence[Callable[[list[dict[str, Any]]], None]]):
         self.trainer, self.count, self.takers = trainer, count, takers
@@ -95,7 +82,7 @@ class CompletionsWriter(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """Live figures of training, wherever `gspo_lite.system.progress` can show them."""
+    """Shows live figures of training."""
 
     def __init__(self, accuracy_reward: str | None):
         self.accuracy_reward = accuracy_reward
@@ -119,7 +106,7 @@ class Progress(TrainerCallback):
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back; safe to call twice, and needed when training ends with an error."""
+        """Close the live view; safe to call twice, and needed if training ends with an error."""
         if self.view is not None:
             self.view.close()
             self.view = None
@@ -127,26 +114,23 @@ class Progress(TrainerCallback):
     def text(self) -> str:
         """Return the live figures, without those that are not known yet."""
         parts = [
-            ("reward", "reward", "{:.2f}"),
-            ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
-            ("clipped", "clipped", "{:.0%}"),
-            ("tok/s", "tokens_per_second", "{:.0f}"),
-        ]
+            ("reward", "reward", "{:.2f}"), ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
+            ("clipped", "clipped", "{:.0%}"), ("tok/s", "tokens_per_second", "{:.0f}"),
+        ]  # fmt: skip
         known = [(label, key, form) for label, key, form in parts if self.shown.get(key) is not None]
         return "  ".join(f"{label} {form.format(self.shown[key])}" for label, key, form in known)
 
 
 class NoiseFloor(TrainerCallback):
-    """Warn once if ratios differ from 1 so much before any weight has moved that the clip cuts noise.
+    """Warn once if ratios differ from 1 before any weight has moved by so much that the clip cuts noise.
 
     Args:
         epsilon: the narrower side of the clip.
-        note: takes what is said, as (step, kind, text).
+        note: receives the warning as (step, kind, text).
     """
 
     def __init__(self, epsilon: float, note: Callable[..., None]):
-        self.epsilon, self.note = epsilon, note
-        self.said = False
+        self.epsilon, self.note, self.said = epsilon, note, False
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         floor = (logs or {}).get("gspo/noise_floor")
@@ -155,8 +139,8 @@ class NoiseFloor(TrainerCallback):
         self.said = True
         text = (
             f"the noise floor sd(log s) is {floor:.1e}, more than a quarter of epsilon {self.epsilon:.1e}: "
-            "the clip cuts rounding errors as well as changes. A wider number type or an epsilon of "
-            f"{smallest_epsilon(floor):.1e} and up helps; `gspo-lite probe` measures it"
+            "the clip cuts rounding errors as well as changes. Use a wider number type or an epsilon of at least "
+            f"{smallest_epsilon(floor):.1e}; `gspo-lite probe` measures it"
         )
         self.note(state.global_step, "warning", text)
         warn(text)

@@ -1,7 +1,6 @@
-"""How a policy collapses, seen in a run's own figures: what happened, the likely cause, what to do.
+"""Signs of a collapsing policy in the figures of a run: what happened, the likely cause, what to do.
 
-Each `Sign` reads the figures of one step; those of a rollout are there at its first step only. Owns the thresholds
-and the words. Must not know what is done about it.
+Each `Sign` reads the figures of one step; those of a rollout are only present at its first step.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SAME_REWARD = 1e-6  # standard deviation below which all completions of a rollout count as paid alike
+SAME_REWARD = 1e-6  # standard deviation below which all completions of a rollout count as equally rewarded
 CUT_OFF = 0.9  # share of completions that reach max_completion_length
 NO_ENTROPY = 1e-3  # nats per token; a model that still explores has a hundred times as much
-LARGE_LOG_RATIO = 1.0  # of a sequence's mean: its probability per token changed by a factor of e within one rollout
+LARGE_LOG_RATIO = 1.0  # log s: the probability per token changed by a factor of e within one rollout
 LARGE_KL = 5.0  # nats per token from the reference
-RATIO_STEPS = 3  # in a row, however long the patience for the other signs is
-REPETITIVE = 0.15  # size after compression, as a share of the text; prose comes to 0.4 and more
-LONG_TEXT = 200  # characters from which compression says something
+RATIO_STEPS = 3  # steps in a row for a ratio that is too large
+REPETITIVE = 0.15  # compressed size as a share of the text; 0.4 or more for prose
+LONG_TEXT = 200  # bytes below which compression says nothing
 MOSTLY = 0.5  # share of repetitive completions
 
 Figures = Mapping[str, Any]
@@ -26,20 +25,13 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign of collapse.
-
-    Attributes:
-        seen: True or False from figures and rollout, None if these do not tell.
-        text: what happened, with `{figure}` for figures by name and `{times}`.
-        hint: likely cause and remedy.
-        patience: steps in a row that it takes; None leaves it to the recipe, which counts rollouts.
-    """
+    """A sign of collapse."""
 
     name: str
-    seen: Callable[[Figures, Sequence[dict[str, Any]]], bool | None]
-    text: str
-    hint: str
-    patience: int | None = None
+    seen: Callable[[Figures, Sequence[dict[str, Any]]], bool | None]  # from figures and rollout; None if unknown
+    text: str  # what happened, with `{figure}` for figures by name and `{times}`
+    hint: str  # likely cause and remedy
+    patience: int | None = None  # in steps; None takes that of the recipe, in rollouts
 
 
 def above(key: str, limit: float) -> Callable[[Figures, Any], bool | None]:
@@ -55,7 +47,7 @@ def below(key: str, limit: float) -> Callable[[Figures, Any], bool | None]:
 def entropy_gone(figures: Figures, _: Any) -> bool | None:
     """Return whether the sampler is certain of every token; tested once per rollout."""
     whole = figures.get("entropy")
-    entropy = figures.get("entropy_active_rows") if whole is None else whole  # where rows are left out
+    entropy = figures.get("entropy_active_rows") if whole is None else whole  # if rows are left out
     if figures.get("reward") is None or entropy is None:
         return None
     return bool(entropy <= NO_ENTROPY)

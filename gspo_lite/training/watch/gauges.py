@@ -4,13 +4,12 @@
     gspo/on_policy_share                       share of sequences with log s_i = 0: nothing has moved yet
     gspo/clip_low_sequences, clip_high_...     share of sequences with a clipped token
     gspo/clip_low_tokens, clip_high_tokens     share of tokens clipped; none of the four for a loss without two clips
-    gspo/noise_floor                           log_ratio_std where no weight has moved yet, if two passes are compared
-
+    gspo/noise_floor                           log_ratio_std before any weight has moved, if two passes are compared
     gspo/computed_share                        share of sequences that were computed; the others have no advantage
 
-log s_i is that of the computed sequences; the clip shares are of all, as what has no advantage is never clipped. s_i is
-the geometric mean of a completion's token ratios (arXiv 2507.18071, eq. 7), whatever level is trained, so that
-runs of GRPO and GSPO can be laid side by side. Owns the names above; reads ratios, never changes them.
+log s_i covers the computed sequences, the clip shares all: sequences without an advantage are never clipped. s_i is the
+geometric mean of a completion's token ratios (arXiv 2507.18071, eq. 7) at every level, so that runs of GRPO and GSPO
+can be compared. Reads ratios, never changes them.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ ON_POLICY = 1e-7  # below this, log s_i is rounding, not movement
 
 
 class RatioGauges:
-    """Collects the ratios of the micro-batches of one optimizer step; `clips`: the loss cuts them at both ends.
+    """Collects the ratios of the micro-batches of one optimizer step.
 
     Attributes:
-        kept: log s of every sequence seen, by the pair of paths it compares, `trainer` or `sampler`; None unless asked
-            for, as a run would keep them all.
+        clips: whether the loss clips ratios at both ends.
+        kept: with `keep`, log s of every sequence, of the trainer's two passes (`trainer`) or against the `sampler`.
     """
 
     def __init__(self, level: str, epsilon: float, epsilon_high: float, clips: bool = True, *, keep: bool = False):
@@ -37,7 +36,7 @@ class RatioGauges:
         self.low, self.high = 1 - epsilon, 1 + epsilon_high
         self.seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.left_out = {"sequences": 0.0, "tokens": 0.0}
-        self.compared = True  # every ratio seen is of two passes, none is 1 by construction
+        self.compared = True  # every ratio is of two passes
 
     def record(
         self, log_ratio: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor, compared: bool = True
@@ -48,7 +47,7 @@ class RatioGauges:
             log_ratio: log new - log old per token (B, T), or already log s_i (B, 1).
             mask: tokens that count (B, T).
             advantages: (B,) or (B, T).
-            compared: the log-probs come of two passes; False where there was one and the ratio is 1 by construction.
+            compared: the log-probs are of two passes; False if of one, where the ratio is 1 by construction.
         """
         self.compared &= compared
         mask = mask.bool()
@@ -73,8 +72,7 @@ class RatioGauges:
         """Keep log s between the trainer's old log-probs and those of the sampler, if a rollout has both."""
         old, sampled = output.get("old_per_token_logps"), output.get("sampling_per_token_logps")
         if self.kept is not None and old is not None and sampled is not None:
-            log_s = sequence_means(old.float() - sampled.float(), output["completion_mask"])
-            self.kept["sampler"] += log_s.tolist()
+            self.kept["sampler"] += sequence_means(old.float() - sampled.float(), output["completion_mask"]).tolist()
 
     def leave_out(self, sequences: float, tokens: float) -> None:
         """Count sequences and tokens that were not computed because they have no advantage."""
@@ -82,17 +80,11 @@ class RatioGauges:
         self.left_out["tokens"] += tokens
 
     def figures(self, unmoved: bool = False) -> dict[str, float]:
-        """Return the gauges of everything recorded since the last call; empty if nothing was.
-
-        Args:
-            unmoved: no weight has moved since the rollout, so that log s_i is pure noise.
-        """
+        """Return the gauges since the last call, if any; `unmoved`: no weight has moved, so log s_i is pure noise."""
         seen = {name: torch.cat(parts) for name, parts in self.seen.items()}
-        noise = unmoved and self.compared
-        left_out = self.left_out
+        noise, left_out = unmoved and self.compared, self.left_out
         self.seen.clear()
-        self.left_out = dict.fromkeys(left_out, 0.0)
-        self.compared = True
+        self.left_out, self.compared = dict.fromkeys(left_out, 0.0), True
         if not seen or not seen["log_s"].numel():
             return {}
         log_s = seen["log_s"]

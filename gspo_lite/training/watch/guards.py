@@ -1,7 +1,6 @@
-"""Watches every step: what is not finite is never applied, what looks like collapse is said in plain words.
+"""Watches every step: skips steps that are not finite; on signs of collapse warns, stops or rolls back.
 
-Owns what is done about it: warn, stop, or roll back to the newest checkpoint. What collapse looks like is in
-`collapse.py`. Must not change a step that is sound.
+The signs are in `collapse.py`. Must not change a step that is sound.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from gspo_lite.system.say import warn
 from gspo_lite.training.checkpoint.numeric_state import all_finite
 from gspo_lite.training.watch.collapse import SIGNS
 
-SCALER_PATIENCE = 16  # steps in a row that float16's loss scaling may skip while it looks for its scale
-ROLLBACKS = 3  # in one run; what needs more will not get better
+SCALER_PATIENCE = 16  # steps in a row that float16's loss scaling may skip until it finds its scale
+ROLLBACKS = 3  # in one run; more would not help
 
 
 class FiniteLoss:
-    """Mixin in front of the trainer that notes losses which are not finite, and hides none."""
+    """Mixin in front of the trainer that records whether losses are finite."""
 
     _losses_are_finite = True
 
@@ -41,22 +40,12 @@ class FiniteLoss:
 
 
 class Guards(TrainerCallback):
-    """Guards of one run.
-
-    Args:
-        trainer: a GSPOTrainer, whose step is guarded.
-        settings: what each guard does.
-        note: takes what is said, as (step, kind, text, hint).
-
-    Attributes:
-        not_applied: steps that were left out.
-    """
+    """Guards of a GSPOTrainer; `note` receives warnings as (step, kind, text, hint)."""
 
     def __init__(self, trainer: Any, settings: GuardSettings, note: Callable[..., None] | None = None):
         self.trainer, self.settings, self.note = trainer, settings, note
         self.streaks: Counter[str] = Counter()
-        self.not_applied = 0
-        self.rollbacks = 0
+        self.not_applied, self.rollbacks = 0, 0  # steps, restores
         self.roll_back_next = False
 
     def counters(self) -> dict[str, Any]:
@@ -71,16 +60,16 @@ class Guards(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Skip the step if its loss or gradient is not finite."""
         trained = [p for p in self.trainer.model.parameters() if p.requires_grad and p.grad is not None]
-        loss_is_finite = all(gathered(self.trainer.losses_were_finite()))  # processes apply a step together or not
+        loss_is_finite = all(gathered(self.trainer.losses_were_finite()))  # all processes apply a step, or none
         if loss_is_finite and all_finite(p.grad for p in trained):
             self.streaks["skipped"] = 0
             return
         self.not_applied += 1
         self.streaks["skipped"] += 1
         if self.scaling() and loss_is_finite and self.streaks["skipped"] < SCALER_PATIENCE:
-            return  # the scaler leaves the step out by itself and lowers its scale
+            return  # the scaler skips the step and lowers its scale
         for parameter in trained:
-            parameter.grad = None  # no optimizer moves a weight without one, not even by momentum
+            parameter.grad = None  # without a gradient no optimizer moves a weight, not even by momentum
         what = "gradient" if loss_is_finite else "loss"
         self.act(
             "non_finite",
@@ -118,11 +107,7 @@ class Guards(TrainerCallback):
                 self.act(sign.name, sign.text.format_map(figures), sign.hint)
 
     def act(self, guard: str, message: str, hint: str, *, before_step: bool = False) -> None:
-        """Act on one guard as the recipe says.
-
-        Args:
-            before_step: the optimizer step is still to come, so a rollback has to wait for its end.
-        """
+        """Act on one guard as the recipe says; `before_step`: a rollback must wait for the optimizer step to end."""
         action = getattr(self.settings, guard)
         if action == "stop":
             self.trainer.leave_step_out()
@@ -139,14 +124,14 @@ class Guards(TrainerCallback):
         """Restore weights and optimizer from the newest checkpoint; data and step count continue."""
         self.rollbacks += 1
         if self.rollbacks > ROLLBACKS:
-            raise NotSaved(f"{ROLLBACKS} times the run returned to a checkpoint and it did not help", None)
+            raise NotSaved(f"the run returned to a checkpoint {ROLLBACKS} times, which did not help", None)
         step = self.trainer.roll_back()
         if step is None:
             raise NotSaved("there is no complete checkpoint to return to", "set training.save_steps")
         self.warn(f"weights and optimizer are restored from step {step}; the run continues with new data", None)
 
     def scaling(self) -> bool:
-        """Return whether float16's loss scaling is active, which meets infinities while it looks for its scale."""
+        """Return whether float16's loss scaling is active, which overflows until it finds its scale."""
         return getattr(self.trainer.accelerator, "scaler", None) is not None
 
     def warn(self, message: str, hint: str | None) -> None:

@@ -1,7 +1,7 @@
 """The trackers of a run: wandb, trackio, tensorboard. Transformers sends the metrics; this says where they go.
 
-Owns that a resumed run goes on under its old name, that the table of completions is there, that no secret is, and that
-a package which is missing is named before a model is loaded. Must not know metrics.
+A resumed run keeps its name, the table of completions is sent, secrets are masked, and a missing package is reported
+before a model is loaded. Must not know metrics.
 """
 
 from __future__ import annotations
@@ -27,11 +27,7 @@ TABLES = ("wandb", "trackio")  # trackers that have tables
 
 
 def require(report_to: Sequence[str]) -> None:
-    """Refuse trackers that cannot work here; imports none that is not asked for.
-
-    Raises:
-        MachineError: a package is missing, or wandb has no key and is not set to work offline.
-    """
+    """Refuse trackers whose package is missing, and wandb without a key unless it works offline."""
     missing = [name for name in PACKAGES if name in report_to and find_spec(name) is None]
     if missing:
         names = " ".join(missing)
@@ -41,7 +37,7 @@ def require(report_to: Sequence[str]) -> None:
         )
     if "wandb" in report_to and not wandb_can_start():
         raise MachineError(
-            "`output.report_to: wandb` has no API key, and no terminal to ask for one",
+            "`output.report_to: wandb` needs an API key, and there is no terminal to ask for one",
             "`wandb login`, or WANDB_MODE=offline to keep the run on this machine until `wandb sync`",
         )
 
@@ -55,10 +51,9 @@ def wandb_can_start() -> bool:
 
 
 def place(trainer: Any, folder: Path, recipe: Recipe) -> None:
-    """Name the run and tell each tracker of `trainer` where to write; do nothing without trackers.
+    """Name the run and tell each tracker of `trainer` where to write.
 
-    The name contains the start time, which a resumed run keeps: it continues the old tracker run, while a second run
-    in the same folder starts a new one.
+    The name contains the start time, which only a resumed run keeps, so that it continues the old tracker run.
     """
     if not set(PACKAGES) & set(recipe.output.report_to):
         return
@@ -76,10 +71,7 @@ def place(trainer: Any, folder: Path, recipe: Recipe) -> None:
 
 
 def open_wandb(folder: Path, name: str, config: dict[str, Any]) -> None:
-    """Start a wandb run in the run folder, or continue the one that is there.
-
-    wandb's own copy of the terminal and of the command line is off: it is taken before secrets are masked.
-    """
+    """Start a wandb run in the run folder, or continue the one there; wandb must not copy the unmasked terminal."""
     import wandb
 
     begun = sorted((folder / "wandb").glob("*run-*-*"))  # [offline-]run-TIME-ID
@@ -109,9 +101,9 @@ def close(trainer: Any, failed: bool) -> None:
 
 
 def tables(recipe: Recipe) -> list[Callable[[list[dict[str, Any]]], None]]:
-    """Return a function for each tracker that has tables, which sends sampled completions there.
+    """Return a function for each tracker with tables that sends sampled completions there.
 
-    TRL's `log_completions` would print them as well and write the whole rollout at every optimizer step.
+    TRL's `log_completions` would also print them and send the whole rollout at every optimizer step.
     """
     return [table_of(name) for name in TABLES if name in recipe.output.report_to]
 
