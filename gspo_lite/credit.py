@@ -1,9 +1,9 @@
-"""Credit: which tokens of a completion a reward speaks about, and the advantages that follow, token by token.
+"""Credit: the tokens of a completion that a reward applies to, and the resulting advantages, token by token.
 
     A_it = sum_k  w_k (r_ki - mean of the group r_k) / (std of the group R + 1e-4) * c_kit          R = sum_k w_k r_k
 
-Owns the way from parts of the text to characters, from characters to sampled tokens, from credit to advantages. Must
-not know trainers, tensors or how rewards are computed. Letters: N completions, K rewards, T padded length.
+Owns the mapping from parts of the text to characters, to sampled tokens, and from credit to advantages. Must not know
+trainers, tensors or how rewards are computed. Letters: N completions, K rewards, T padded length.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ STD_FLOOR = 1e-4  # as in `objective.group_advantages`
 def credit_weights(
     credit: Credit | None, text: str, offsets: Sequence[Offset], marker: str | None = None
 ) -> list[float]:
-    """Weight c_t of each token under a recipe's `credit`; all 0 where the completion lacks the part that is meant.
+    """Return weight c_t of each token under a recipe's `credit`; all 0 if the completion does not have that part.
 
     Args:
         credit: the setting, None for `all`.
-        text: the completion as the reward saw it.
-        offsets: characters of each sampled token, from `token_offsets`; `all` and `tail` use their number only.
-        marker: where `answer` stands, as in `credit_spans`.
+        text: the completion that the reward scored.
+        offsets: characters of each sampled token, from `token_offsets`; `all` and `tail` use only their number.
+        marker: place of the `answer`, as in `credit_spans`.
     """
     count = len(offsets)
     if credit is None or credit == "all":
@@ -49,10 +49,9 @@ def credit_weights(
 
 
 def credit_spans(credit: Credit, text: str, marker: str | None = None) -> list[Span]:
-    """Characters that `answer`, `think`, `tags` or a regex stand for in `text`, each with weight 1.
+    """Return the characters of `answer`, `think`, `tags` or a regex in `text`, with weight 1.
 
-    Args:
-        marker: where `answer` stands, as in `answer_spans`; None is an answer tag, else a box, else a `####` line.
+    Without a `marker`, as in `answer_spans`, the answer is in an answer tag, else in a box, else on a `####` line.
     """
     if isinstance(credit, RegexCredit):
         spans = [match.span() for match in re.finditer(credit.regex, text)]
@@ -67,9 +66,9 @@ def credit_spans(credit: Credit, text: str, marker: str | None = None) -> list[S
 
 
 def token_weights(spans: Sequence[Span], offsets: Sequence[Offset]) -> list[float]:
-    """Weight of each token: the largest among the spans it shares a character with, 0 without one.
+    """Return the weight of each token: the largest of the spans that it shares a character with, else 0.
 
-    A token without text, such as the end of the sequence, belongs to the spans that touch its place.
+    A token without text, such as the end of the sequence, belongs to the spans that touch its position.
     """
     starts, ends = np.asarray(offsets, dtype=int).reshape(-1, 2).T
     weights = np.zeros(len(starts))
@@ -80,7 +79,7 @@ def token_weights(spans: Sequence[Span], offsets: Sequence[Offset]) -> list[floa
 
 
 def step_values(steps: Steps, offsets: Sequence[Offset]) -> list[float]:
-    """Value of the step that each token starts in; a token without text belongs to the step before it."""
+    """Return the value of the step in which each token starts; a token without text belongs to the step before it."""
     ends = [end for end, _ in steps.steps]
     found = [bisect_left(ends, start) if start == end else bisect_right(ends, start) for start, end in offsets]
     return [float(steps.steps[min(index, len(ends) - 1)][1]) for index in found]
@@ -96,16 +95,16 @@ def credited_advantages(
 ) -> np.ndarray:
     """Compute A_it by the formula above; with every credit 1 it is `group_advantages` of the weighted sum.
 
-    Where the sums R of a group are equal although its rewards differ, 1e-4 alone divides: such advantages are huge.
+    If the sums R of a group are equal although its rewards differ, the divisor is 1e-4 and the advantages are huge.
 
     Args:
-        rewards: r_ki, (N, K), the groups one after the other. NaN means that reward k cannot judge completion i; it
-            counts as 0 in R, as in TRL, unless no reward can: then the completion is left out and its advantages are 0.
+        rewards: r_ki, (N, K), group after group. NaN means that reward k cannot judge completion i; it counts as 0 in
+            R, as in TRL, unless no reward can judge: then the completion is left out and its advantages are 0.
         weights: w_k, (K,).
         credits: c_kit in [0, 1], (N, K, T), 0 at padding.
         num_generations: completions per group.
-        scale_rewards: whose standard deviation of R divides, `group`, `batch` or `none`.
-        token_rewards: values of `Steps`, (N, K, T), that take the place of r_ki at their tokens; NaN leaves r_ki.
+        scale_rewards: divisor, the standard deviation of R in the `group` or the `batch`, or `none`.
+        token_rewards: values of `Steps`, (N, K, T), that replace r_ki at their tokens; NaN keeps r_ki.
 
     Returns:
         Advantages (N, T), float64.
@@ -129,14 +128,14 @@ def credited_advantages(
 
 
 def _group_mean(values: np.ndarray, judged: np.ndarray, size: int) -> np.ndarray:
-    """Mean over the judged rows of each run of `size` rows, once per row: (N, K) to (N, K)."""
+    """Return the mean over the judged rows of each run of `size` rows, repeated for each row: (N, K) to (N, K)."""
     sums = (values * judged[:, None]).reshape(-1, size, values.shape[1]).sum(axis=1)
     counts = judged.reshape(-1, size).sum(axis=1).clip(min=1)
     return np.repeat(sums / counts[:, None], size, axis=0)
 
 
 def _group_std(values: np.ndarray, judged: np.ndarray, size: int) -> np.ndarray:
-    """Unbiased standard deviation of the judged rows of each run of `size` rows, (N,) to (N, 1)."""
+    """Return the unbiased standard deviation of the judged rows of each run of `size` rows, (N,) to (N, 1)."""
     deviation = (values - _group_mean(values[:, None], judged, size)[:, 0]) * judged
     freedom = (judged.reshape(-1, size).sum(axis=1) - 1).clip(min=1)
     return np.repeat(np.sqrt((deviation**2).reshape(-1, size).sum(axis=1) / freedom), size)[:, None]
@@ -157,21 +156,18 @@ def _check_credited(rewards: np.ndarray, weights: np.ndarray, credits: np.ndarra
 def prefix_tree_advantages(
     completion_ids: Sequence[Sequence[int]], rewards: Sequence[float], num_generations: int
 ) -> list[list[float]]:
-    """Compute A_it = V(y_<=t) - V(y_<t), where V of a prefix is the mean reward of the group's completions sharing it.
+    """Return A_it = V(y_<=t) - V(y_<t) per token, where V is the mean reward of the group's completions with a prefix.
 
-    A finished completion is worth its own reward, so that a row adds up to R_i minus the mean of the group.
+    A finished completion has its own reward as V, so each row adds up to R_i minus the mean of the group.
 
     Args:
-        completion_ids: N lists of token ids without padding, the groups one after the other.
+        completion_ids: N lists of token ids without padding, group after group.
         rewards: R_i, (N,); NaN marks a completion that could not be judged: left out of V, advantages 0.
         num_generations: completions per group.
-
-    Returns:
-        N lists with one advantage per token.
     """
     if len(completion_ids) != len(rewards) or num_generations < 1 or len(rewards) % num_generations:
         found = f"{len(completion_ids)} completions, {len(rewards)} rewards, `num_generations` `{num_generations}`"
-        raise ValueError(f"found {found}; expected one reward for each and whole groups")
+        raise ValueError(f"found {found}; expected one reward per completion, and whole groups")
     advantages: list[list[float]] = []
     for first in range(0, len(rewards), num_generations):
         group = slice(first, first + num_generations)
@@ -181,7 +177,7 @@ def prefix_tree_advantages(
 
 def _tree_advantages(completions: Sequence[Sequence[int]], rewards: list[float]) -> list[list[float]]:
     children: dict[tuple[int, int], int] = {}  # (node, token) -> node; node 0 is the empty prefix
-    sharing: list[list[float]] = [[]]  # rewards of the completions that pass each node
+    sharing: list[list[float]] = [[]]  # rewards of the completions through each node
     paths: list[list[int]] = []
     for tokens, reward in zip(completions, rewards, strict=True):
         path = [0]

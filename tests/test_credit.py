@@ -467,7 +467,7 @@ def test_prefix_tree_does_not_mix_groups():
 
 @pytest.mark.parametrize(("completions", "rewards", "size"), [([[1]], [1.0, 2.0], 1), ([[1], [2]], [1.0, 2.0], 3)])
 def test_prefix_tree_wants_whole_groups(completions, rewards, size):
-    with pytest.raises(ValueError, match="expected one reward for each and whole groups"):
+    with pytest.raises(ValueError, match="expected one reward per completion, and whole groups"):
         prefix_tree_advantages(completions, rewards, size)
 
 

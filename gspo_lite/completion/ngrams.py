@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, about 2^64 / golden ratio: spreads similar numbers apart
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, about 2^64 / golden ratio: separates similar numbers
 
 
 def repeated(numbers: Sequence[int], ngram: int) -> np.ndarray:
@@ -26,7 +26,7 @@ def repeated(numbers: Sequence[int], ngram: int) -> np.ndarray:
 
 
 def run_names(items: np.ndarray, ngram: int) -> np.ndarray:
-    """Return a number for each run of `ngram` items, shared only by equal runs, but for a chance of n^2 / 2^64.
+    """Return a number for each run of `ngram` items, the same for equal runs only, except with chance n^2 / 2^64.
 
     The length of the named runs doubles until two of them, which may overlap, cover `ngram` items.
     """

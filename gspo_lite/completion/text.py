@@ -1,6 +1,6 @@
-"""Reads one completion: its text, and where its thoughts and its final answer stand, as spans of characters.
+"""Reads one completion: its text, and the character spans of its thoughts and its final answer.
 
-Owns where an answer stands: for graders, `credit: answer`, prompt styles and the reward lab it is a row of `PLACES`.
+Owns the places of an answer: graders, `credit: answer`, prompt styles and the reward lab all use a row of `PLACES`.
 What a model wrote is untrusted: every function takes linear time and never raises.
 """
 
@@ -25,7 +25,7 @@ JOINS_BOXES = re.compile(r"(?:[\s,;$]|\\[,;! ]|and|or|\\text\{\s*(?:and|or)\s*\}
 
 
 def completion_text(completion: Any) -> str:
-    """A completion as text, whether it is a string or a list of messages; what holds no text is empty."""
+    """Return the text of a completion, a string or a list of messages; anything without text is empty."""
     if isinstance(completion, str):
         return completion
     if isinstance(completion, dict):
@@ -36,7 +36,7 @@ def completion_text(completion: Any) -> str:
 
 
 def content_text(content: Any) -> str:
-    """Text of a message's content: a string, a list of blocks, or None as in a tool call."""
+    """Return the text of a message's content: a string, a list of blocks, or None as in a tool call."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list | tuple):
@@ -51,9 +51,9 @@ def find_answer(text: str, marker: str) -> str | None:
 
 
 def answer_spans(text: str, marker: str) -> list[CharSpan]:
-    """Return where the final answer stands, without white space around it: at the last marker after all thinking.
+    """Return the spans of the final answer, at the last marker after all thinking, without white space around it.
 
-    It is one span, or one for each of several boxes that are joined; none without an answer.
+    It is one span, or one for each of several joined boxes; none without an answer.
 
     Args:
         marker: a key of `PLACES`: `tag` for <answer>..</answer>, `boxed` for \\boxed{}, `gsm8k` for the rest of the
@@ -74,12 +74,12 @@ def stripped(text: str, start: int, end: int) -> CharSpan:
 
 
 def text_at(text: str, spans: Sequence[CharSpan]) -> str | None:
-    """Return what stands at the spans, joined by commas; None without spans."""
+    """Return the text at the spans, joined by commas; None without spans."""
     return ", ".join(text[start:end] for start, end in spans) if spans else None
 
 
 def thought_spans(text: str) -> list[CharSpan]:
-    """Return where the thoughts stand: from `<think>`, which the prompt may hold, to the last `</think>` or the end."""
+    """Return the span of the thoughts: from `<think>`, perhaps in the prompt, to the last `</think>` or the end."""
     opening, spoken = text.find(THINK), after_thinking(text)
     if opening < 0 and spoken == text:
         return []
@@ -88,7 +88,7 @@ def thought_spans(text: str) -> list[CharSpan]:
 
 
 def after_thinking(text: str) -> str | None:
-    """Return the text behind the last `</think>`; None where a `<think>` is still open."""
+    """Return the text after the last `</think>`; None if a `<think>` is still open."""
     end = text.rfind(THINK_END)
     if text.find(THINK, max(end, 0)) >= 0:
         return None
@@ -96,17 +96,17 @@ def after_thinking(text: str) -> str | None:
 
 
 def tag_spans(text: str) -> list[CharSpan]:
-    """Return the inside of the last answer tag; nothing where it is not closed."""
+    """Return the inside of the last answer tag; nothing if it is not closed."""
     start = text.rfind(ANSWER)
     end = text.find(ANSWER_END, max(start, 0))
     return [(start + len(ANSWER), end)] if 0 <= start < end else []
 
 
 def box_spans(text: str) -> list[CharSpan]:
-    """Return the inside of the last box and of those joined to it; nothing where the last one is not closed."""
+    """Return the inside of the last box and of those joined to it; nothing if the last one is not closed."""
     spans: list[CharSpan] = []
-    begin = len(text)  # of the box found before, which is the one behind
-    for box in list(BOX.finditer(text))[: -MOST_BOXES - 1 : -1]:  # more than a few are no final answer
+    begin = len(text)  # of the box found before, which comes later in the text
+    for box in list(BOX.finditer(text))[: -MOST_BOXES - 1 : -1]:  # more boxes are not a final answer
         end = closing_brace(text, box.end() - 1)
         if end is None or (spans and not JOINS_BOXES.fullmatch(text, end + 1, begin)):
             break
@@ -121,7 +121,7 @@ def boxed(text: str) -> str | None:
 
 
 def closing_brace(text: str, position: int) -> int | None:
-    """Return where the brace at `position` is closed; None where it is not."""
+    """Return the position of the brace that closes the one at `position`; None if it is not closed."""
     depth = 0
     for brace in BRACE.finditer(text, position):
         depth += 1 if brace[0] == "{" else -1
@@ -138,7 +138,7 @@ def hash_spans(text: str) -> list[CharSpan]:
 
 
 def fence_spans(text: str, languages: Sequence[str]) -> list[CharSpan]:
-    """Return the inside of the last closed ``` block of one of these languages, `""` for a block that names none."""
+    """Return the inside of the last closed ``` block in one of these languages; `""` is a block without a language."""
     found: list[CharSpan] = []
     opened = None
     for fence in FENCE.finditer(text):
@@ -152,7 +152,7 @@ def fence_spans(text: str, languages: Sequence[str]) -> list[CharSpan]:
 
 
 class Place(NamedTuple):
-    """Where an answer can stand: what finds it in the text after the thinking, and a whole completion with one."""
+    """A place for an answer: a function that finds it after the thinking, and the form of a whole completion."""
 
     spans: Callable[[str], list[CharSpan]]
     form: str

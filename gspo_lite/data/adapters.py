@@ -1,7 +1,7 @@
-"""Adapters: a row of a source as a problem with `prompt`, `answer` and the columns that rewards read.
+"""Adapters: functions that turn a row of a source into a problem with `prompt`, `answer` and columns for rewards.
 
-A new one is a function under `@adapter`; the first line of its docstring stands in the recipes' README and in the
-schema. A row that it cannot use is a ValueError. Must not know where rows come from.
+To add one, decorate a function with `@adapter`; the recipes' README shows the first line of its docstring. It raises
+ValueError for a row that it cannot use. Must not know where rows come from.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gspo_lite.system.imports import code_problem, is_code, unknown
 
 Adapter = Callable[[dict[str, Any], Columns], dict[str, Any]]
 ADAPTERS: dict[str, Adapter] = {}
-CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K marks what a calculator was used for
+CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K marks calculator steps
 
 
 def adapter(function: Adapter) -> Adapter:
@@ -31,11 +31,7 @@ def adapter(function: Adapter) -> Adapter:
 
 
 def load_adapter(name: str) -> Adapter:
-    """Return a built-in adapter, or import one from a user's code.
-
-    Raises:
-        UsageError: for a name that stands for neither, and for code that cannot be imported.
-    """
+    """Return a built-in adapter, or import one from a user's code; raise UsageError if there is neither."""
     if is_code(name):
         return CustomAdapter(name)
     if name not in ADAPTERS:
@@ -44,7 +40,7 @@ def load_adapter(name: str) -> Adapter:
 
 
 def check_adapter(recipe: Recipe) -> list[Problem]:
-    """Return what is wrong with the name of a recipe's adapter; no code of a user's is imported."""
+    """Return a problem if the name of a recipe's adapter is wrong; no user code is imported."""
     name = recipe.data.adapter
     if name in ADAPTERS:
         return []
@@ -109,15 +105,15 @@ def choices(row: dict[str, Any], names: Columns) -> dict[str, Any]:
         given = column(row, "choices")
         texts, keys, right = list(given["text"]), list(given["label"]), column(row, "answerKey")
     if right not in keys:
-        raise ValueError(f"the right choice `{right}` is none of {', '.join(f'`{key}`' for key in keys)}")
+        raise ValueError(f"the right choice `{right}` is not one of {', '.join(f'`{key}`' for key in keys)}")
     lettered = "\n".join(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, texts, strict=False))
     prompt = f"{column(row, 'question')}\n\n{lettered}\n\nThe answer is the letter alone."
     return {"prompt": prompt, "answer": ascii_uppercase[keys.index(right)], "choices": texts}
 
 
 def column(row: dict[str, Any], name: str) -> Any:
-    """A column's value, or an error that names the columns there are."""
+    """Return a column's value, or raise ValueError with the existing columns."""
     if name in row:
         return row[name]
     there = ", ".join(f"`{column}`" for column in row)
-    raise ValueError(f"there is no column `{name}`; there are {there}{did_you_mean(name, row)}")
+    raise ValueError(f"there is no column `{name}`; the row has {there}{did_you_mean(name, row)}")

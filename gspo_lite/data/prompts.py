@@ -1,4 +1,4 @@
-"""Prompt styles: what is said around a question. Must not know models or rewards."""
+"""Prompt styles: the system message that goes with a question. Must not know models or rewards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 Messages = list[dict[str, Any]]
 
-# The system message of each style, which asks for the answer where `DataSettings.marker` says.
+# The system message of each style, which asks for the answer at `DataSettings.marker`.
 STYLES: dict[str, str | None] = {
     "think_answer": "Reason about the question between <think> and </think>. "
     "Then give only the final answer between <answer> and </answer>.",
@@ -16,16 +16,14 @@ STYLES: dict[str, str | None] = {
 
 
 def messages(prompt: str | Messages, style: str) -> Messages:
-    """The chat that asks `prompt` in this style; a chat with a system message of its own is left as it is."""
+    """Return a prompt as a chat in this style; a chat that has a system message is not changed."""
     chat = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     system = STYLES[style]
-    if system is None or chat[0]["role"] == "system":
-        return chat
-    return [{"role": "system", "content": system}, *chat]
+    return chat if system is None or chat[0]["role"] == "system" else [{"role": "system", "content": system}, *chat]
 
 
 def as_text(chat: str | Messages) -> str:
-    """A chat as plain text, for tokenizers without a chat template and for reading."""
+    """Return a chat as plain text, for tokenizers without a chat template and for reading."""
     if isinstance(chat, str):
         return chat
     return "\n\n".join(str(message["content"]) for message in chat) + "\n"

@@ -1,9 +1,8 @@
-"""Data sources: a hub data set, a local file or an embedded task, as problems with a prompt and an answer.
+"""Reads problems with a prompt and an answer from a hub data set, a local file or an embedded task.
 
     {"prompt": [{"role": "user", "content": "..."}], "answer": "72", "images": [...], ...the source's other columns}
 
-Owns where rows come from, which are usable and what is held out. A row that cannot be used is named with its number
-and the reason. Must not know models or rewards.
+Owns where rows come from, which of them can be used, and what is held out. Must not know models or rewards.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from gspo_lite.recipe.schema import DataSettings
 
 EMBEDDED = {"arithmetic": arithmetic.problems, "countdown": countdown.problems}
 MAX_PROMPT_CHARACTERS = 100_000
-SHOWN = 5  # bad rows that are spelled out
-OWN_SHARE = 0.1  # of a local file that is held out when the recipe names no other
+SHOWN = 5  # bad rows in a message
+OWN_SHARE = 0.1  # of a local file that is held out if the recipe has no data.eval.source
 
 
 @dataclass(frozen=True)
 class Problems:
-    """Problems to train on and held out, what a user should know, one line each, and the adapter that made them."""
+    """Training and held-out problems, notes for the user, one line each, and the adapter that made the problems."""
 
     train: Any
     held_out: Any
@@ -43,8 +42,8 @@ def load_problems(data: DataSettings) -> Problems:
     """Load both parts of a recipe's data.
 
     Raises:
-        DataError: when a source is missing, empty or has rows that cannot be used and `bad_rows` is `stop`.
-        MachineError: when a hub data set is not on this machine and the hub cannot be reached.
+        DataError: a source is missing or empty, or has rows that cannot be used and `bad_rows` is `stop`.
+        MachineError: a hub data set is not on this machine and the hub cannot be reached.
     """
     notes: list[str] = []
     adapt = load_adapter(data.adapter)
@@ -52,7 +51,7 @@ def load_problems(data: DataSettings) -> Problems:
     if data.eval.source is None and is_file(data.source):
         cut = max(1, min(data.eval.limit or len(train), int(len(train) * OWN_SHARE)))
         train, held_out = train[:-cut], train[-cut:]
-        notes.append(f"no data.eval.source: the last {cut} problems of `{data.source}` are held out")
+        notes.append(f"without data.eval.source, the last {cut} problems of `{data.source}` are held out")
     else:
         held_out = read_problems(data, adapt, data.eval.source or data.source, data.eval.split, notes)
     held_out = held_out[: data.eval.limit]
@@ -63,21 +62,21 @@ def load_problems(data: DataSettings) -> Problems:
 
 
 def as_dataset(problems: list[dict[str, Any]]) -> Any:
-    """The problems as a data set; images are opened when a row is read."""
+    """Return the problems as a data set; images are opened when a row is read."""
     from datasets import Dataset, Image, List
 
     seen = any(COLUMN in problem for problem in problems)
     try:
         dataset = Dataset.from_list([{COLUMN: [], **problem} if seen else problem for problem in problems])
     except (TypeError, ValueError) as error:  # pyarrow's are both
-        raise DataError(f"a column has values of two types, or of one no table takes: {first_line(error)}") from error
+        raise DataError(f"a column has values of two types or of an unsupported type: {first_line(error)}") from error
     return dataset.cast_column(COLUMN, List(Image())) if seen else dataset
 
 
 def read_problems(
     data: DataSettings, adapt: Adapter, source: str, split: str, notes: list[str]
 ) -> list[dict[str, Any]]:
-    """Usable problems of one source, each once."""
+    """Return the usable problems of one source, each once."""
     problems: dict[str, dict[str, Any]] = {}
     bad: list[str] = []
     repeated = 0
@@ -88,7 +87,7 @@ def read_problems(
                 problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
         except ValueError as error:
             problem, row = None, Row(row.number, {}, str(error))
-        except DataError as error:  # of a user's adapter
+        except DataError as error:  # in a user's adapter
             raise DataError(f"`{source}`: row {row.number}: {error.message}") from error
         if problem is None:
             bad.append(f"row {row.number}: {row.problem}")
@@ -98,14 +97,14 @@ def read_problems(
             problems.setdefault(key, problem)
     report_bad_rows(bad, source, data.bad_rows, notes)
     if repeated:
-        notes.append(f"{repeated} problems of `{source}` have a prompt that came before and are left out")
+        notes.append(f"{repeated} problems of `{source}` repeat an earlier prompt and are left out")
     if not problems:
         raise DataError(f"`{source}` has no row that can be used")
     return list(problems.values())
 
 
 def read_rows(data: DataSettings, source: str, split: str) -> Iterable[Row]:
-    """Rows of any kind of source, numbered from 1."""
+    """Return the rows of any kind of source, numbered from 1."""
     if source in EMBEDDED:
         return (Row(n, row) for n, row in enumerate(embedded(data, source, split), 1))
     if is_file(source):
@@ -114,7 +113,7 @@ def read_rows(data: DataSettings, source: str, split: str) -> Iterable[Row]:
 
 
 def embedded(data: DataSettings, source: str, split: str) -> list[dict[str, Any]]:
-    """Rows of an embedded task; additions also have their worked `steps`."""
+    """Return the rows of an embedded task; additions also have their worked `steps`."""
     rows: list[dict[str, Any]] = EMBEDDED[source](split, data.subset)
     if source != "arithmetic":
         return rows
@@ -122,7 +121,7 @@ def embedded(data: DataSettings, source: str, split: str) -> list[dict[str, Any]
 
 
 def worked(question: str) -> str:
-    """An addition column by column, as the starter model writes it: 47 + 85 is `7+5=12,4+8+1=13`."""
+    """Return an addition column by column, as the starter model writes it: 47 + 85 is `7+5=12,4+8+1=13`."""
     a, b = (int(number) for number in re.findall(r"[0-9]+", question))
     steps, carry = [], 0
     for x, y in arithmetic.columns(a, b):
@@ -133,12 +132,12 @@ def worked(question: str) -> str:
 
 
 def is_file(source: str) -> bool:
-    """Whether a source is meant as a local file."""
+    """Return whether a source names a local file."""
     return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~"))
 
 
 def from_hub(source: str, subset: str | None, split: str) -> Any:
-    """One split of a hub data set; the hub's errors in one line."""
+    """Load one split of a hub data set; raise the hub's errors in one line."""
     import datasets
 
     try:
@@ -155,11 +154,7 @@ def from_hub(source: str, subset: str | None, split: str) -> Any:
 
 
 def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
-    """The problem with its prompt as a chat and its answer as text.
-
-    Raises:
-        ValueError: what is wrong with the row.
-    """
+    """Return the problem with its prompt as a chat and its answer as text; raise ValueError if either is wrong."""
     prompt, answer = row["prompt"], row["answer"]
     if not isinstance(prompt, str) and not is_chat(prompt):
         raise ValueError(f"the prompt is {kind(prompt)}, not text or a list of messages")
@@ -167,12 +162,12 @@ def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
     if not text.strip():
         raise ValueError("the prompt is empty")
     if len(text) > MAX_PROMPT_CHARACTERS:
-        raise ValueError(f"the prompt has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are taken")
+        raise ValueError(f"the prompt has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed")
     return {**row, "prompt": messages(prompt, style), "answer": answer_text(answer)}
 
 
 def with_images(row: dict[str, Any], data: DataSettings, source: str) -> dict[str, Any]:
-    """The row with its images under TRL's name, and without the marker that says in the text where one stands."""
+    """Return the row with its images under TRL's name, and without image markers in its text."""
     name = data.columns.images
     if name not in row:
         return row
@@ -182,17 +177,17 @@ def with_images(row: dict[str, Any], data: DataSettings, source: str) -> dict[st
 
 
 def identity(problem: dict[str, Any]) -> str:
-    """What makes two problems the same: the question, and the images it is about."""
+    """Return the question and a fingerprint of its images; equal problems have equal identities."""
     return as_text(problem["prompt"]) + fingerprint(problem.get(COLUMN, []))
 
 
 def is_chat(prompt: Any) -> bool:
-    """Whether this is a list of messages."""
+    """Return whether a prompt is a list of messages."""
     return isinstance(prompt, list) and bool(prompt) and all(isinstance(m, dict) and "role" in m for m in prompt)
 
 
 def answer_text(answer: Any) -> str:
-    """An answer as text; numbers are good answers."""
+    """Return an answer as text; raise ValueError unless it is text or a finite number."""
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         raise ValueError(f"the answer is {kind(answer)}, not text or a number")
     if isinstance(answer, float) and not math.isfinite(answer):
@@ -204,32 +199,31 @@ def answer_text(answer: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    """A value's type in a user's words."""
+    """Return a value's type in a user's words."""
     return "missing" if value is None else f"a {type(value).__name__}"
 
 
 def report_bad_rows(bad: list[str], source: str, bad_rows: str, notes: list[str]) -> None:
-    """Stop at bad rows or note them, as the recipe says."""
+    """Raise DataError for bad rows, or add a note, as the recipe says."""
     if not bad:
         return
     shown = bad[:SHOWN] + ([f"... and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else [])
     if bad_rows == "stop":
         lines = "\n".join(f"  {line}" for line in shown)
-        raise DataError(
-            f"`{source}` has {len(bad)} rows that cannot be used:\n{lines}", "mend them, or data.bad_rows=skip"
-        )
+        message = f"`{source}` has {len(bad)} rows that cannot be used:\n{lines}"
+        raise DataError(message, "fix them, or set data.bad_rows to skip")
     notes.append(f"{len(bad)} rows of `{source}` skipped: {'; '.join(shown)}")
 
 
 def without(train: list[dict[str, Any]], held_out: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
-    """Training problems whose prompt is not held out."""
-    asked = {identity(problem) for problem in held_out}
-    kept = [problem for problem in train if identity(problem) not in asked]
+    """Return the training problems that are not held out."""
+    measured = {identity(problem) for problem in held_out}
+    kept = [problem for problem in train if identity(problem) not in measured]
     if len(kept) < len(train):
-        notes.append(f"{len(train) - len(kept)} problems are held out as well and are not trained on")
+        notes.append(f"{len(train) - len(kept)} training problems are also held out and are not trained on")
     return kept
 
 
 def first_line(error: Exception) -> str:
-    """The gist of a library's message."""
+    """Return the first line of a library's message, shortened."""
     return str(error).strip().split("\n")[0][:200]

@@ -1,4 +1,4 @@
-"""Rewards for the format of a completion, in linear time, so that hostile text costs no more than other text."""
+"""Rewards for the format of a completion, in linear time even for hostile text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def think_format(completion: str) -> float:
 def tag_count(completion: str) -> float:
     """Return a quarter for each of the four think and answer tags that occurs exactly once.
 
-    Softer than `think_format`: a model that does not know the format earns more with each step towards it.
+    Softer than `think_format`: a model that does not know the format earns more with each step toward it.
     """
     return sum(completion.count(tag) == 1 for tag in TAGS) / 4
 

@@ -1,4 +1,4 @@
-"""Grades mathematical answers: values are equal or not, and nothing that a model writes is evaluated as code.
+"""Grades mathematical answers by value; nothing that a model writes is evaluated as code.
 
 Plain answers are compared as fractions (`numbers.py`). All others go to a worker process that can be killed
 (`grader.py`), which compares their shapes (`answers.py`) and formulas (`symbolic.py`).

@@ -55,9 +55,9 @@ def json_schema(
     """
     schemas = [None if row is None or row == "" else read_schema(row) for row in schema]
     answers = [json_answer(completion, marker) for completion in completions]
-    asked = [i for i, answer in enumerate(answers) if answer is not MISSING and schemas[i] is not None]
+    checked = [i for i, answer in enumerate(answers) if answer is not MISSING and schemas[i] is not None]
     values: list[float | None] = [None if one is None else 0.0 for one in schemas]
-    for row, fits in zip(asked, fits_all([(str(schemas[i]), answers[i]) for i in asked]), strict=True):
+    for row, fits in zip(checked, fits_all([(str(schemas[i]), answers[i]) for i in checked]), strict=True):
         values[row] = None if fits is None else float(fits)
     return values
 

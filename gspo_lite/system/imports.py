@@ -1,6 +1,6 @@
-"""Imports code that a recipe names as `module:function` or `file.py:function`, and says where it is wrong.
+"""Imports code that a recipe names as `module:function` or `file.py:function`, and reports where it fails.
 
-Nothing here runs before `load_code` is called. Must not know what the code is for.
+Only `load_code` runs user code. Must not know what the code is for.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 from gspo_lite.errors import UsageError, did_you_mean
 
-FAULTS = (Exception, SystemExit)  # what a user's code may raise without meaning the process
+FAULTS = (Exception, SystemExit)  # what user code may raise without ending the process
 
 
 @dataclass(frozen=True)
 class Code:
-    """What a name points to, the file it was defined in, where there is one, and that file's sha256."""
+    """An object that a name points to, the file that defines it, if any, and the sha256 of that file."""
 
     found: Any
     file: Path | None
@@ -31,12 +31,12 @@ class Code:
 
 
 def is_code(name: str) -> bool:
-    """Tell whether a name points to code instead of a registry."""
+    """Return whether a name points to code instead of a registry."""
     return ":" in name
 
 
 def code_problem(name: str) -> str | None:
-    """Return what is wrong with such a name as far as can be seen without importing it."""
+    """Return what is wrong with such a name, as far as is known without importing it."""
     home, _, function = name.rpartition(":")
     if not home or not function.isidentifier():
         return f"`{name}` is not of the form `module:function` or `file.py:function`"
@@ -46,19 +46,16 @@ def code_problem(name: str) -> str | None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the message about a name that stands neither for one of the `known` nor for code."""
+    """Return the message about a name that is neither one of the `known` nor code."""
     allowed = f"{', '.join(known)}, `module:function` or `file.py:function`"
     return f"there is no {kind} `{name}`{did_you_mean(name, known)}; allowed: {allowed}"
 
 
 def load_code(name: str, kind: str) -> Code:
-    """Import what a name points to.
-
-    Args:
-        kind: what it is to be, for messages: `reward`, say.
+    """Import the object that a name points to; messages call it a `kind`, such as `reward`.
 
     Raises:
-        UsageError: when file, module or attribute is missing, or the code cannot be imported.
+        UsageError: file, module or attribute is missing, or the code cannot be imported.
     """
     home, _, attribute = name.rpartition(":")
     path = Path(home).expanduser() if home.endswith(".py") else None
@@ -72,7 +69,7 @@ def load_code(name: str, kind: str) -> Code:
 
 
 def source_file(found: Any, module: ModuleType) -> Path | None:
-    """Return the file that defines an object, which may be another than that of the module that names it."""
+    """Return the file that defines an object, which may not be that of the module that exports it."""
     found = getattr(found, "function", found)  # made by `@reward`
     definition = found if inspect.isclass(found) or inspect.isroutine(found) else type(found)
     try:
@@ -83,7 +80,7 @@ def source_file(found: Any, module: ModuleType) -> Path | None:
 
 
 def import_file(path: Path, shown: str) -> ModuleType:
-    """Run a file as a module of its own."""
+    """Run a file as a module."""
     if not path.is_file():
         raise UsageError(f"{shown}: there is no file `{path}`")
     specification = importlib.util.spec_from_file_location(f"gspo_lite_custom_{path.stem}", path)
@@ -102,14 +99,14 @@ def import_named(module: str, shown: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        message = f"{shown}: there is no module `{error.name}`"
-        raise UsageError(message, "for a file write `file.py:function`") from error
+        hint = "for a file write `file.py:function`"
+        raise UsageError(f"{shown}: there is no module `{error.name}`", hint) from error
     except FAULTS as error:
         raise UsageError(f"{shown}: `{module}` cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def located(error: BaseException, file: Path | None) -> str:
-    """Return an error in one line, with the last line of `file` that it passed: `mine.py:7: KeyError: 'answer'`."""
+    """Return an error in one line, with the last line of `file` in its trace: `mine.py:7: KeyError: 'answer'`."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if file is not None and Path(frame.filename) == file.absolute()]
     return "".join(f"{file}:{line}: " for line in lines[-1:]) + f"{type(error).__name__}: {error}"

@@ -56,7 +56,7 @@ def test_held_out_problems_are_not_trained_on(tmp_path):
     asked = {as_text(prompt) for prompt in problems.train["prompt"]}
     assert not asked & {as_text(prompt) for prompt in problems.held_out["prompt"]}
     assert len(problems.train) == 17
-    assert "3 problems are held out as well" in problems.notes[0]
+    assert "3 training problems are also held out" in problems.notes[0]
 
 
 def test_limits_keep_the_first_problems(tmp_path):
@@ -69,7 +69,7 @@ def test_limits_keep_the_first_problems(tmp_path):
 BAD = [
     ("{", "row 2: not JSON"),
     ("[1]", "row 2: a list, not a JSON object"),
-    ({"question": "q"}, "row 2: there is no column `answer`; there are `question`"),
+    ({"question": "q"}, "row 2: there is no column `answer`; the row has `question`"),
     ({"qestion": "q", "answer": 1}, "did you mean `qestion`"),
     ({"question": "q", "answer": None}, "row 2: the answer is missing"),
     ({"question": "q", "answer": " "}, "row 2: the answer is empty"),

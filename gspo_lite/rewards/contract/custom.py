@@ -1,4 +1,4 @@
-"""Custom rewards: `module:function` or `file.py:function`, imported when a run starts and not before."""
+"""Custom rewards: `module:function` or `file.py:function`, imported only when a run starts."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from gspo_lite.errors import UsageError
 from gspo_lite.rewards.contract.calling import SHARED
 from gspo_lite.system.imports import FAULTS, load_code
 
-BROUGHT = ("completions", "prompts", "completion_ids", *SHARED)  # with every call, unlike columns of the data
+BROUGHT = ("completions", "prompts", "completion_ids", *SHARED)  # passed to every call, unlike columns of the data
 
 
 def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -> tuple[Callable[..., Any], str | None]:
     """Import a custom reward: a function, an instance with `__call__`, or a class that makes one.
 
     Args:
-        options: keyword arguments given to it at every call, or to a class when its instance is made.
-        marker: of the recipe's prompt, which a reward made by `@reward` follows.
+        options: keyword arguments of every call, or of the class.
+        marker: of the recipe's prompt; a reward made by `@reward` follows it.
 
     Returns:
         The function with its options, and the sha256 of its file, where it has one.
 
     Raises:
-        UsageError: when file, module or function is missing, the code cannot be imported, or an option does not fit.
+        UsageError: file, module or function is missing, the code cannot be imported, or an option does not fit.
     """
     code = load_code(name, "reward")
     return with_options(code.found, name, options, marker), code.sha256
 
 
 def with_options(found: Any, name: str, options: dict[str, Any], marker: str | None) -> Callable[..., Any]:
-    """What is called at every rollout."""
+    """Return the function to call at every rollout."""
     if not callable(found):
         raise UsageError(f"reward `{name}` is a {type(found).__name__}, not a function")
     try:
@@ -46,18 +46,18 @@ def with_options(found: Any, name: str, options: dict[str, Any], marker: str | N
     except FAULTS as error:
         raise UsageError(f"reward `{name}` does not take these options: {type(error).__name__}: {error}") from error
     if not callable(made):
-        raise UsageError(f"reward `{name}` is a class whose instances cannot be called", "give it `__call__`")
+        raise UsageError(f"reward `{name}` is a class whose instances cannot be called", "add a method `__call__`")
     return cast(Callable[..., Any], made)
 
 
 def bound(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-    """The function with these options; TypeError where it has no such parameter."""
+    """Return the function with these options; raise TypeError if it does not have such a parameter."""
     inspect.signature(function).bind_partial(**options)
     return functools.partial(function, **options)
 
 
 def needed_columns(function: Callable[..., Any]) -> list[str]:
-    """Data columns that a function cannot be called without."""
+    """Return the data columns that a function requires."""
     if hasattr(function, "columns"):  # made by `@reward`
         return list(function.columns)
     try:

@@ -1,4 +1,4 @@
-"""The registry: what a reward is, which ones there are, and the contract every call is held to.
+"""The registry of rewards, and the class of a registered reward.
 
 A reward is TRL-compatible: `f(completions, **columns) -> list[float | None]`, None for what it cannot judge. `@reward`
 makes one from a function of a single completion. Must stay light: no torch, no sympy.
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, get_args, get_type_hints, overload
+from typing import Any, cast, get_args, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -24,27 +24,27 @@ from gspo_lite.rewards.contract.custom import load_custom, needed_columns
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.system.imports import code_problem, is_code, unknown
 
-# Inputs that every call brings, unlike columns.
+# Inputs that every call provides, unlike columns.
 GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
 OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
 REGISTRY: dict[str, Reward] = {}
 
 Anywhere = Callable[[str, Any], "bool | None"]
-Check = Callable[[dict[str, Any]], str | None]  # options, each in its range, to what is wrong with them together
+Check = Callable[[dict[str, Any]], str | None]  # valid options to what is wrong with their combination
 
 
 class Reward:
     """A reward made from a function of one completion, or of all `completions`; call it as TRL calls rewards.
 
     Attributes:
-        columns: data columns it needs.
-        optional: data columns it reads where they are there, with what stands for them where they are not.
+        columns: data columns that it needs.
+        optional: data columns that it reads if they exist, with their defaults.
         summary: first line of its docstring.
-        options: model of its keyword options, which checks names, types and ranges.
+        options: pydantic model of its keyword options.
         prepare: called with the options when a run starts, before anything is sampled.
-        marker, markers: its option of that name, where it looks for the answer, and the choices there are.
-        judges: 1.0 says that a completion is right, anything else that it is not.
-        anywhere: says of a completion and the column `answer` whether the right answer stands anywhere in the text.
+        marker, markers: value of its option `marker`, the place of the answer, and the allowed values.
+        judges: 1.0 means that a completion is right, any other value that it is not.
+        anywhere: from a completion and the column `answer`, whether the right answer occurs anywhere in the text.
     """
 
     def __init__(
@@ -59,12 +59,8 @@ class Reward:
     ):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
-        self.function = function
-        self.check = check
-        self.prepare = prepare
-        self.judges = judges
-        self.anywhere = anywhere
-        self.values = values or {}
+        self.function, self.check, self.prepare = function, check, prepare
+        self.judges, self.anywhere, self.values = judges, anywhere, values or {}
         self.__name__ = function.__name__
         self.__doc__ = inspect.cleandoc(function.__doc__ or "")
         self.summary = self.__doc__.split("\n")[0]
@@ -88,10 +84,9 @@ class Reward:
         self.marker, self.markers = self.values.get("marker", default), get_args(kind)
 
     def with_options(self, prompt_marker: str | None = None, /, **options: Any) -> Reward:
-        """The same reward with these options; a `marker` left out is the prompt's, where the reward has that choice.
+        """Return the reward with these options; raise UsageError for an unknown or invalid one.
 
-        Raises:
-            UsageError: for an option that does not exist or is out of range.
+        A `marker` that is left out is the prompt's, if the reward allows it.
         """
         options = {"marker": prompt_marker, **options} if prompt_marker in self.markers else options
         problems = self.problems(options)
@@ -101,20 +96,17 @@ class Reward:
         return Reward(self.function, values, self.check, self.prepare, judges=self.judges, anywhere=self.anywhere)
 
     def problems(self, options: dict[str, Any]) -> list[str]:
-        """What is wrong with these options, one line each."""
+        """Return what is wrong with these options, one line each."""
         try:
             values = self.options(**options).model_dump()
         except ValidationError as error:
             known = ", ".join(self.options.model_fields) or "none"
-            return [
-                f"option `{'.'.join(map(str, e['loc']))}`: "
-                + (
-                    f"unknown; allowed: {known}"
-                    if e["type"] == "extra_forbidden"
-                    else f"{e['msg']}, got `{e['input']}`"
-                )
-                for e in error.errors()
-            ]
+            lines = []
+            for e in error.errors():
+                unknown_name = e["type"] == "extra_forbidden"
+                text = f"unknown; allowed: {known}" if unknown_name else f"{e['msg']}, got `{e['input']}`"
+                lines.append(f"option `{'.'.join(map(str, e['loc']))}`: {text}")
+            return lines
         together = self.check(values) if self.check else None
         return [together] if together else []
 
@@ -129,26 +121,23 @@ class Reward:
         nothing = [None] * len(completions)
         texts = [completion_text(completion) for completion in completions]
         prompts = nothing if prompts is None else prompts
-        completion_ids = nothing if completion_ids is None else completion_ids
         rows = {"completion": texts, "completions": texts, "prompt": prompts, "prompts": prompts}
-        rows |= {"completion_ids": completion_ids}
+        rows["completion_ids"] = nothing if completion_ids is None else completion_ids
         missing = [name for name in self.columns if name not in columns]
         if missing:
-            raise RewardError(f"reward `{self.__name__}` reads the column `{missing[0]}`, which it was not given")
+            raise RewardError(f"reward `{self.__name__}` reads the column `{missing[0]}`, which was not passed to it")
         rows |= {name: columns[name] for name in self.columns}
         rows |= {name: self.column(name, columns, len(completions)) for name in self.optional}
         inputs = [rows[name] for name in self.inputs]
         values = {name: value for name, value in values.items() if name not in rows}
         if "completions" in self.inputs:
-            judged: list[float | None] = self.function(*inputs, **values)
-            return judged
+            return cast(list[float | None], self.function(*inputs, **values))
         return [self.function(*row, **values) for row in zip(*inputs, strict=True)]
 
     def column(self, name: str, columns: dict[str, Any], count: int) -> Sequence[Any]:
-        """A column that is not needed: an option of that name, else the data, else what stands for it."""
+        """Return an optional column: the option of that name, else the data, else its default."""
         if self.values.get(name) is None and name in columns:
-            rows: Sequence[Any] = columns[name]
-            return rows
+            return cast(Sequence[Any], columns[name])
         return [self.optional[name]] * count
 
 
@@ -174,58 +163,51 @@ def reward(
 
     Positional parameters are inputs: `completion` (text), `prompt`, `completion_ids`, or any data column. Keyword-only
     parameters are options of the recipe; annotate them, with pydantic's `Field` for ranges. A function whose input is
-    named `completions` gets all of a call at once, and every other input as a list, and returns a list.
+    named `completions` gets all completions of a call and every other input as lists, and returns a list.
 
-    A positional parameter with a default is a column that may be missing; one annotated with `OR_OPTION` may be given
-    by an option instead, the same for all rows.
+    A positional parameter with a default is a column that may be missing; one annotated with `OR_OPTION` can also be
+    an option, the same for all rows.
 
     Args:
-        check: gets all options of a recipe, each already in its range, and says what is wrong with them together.
-        prepare: called with the options when a run starts; it loads what the reward needs, or refuses.
+        check: from a recipe's options, each already valid, returns what is wrong with their combination.
+        prepare: called with the options when a run starts; loads what the reward needs, or raises.
         judges: the reward decides correctness: 1.0 is a right completion. The first such reward of a recipe measures
-            held-out accuracy and is shown as accuracy while training.
-        anywhere: says of a completion and its `answer` whether the right one stands anywhere, for lenient accuracy.
+            held-out accuracy and is shown as accuracy during training.
+        anywhere: from a completion and its `answer`, whether the right one occurs anywhere, for lenient accuracy.
     """
-    if function is None:
-        options: dict[str, Any] = {"check": check, "prepare": prepare, "judges": judges, "anywhere": anywhere}
-        return lambda function: registered_reward(Reward(function, **options))
-    return registered_reward(Reward(function))
 
+    def register(function: Callable[..., Any]) -> Reward:
+        made = Reward(function, check=check, prepare=prepare, judges=judges, anywhere=anywhere)
+        REGISTRY[made.__name__] = made
+        return made
 
-def registered_reward(made: Reward) -> Reward:
-    """The reward, findable by its name from now on."""
-    REGISTRY[made.__name__] = made
-    return made
+    return register if function is None else register(function)
 
 
 def registered() -> dict[str, Reward]:
-    """Return all rewards by name: of every file directly in `gspo_lite/rewards`, and those registered beside them."""
+    """Return all rewards by name: those of every file directly in `gspo_lite/rewards`, and those of users."""
     for module in iter_modules(gspo_lite.rewards.__path__, "gspo_lite.rewards."):
-        if not module.ispkg:  # folders hold what the files use
+        if not module.ispkg:  # folders have no rewards
             import_module(module.name)
     return dict(sorted(REGISTRY.items()))
 
 
 def get(name: str) -> Reward:
-    """A registered reward.
-
-    Raises:
-        UsageError: for a name that is not registered, with the nearest.
-    """
+    """Return a registered reward; raise UsageError with the nearest name if there is none."""
     known = registered()
     if name not in known:
-        raise UsageError(unknown("reward", name, known), "`gspo-lite rewards list` shows them all")
+        raise UsageError(unknown("reward", name, known), "`gspo-lite rewards list` shows all rewards")
     return known[name]
 
 
 def check_rewards(recipe: Recipe) -> list[Problem]:
-    """Problems with the rewards of a recipe: unknown names, files that are missing, options that cannot be."""
+    """Return the problems with a recipe's rewards: unknown names, missing files, invalid options."""
     problems: list[Problem] = []
     for index, settings in enumerate(recipe.rewards):
         name, place = settings.name, ("rewards", index)
         if is_code(name):
-            lacking = code_problem(name)
-            problems += [Problem((*place, "name"), lacking)] if lacking else []
+            wrong_name = code_problem(name)
+            problems += [Problem((*place, "name"), wrong_name)] if wrong_name else []
         elif name not in registered():
             problems.append(Problem((*place, "name"), unknown("reward", name, registered())))
         else:
@@ -235,7 +217,7 @@ def check_rewards(recipe: Recipe) -> list[Problem]:
 
 
 def contradictions(recipe: Recipe, index: int) -> list[Problem]:
-    """What is wrong where a reward looks for the answer elsewhere than the prompt asks for it."""
+    """Return a problem if a reward looks for the answer in another place than the prompt asks for."""
     data, settings = recipe.data, recipe.rewards[index]
     made = get(settings.name).with_options(data.marker, **settings.options)
     agreeing = " or ".join(f"`{one}`" for one in made.markers if one == data.marker or one not in MARKERS)
@@ -243,7 +225,7 @@ def contradictions(recipe: Recipe, index: int) -> list[Problem]:
         Problem(
             ("rewards", index, "options", "marker"),
             f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no "
-            f"right answer would be paid. Set it to {agreeing}, or data.prompt to `{style}`",
+            f"right answer would be rewarded. Set it to {agreeing}, or data.prompt to `{style}`",
         )
         for style, marker in STYLE_MARKERS.items()
         if marker == made.marker != data.marker
@@ -251,11 +233,11 @@ def contradictions(recipe: Recipe, index: int) -> list[Problem]:
 
 
 def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
-    """The reward functions of a recipe, for TRL's `reward_funcs`, each held to the contract at every call.
+    """Return the reward functions of a recipe for TRL's `reward_funcs`; every call is checked against the contract.
 
     Args:
-        marker: where the prompt asks for the answer. Rewards with an option `marker` follow it unless given one; the
-            others are about the answer where the first of those looks.
+        marker: where the prompt asks for the answer. Rewards with an option `marker` follow it unless it is set; the
+            others use the marker of the first reward that has one.
     """
     rewards = []
     for one in settings:
@@ -282,11 +264,7 @@ def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None)
 
 
 def check_columns(rewards: Sequence[GuardedReward], columns: Sequence[str]) -> None:
-    """Refuse rewards that read a column which the data does not have.
-
-    Raises:
-        UsageError: naming reward, column and the columns there are.
-    """
+    """Raise UsageError if a reward reads a column that the data does not have."""
     for made in rewards:
         for name in made.columns:
             if name not in columns:
