@@ -33,6 +33,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Predict the memory a recipe takes, and say what to change where it does not fit; exit code 3 then."""
+    quiet_libraries()  # a model of a rare kind is built by transformers
     from gspo_lite.sizing import plan as planning
 
     chosen = load(recipe, overrides or []).recipe
