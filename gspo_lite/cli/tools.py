@@ -32,6 +32,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Predict the memory a recipe needs; if it does not fit, advise what to change and exit with code 3."""
+    quiet_libraries()  # transformers builds a model of a rare kind
     from gspo_lite.sizing import plan as planning
 
     chosen = load(recipe, overrides or []).recipe

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.sizing.shapes import Shape
+from gspo_lite.sizing.shape import Shape
 
 GIB = 2**30
 # NF4, doubly quantized (QLoRA, arXiv 2305.14314): 4 bits, one byte per block of 64 and one float32 per 256 blocks.
@@ -125,7 +125,7 @@ class Sizes:
         batch = self.recipe.training.per_device_train_batch_size
         if self.room.backend != "unsloth" or not self.room.gpu:
             return batch
-        free = 0.8 * (self.room.usable - self.resident_total())
+        free = 0.8 * (self.room.usable - sum(self.resident().values()))
         for rows in range(batch, 0, -1):
             logits = rows / batch * self.shape.vocab / self.chunks()
             if 16 * rows * self.width * (self.shape.hidden + logits) <= free:
@@ -137,15 +137,8 @@ class Sizes:
         return max(4, self.width // 4096)
 
     def layer_activations(self) -> int:
-        """Bytes that autograd keeps of one layer for one token, with frozen weights and adapters on all layers.
-
-        Norms keep their float32 input; each adapter keeps its own input; attention keeps queries, keys and values
-        repeated for all heads, and its output; the gated MLP keeps gate, activated gate and up.
-        """
-        shape, b = self.shape, self.number
-        norms = 4 * shape.norms * shape.hidden + (4 * (shape.query_width + shape.kv_width) if shape.qk_norm else 0)
-        adapters = b * (5 * shape.hidden + shape.query_width + shape.mlp_width)
-        return norms + adapters + b * 4 * shape.query_width + b * 3 * shape.mlp_width
+        """Bytes that autograd keeps of one layer for one token, with frozen weights and adapters on all layers."""
+        return 4 * self.shape.kept_float32 + self.number * self.shape.kept
 
     def activations(self) -> dict[str, int]:
         """What the backward pass needs of all layers, and what computing one layer takes on top."""
@@ -161,18 +154,17 @@ class Sizes:
 
     def logits(self) -> dict[str, int]:
         """Logits and their gradients: whole in TRL, in pieces under Unsloth."""
-        completion, rows = self.recipe.generation.max_completion_length, self.rows()
-        mixed = self.number == 2
+        completion, rows, vocab = self.recipe.generation.max_completion_length, self.rows(), self.shape.vocab
         if self.room.backend == "unsloth" and self.room.gpu:
             share = rows / self.recipe.training.per_device_train_batch_size / self.chunks()
-            return {"logits, in pieces (Unsloth)": int(share * rows * self.width * self.shape.vocab * 12)}
+            return {"logits, in pieces (Unsloth)": int(share * rows * self.width * vocab * 12)}
         # float32 and its gradient, and the gradient in 16 bits where that is the model's type
-        return {"logits, all at once (TRL)": rows * (completion + 1) * self.shape.vocab * (10 if mixed else 8)}
+        return {"logits, all at once (TRL)": rows * (completion + 1) * vocab * (10 if self.number == 2 else 8)}
 
     def kv_cache(self, sequences: int, tokens: int) -> int:
         """Keys and values of all layers; a layer with a sliding window keeps no more than the window."""
-        kept = sum(tokens if window is None else min(tokens, window) for window in self.shape.windows)
-        return sequences * kept * 2 * self.shape.kv_width * self.number
+        kept = sum(values * (tokens if window is None else min(tokens, window)) for values, window in self.shape.cache)
+        return sequences * kept * self.number
 
     def decoding(self, sequences: int) -> dict[str, int]:
         """The last token of the longest completions: caches full, one layer copied and repeated for all heads."""
@@ -226,10 +218,6 @@ class Sizes:
             GPU_ALLOWANCE if self.room.gpu else CPU_ALLOWANCE
         )
         return parts
-
-    def resident_total(self) -> int:
-        """Bytes of `resident`."""
-        return sum(self.resident().values())
 
 
 def predict(recipe: Recipe, shape: Shape, room: Room) -> list[Phase]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import reduce
 from importlib.util import find_spec
 from typing import Any
 
 from gspo_lite.errors import GspoLiteError
 from gspo_lite.models.engines import Place, backend_for, choose_engine
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.sizing.families import find_shape
 from gspo_lite.sizing.knobs import KNOBS, Change, Knob, changed
 from gspo_lite.sizing.memory import GIB, OPTIMIZER_BYTES, Phase, Room, predict
-from gspo_lite.sizing.shapes import Shape, find_shape
+from gspo_lite.sizing.shape import Shape
 
 USABLE = 0.92  # a T4 sold as 16 GB has 14.7 GiB; on other cards the rest is for the display and for fragmentation
 
@@ -30,11 +32,6 @@ class Suggestion:
     change: Change
     price: str
     phases: list[Phase]
-
-    @property
-    def peak(self) -> int:
-        """Bytes of the largest phase."""
-        return peak_of(self.phases)
 
 
 @dataclass(frozen=True)
@@ -138,16 +135,9 @@ def needed(steps: list[tuple[Knob, Change]], recipe: Recipe, shape: Shape, room:
     for step in reversed(steps):
         others = [other for other in steps if other is not step]
         shared = any(place in other[1] for other in others for place in step[1])
-        if not shared and fit(predict(all_changed(recipe, others), shape, room)):
+        if not shared and fit(predict(reduce(changed, (change for _, change in others), recipe), shape, room)):
             steps = others
     return steps
-
-
-def all_changed(recipe: Recipe, steps: list[tuple[Knob, Change]]) -> Recipe:
-    """The recipe with every step taken."""
-    for _, change in steps:
-        recipe = changed(recipe, change)
-    return recipe
 
 
 def helps(before: list[Phase], after: list[Phase]) -> bool:
@@ -176,7 +166,8 @@ def notes_of(one: Plan) -> list[str]:
     """What the figures rest on, one line each."""
     recipe, shape, room = one.recipe, one.shape, one.room
     training, generation = recipe.training, recipe.generation
-    bits = next((width for on, width in widths(recipe) if on), "unquantized")
+    names = {"load_in_4bit": "4-bit NF4", "load_in_8bit": "8-bit", "full_finetuning": "float32, all trained"}
+    bits = next((words for name, words in names.items() if getattr(recipe.model, name)), "unquantized")
     notes = [
         f"model      {recipe.model.name}: {shape.parameters / 1e6:,.0f}M parameters, {bits}; from {shape.source}",
         f"assumed    {'Unsloth' if room.backend == 'unsloth' else 'transformers with PEFT'}; completions by "
@@ -190,16 +181,11 @@ def notes_of(one: Plan) -> list[str]:
     if shape.experts and recipe.model.load_in_4bit:
         notes.append(f"note       {shape.experts / 1e6:,.0f}M parameters of experts stay in 16 bits: bitsandbytes "
                      "quantizes linear layers only")  # fmt: skip
+    if shape.measured:
+        notes.append("note       counted by building it on torch's meta device; its activations are approximate")
     if training.optim not in OPTIMIZER_BYTES:
         notes.append(f"note       the optimizer `{training.optim}` is counted like AdamW")
     return notes
-
-
-def widths(recipe: Recipe) -> list[tuple[bool, str]]:
-    """Ways to hold the weights, with whether the recipe asks for each."""
-    model = recipe.model
-    return [(model.load_in_4bit, "4-bit NF4"), (model.load_in_8bit, "8-bit"),
-            (model.full_finetuning, "float32, all trained")]  # fmt: skip
 
 
 def lines_of(one: Plan) -> Iterator[str]:
@@ -221,7 +207,7 @@ def lines_of(one: Plan) -> Iterator[str]:
     yield ("\nwithout vLLM: " if faster else "\n") + "what to change, least harm first, each on top of those before:"
     for suggestion in one.suggestions:
         settings = " ".join(f"--set {setting}" for setting in settings_of(suggestion.change))
-        yield f"    {settings}\n        then the peak is {gib(suggestion.peak)} GiB; {suggestion.price}"
+        yield f"    {settings}\n        then the peak is {gib(peak_of(suggestion.phases))} GiB; {suggestion.price}"
     if one.fits_changed:
         yield "then it fits"
     else:
@@ -246,6 +232,6 @@ def as_dict(one: Plan) -> dict[str, Any]:
         "usable_bytes": one.room.usable, "backend": one.room.backend, "engine": one.room.engine,
         "parameters": one.shape.parameters, "config": one.shape.source, "notes": notes_of(one),
         "phases": phases(one.phases),
-        "suggestions": [{"set": s.change, "price": s.price, "peak_bytes": s.peak, "phases": phases(s.phases)}
+        "suggestions": [{"set": s.change, "price": s.price, "peak_bytes": peak_of(s.phases), "phases": phases(s.phases)}
                         for s in one.suggestions],
     }  # fmt: skip

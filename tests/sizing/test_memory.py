@@ -1,11 +1,13 @@
 """The parts of a run's memory: literal figures with their arithmetic, and what autograd and the cache really keep."""
 
+import json
+
 import pytest
 
 from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.sizing.families import find_shape, shape_of
 from gspo_lite.sizing.memory import GIB, NF4_BYTES, Room, Sizes, predict
 from gspo_lite.sizing.plan import changed
-from gspo_lite.sizing.shapes import find_shape, shape_of
 
 CARD = Room(24 * GIB, 22 * GIB)
 STOCK = Room(24 * GIB, 22 * GIB, backend="transformers")
@@ -115,15 +117,30 @@ def test_checkpointing_keeps_layer_inputs_only():
     assert without["activations of all layers"] > 10 * sum(with_it.values())
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "llama", "gemma3_text", "qwen2"])
+TABLE = ["qwen3", "llama", "gemma3_text", "qwen2"]
+MEASURED = ["phi3", "phi", "olmo2", "starcoder2", "cohere", "stablelm", "glm4", "nemotron", "granitemoe"]
+
+
+@pytest.mark.parametrize("kind", TABLE + MEASURED)
 def test_a_layers_activations_are_what_autograd_keeps(kind):
     from transformers import AutoConfig
 
-    fields = {"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8, "num_key_value_heads": 2,
-              "head_dim": 64, "vocab_size": 64, "num_hidden_layers": 3}  # fmt: skip
+    fields = {
+        "hidden_size": 256,
+        "intermediate_size": 768,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "vocab_size": 64,
+        "num_hidden_layers": 3,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    fields |= {"head_dim": 64} if kind in TABLE else {}  # the others' follows from what they are
     config = AutoConfig.for_model(kind, **fields)
     kept = saved_bytes(config) - saved_bytes(AutoConfig.for_model(kind, **{**fields, "num_hidden_layers": 2}))
-    shape = shape_of({**config.to_dict(), "model_type": kind}, "")
+    shape = shape_of(json.loads(config.to_json_string(use_diff=False)), "")
+    assert shape.measured == (kind in MEASURED)
     predicted = Sizes(sizes().recipe, shape, CARD).layer_activations()
     assert predicted == pytest.approx(kept / (2 * 64), rel=0.05)  # what is as wide as the rank is left out
 

@@ -6,7 +6,7 @@ import pytest
 
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.sizing.configs import KNOWN, STARTER_VOCABULARY, find_config, plain_name
-from gspo_lite.sizing.shapes import find_shape, shape_of
+from gspo_lite.sizing.families import find_shape, shape_of
 
 PUBLISHED = {  # as the model's authors or the hub's safetensors index give them
     "Qwen3-0.6B": 596_049_920,
@@ -53,21 +53,42 @@ SMALL = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 100, "num_experts_per_tok": 2,
 }  # fmt: skip
+SPARSE = {"num_experts": 4, "moe_intermediate_size": 24}
 MODELS = [
+    # in the table
     ("llama", {"tie_word_embeddings": False}),
+    ("qwen2", {}),
+    ("qwen3", {"tie_word_embeddings": True}),
+    ("qwen3_moe", SPARSE),
+    ("gemma3_text", {}),
+    # built on the meta device, where the configuration is unusual or the kind is not in the table
     ("llama", {"attention_bias": True, "mlp_bias": True}),
+    ("qwen3_moe", SPARSE | {"decoder_sparse_step": 2}),
+    ("qwen3_moe", SPARSE | {"mlp_only_layers": [0]}),
     ("mistral", {}),
     ("mixtral", {"num_local_experts": 4}),
     ("granite", {}),
     ("smollm3", {"pad_token_id": 0}),
-    ("qwen2", {}),
-    ("qwen3", {"tie_word_embeddings": True}),
-    ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 24}),
-    ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 24, "decoder_sparse_step": 2}),
-    ("qwen3_moe", {"num_experts": 4, "moe_intermediate_size": 24, "mlp_only_layers": [0]}),
     ("gemma2", {}),
-    ("gemma3_text", {}),
     ("gpt_oss", {"num_local_experts": 4}),
+    ("phi3", {"pad_token_id": 0}),
+    ("phi", {}),
+    ("olmo2", {}),
+    ("starcoder2", {}),
+    ("cohere", {}),
+    ("stablelm", {}),
+    ("falcon", {}),
+    ("gpt_neox", {}),
+    ("glm4", {"pad_token_id": 0}),
+    ("granitemoe", {"num_local_experts": 4}),
+    ("olmoe", {"num_experts": 4}),
+    ("qwen2_moe", SPARSE),
+    ("phimoe", {"num_local_experts": 4}),
+    ("deepseek_v3", {"n_routed_experts": 16, "n_group": 2, "topk_group": 1, "moe_intermediate_size": 24}),
+    ("gpt2", {"n_embd": 32, "n_layer": 3, "n_head": 4}),
+    ("opt", {"word_embed_proj_dim": 32, "ffn_dim": 48, "pad_token_id": 0}),
+    ("bloom", {"n_layer": 3, "n_head": 4}),
+    ("lfm2", {"layer_types": ["conv", "full_attention", "conv"]}),
 ]
 
 
@@ -76,13 +97,14 @@ def test_counts_equal_those_of_the_model_that_transformers_builds(kind, fields):
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
 
-    config = AutoConfig.for_model(kind, **SMALL, **fields)
+    config = AutoConfig.for_model(kind, **SMALL | fields)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    shape = shape_of({**config.to_dict(), "model_type": kind}, "a test")
-    linear = [m for name, m in model.named_modules() if type(m) is torch.nn.Linear and name != "lm_head"]
-    assert shape.parameters == model.num_parameters()
+    shape = shape_of(json.loads(config.to_json_string(use_diff=False)), "a test")
+    linear = [m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear | Conv1D) and name != "lm_head"]
+    assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert shape.quantizable == sum(module.weight.numel() for module in linear)
     if "decoder_sparse_step" in fields or "mlp_only_layers" in fields:
         return  # PEFT mixes up the names of dense and sparse layers in one model
@@ -121,26 +143,32 @@ def test_a_vision_tower_is_counted_as_transformers_builds_it(kind, flat):
     assert shape.lora_parameters(4, "all-linear") == adapted.num_parameters(only_trainable=True)
 
 
-@pytest.mark.parametrize("kind", ["gemma3_text", "gemma2", "gpt_oss"])
-def test_fields_that_a_config_leaves_out_have_the_defaults_of_its_class(kind):
+def test_fields_that_a_config_leaves_out_have_the_defaults_of_its_class():
     from transformers import AutoConfig
 
-    config = AutoConfig.for_model(kind, hidden_size=64, intermediate_size=96, num_hidden_layers=6)
-    bare = {"model_type": kind, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6}
-    whole, spare = shape_of({**config.to_dict(), "model_type": kind}, ""), shape_of(bare, "")
-    assert whole == spare
-    expected = [config.sliding_window if one == "sliding_attention" else None for one in config.layer_types]
-    assert list(spare.windows) == expected
+    bare = {"model_type": "gemma3_text", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 7}
+    config = AutoConfig.for_model(**bare)
+    assert shape_of(bare, "") == shape_of(json.loads(config.to_json_string(use_diff=False)), "")
+    assert windows(bare) == [4096, 4096, 4096, 4096, 4096, None, 4096]
+
+
+def windows(config):
+    return [most for _, most in shape_of(config, "").cache]
 
 
 def test_windows_by_family():
     base = {**SMALL, "sliding_window": 8}
-    assert shape_of({**base, "model_type": "mistral"}, "").windows == (8, 8, 8)
-    assert shape_of({**base, "model_type": "qwen3"}, "").windows == (None, None, None)
+    assert windows({**base, "model_type": "mistral"}) == [8, 8, 8]
+    assert windows({**base, "model_type": "qwen3"}) == [None, None, None]
     late = {**base, "model_type": "qwen2", "use_sliding_window": True, "max_window_layers": 1}
-    assert shape_of(late, "").windows == (None, 8, 8)
-    six = {**base, "model_type": "gemma3_text", "num_hidden_layers": 7}
-    assert shape_of(six, "").windows == (8, 8, 8, 8, 8, None, 8)
+    assert windows(late) == [None, 8, 8]
+    assert windows({**base, "model_type": "gemma3_text", "sliding_window_pattern": 2}) == [8, None, 8]
+    told = {
+        **base,
+        "model_type": "gemma3_text",
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+    }
+    assert windows(told) == [None, 8, None]
 
 
 def test_named_targets_get_the_adapter():
@@ -172,7 +200,7 @@ def test_a_folder_and_the_hub_cache_come_before_the_table(tmp_path, monkeypatch)
 def test_what_cannot_be_counted_is_said(tmp_path):
     with pytest.raises(MachineError, match="well-known models\nhint: fetch it with `hf download some/one"):
         find_shape("some/one")
-    with pytest.raises(UsageError, match="model_type `mamba` is not one"):
+    with pytest.raises(UsageError, match="model_type `mamba` is not one that `plan` can count: it keeps no keys"):
         shape_of({**SMALL, "model_type": "mamba"}, "")
     with pytest.raises(UsageError, match="lacks `hidden_size`"):
         shape_of({"model_type": "llama", "vocab_size": 5}, "a test")
