@@ -19,7 +19,7 @@ STARTER_VOCABULARY = 268  # special tokens, 256 bytes, merges and tags; a test c
 
 
 def find_config(name: str) -> tuple[dict[str, Any], str]:
-    """The configuration of a model as in its config.json, and where it was found."""
+    """Return the configuration of a model as in its config.json, and where it was found."""
     if name == starter.NAME:
         sizes = {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": STARTER_VOCABULARY}
         return {"model_type": "qwen3", "tie_word_embeddings": True, **starter.SIZE, **sizes}, "the embedded starter"
@@ -63,6 +63,6 @@ def cached_config(name: str) -> Path | None:
 
 
 def plain_name(name: str) -> str:
-    """A model's name without owner, quantization and training stage, which do not change its sizes."""
+    """Return a model's name without owner, quantization and training stage, which do not change its sizes."""
     last = name.rpartition("/")[2].lower().removeprefix("meta-")
     return re.sub(r"(-unsloth|-bnb-4bit|-base|-instruct|-it|-pt|-2507|-bf16)+$", "", last)

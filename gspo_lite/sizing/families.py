@@ -50,7 +50,7 @@ COLOURS = 3
 
 
 def find_shape(name: str) -> Shape:
-    """The sizes of the model `name`: `starter`, a folder, a model in the Hugging Face cache, or a well-known one.
+    """Return the sizes of the model `name`: `starter`, a folder, a model in the hub's cache, or a well-known one.
 
     Raises:
         UsageError: its kind cannot be counted, or its folder holds no configuration.
@@ -60,7 +60,7 @@ def find_shape(name: str) -> Shape:
 
 
 def shape_of(config: dict[str, Any], source: str) -> Shape:
-    """The sizes behind a configuration, which was found at `source`."""
+    """Return the sizes behind a configuration that was found at `source`."""
     kind = config.get("model_type")
     values = {**config, **(config.get("text_config") or {})}  # older files have both at one level
     unusual = any(values.get(key) for key in UNUSUAL) or values.get("decoder_sparse_step", 1) != 1
@@ -109,14 +109,14 @@ def assemble(values: dict[str, Any], family: Family, source: str) -> Shape:
 
 
 def attention(family: Family, hidden: int, queries: int, keys: int, layers: int) -> tuple[Linear, ...]:
-    """The four projections of attention."""
+    """Yield the four projections of attention."""
     widths = {"q_proj": queries, "k_proj": keys, "v_proj": keys}
     inputs = (Linear(name, hidden, width, width * family.qkv_bias, layers) for name, width in widths.items())
     return *inputs, Linear("o_proj", queries, hidden, 0, layers)
 
 
 def gated_mlp(hidden: int, width: int, layers: int, bias: bool = False) -> tuple[Linear, ...]:
-    """The three projections of a gated MLP."""
+    """Yield the three projections of a gated MLP."""
     sizes = {"gate_proj": (hidden, width), "up_proj": (hidden, width), "down_proj": (width, hidden)}
     return tuple(Linear(name, *size, size[1] * bias, layers) for name, size in sizes.items())
 
@@ -141,7 +141,7 @@ def windows_of(values: dict[str, Any]) -> list[int | None]:
 
 
 def qwen_tower(values: dict[str, Any]) -> tuple[Tower, tuple[Linear, ...], int]:
-    """The vision tower of Qwen2.5-VL, its linear layers, and its parameters outside them but for biases.
+    """Return the vision tower of Qwen2.5-VL, its linear layers, and its other parameters without biases.
 
     It has gated MLPs, one layer for queries, keys and values, and a merger of 2 x 2 patches.
     """

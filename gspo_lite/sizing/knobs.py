@@ -24,7 +24,7 @@ class Knob:
 
 
 def changed(recipe: Recipe, change: Change) -> Recipe:
-    """The recipe with other values at `a.b` places."""
+    """Return the recipe with other values at `a.b` places."""
     values = recipe.model_dump()
     for place, value in change.items():
         *path, last = place.split(".")

@@ -62,12 +62,12 @@ class Phase:
 
     @property
     def total(self) -> int:
-        """All parts together."""
+        """Sum of all parts."""
         return sum(self.parts.values())
 
     @property
     def over(self) -> int:
-        """Bytes above the limit, 0 where it fits."""
+        """Bytes above the limit; 0 if the phase fits."""
         return max(0, self.total - self.limit)
 
 
@@ -96,7 +96,7 @@ class Sizes:
         return int(self.room.total * self.recipe.model.gpu_memory_utilization) if self.room.engine == "vllm" else 0
 
     def weights(self) -> int:
-        """The base model: linear weights in 4 or 8 bits if asked for, everything else in 16 (or 32)."""
+        """Return bytes of the base model: linear weights in 4 or 8 bits if asked for, all others in 16 (or 32)."""
         shape, model = self.shape, self.recipe.model
         if model.full_finetuning:
             return 4 * shape.parameters
@@ -105,14 +105,14 @@ class Sizes:
         return int(shape.quantizable * linear + rest * self.number)
 
     def trained(self) -> int:
-        """What is trained, in float32: the adapter, or every weight."""
+        """Return bytes of the trained weights in float32: the adapter, or every weight."""
         settings = self.recipe.model.lora
         if self.recipe.model.full_finetuning:
             return 4 * self.shape.parameters
         return 4 * self.shape.lora_parameters(settings.rank, settings.target_modules)
 
     def optimizer(self) -> int:
-        """The optimizer's state; paged optimizers keep theirs in the machine's memory."""
+        """Return bytes of the optimizer's state; paged optimizers keep it in the machine's memory."""
         per_parameter = OPTIMIZER_BYTES.get(self.recipe.training.optim, DEFAULT_OPTIMIZER_BYTES)
         return int(self.trained() / 4 * per_parameter)
 
@@ -137,11 +137,11 @@ class Sizes:
         return max(4, self.width // 4096)
 
     def layer_activations(self) -> int:
-        """Bytes that autograd keeps of one layer for one token, with frozen weights and adapters on all layers."""
+        """Return bytes that autograd keeps of one layer per token, with frozen weights and adapters on all layers."""
         return 4 * self.shape.kept_float32 + self.number * self.shape.kept
 
     def activations(self) -> dict[str, int]:
-        """What the backward pass needs of all layers, and what computing one layer takes on top."""
+        """Return bytes that the backward pass needs of all layers, plus the work space of one layer."""
         shape, tokens, b = self.shape, self.rows() * self.width, self.number
         gradients = tokens * b * (2 * shape.mlp_width + 2 * shape.hidden)
         layer = tokens * self.layer_activations()
@@ -167,7 +167,7 @@ class Sizes:
         return sequences * kept * self.number
 
     def decoding(self, sequences: int) -> dict[str, int]:
-        """The last token of the longest completions: caches full, one layer copied and repeated for all heads."""
+        """Return bytes at the last token of the longest completions: full caches, one layer repeated for all heads."""
         shape, b = self.shape, self.number
         copied = sequences * self.width * b * (2 * shape.kv_width + 2 * shape.query_width)
         return {
@@ -177,7 +177,7 @@ class Sizes:
         }
 
     def prefill(self, sequences: int) -> dict[str, int]:
-        """The prompts' own pass, one layer at work."""
+        """Return bytes while the prompts are processed, with one layer at work."""
         shape, b, tokens = self.shape, self.number, self.recipe.generation.max_prompt_length
         working = 8 * shape.hidden + b * (2 * shape.hidden + 4 * shape.query_width + 3 * shape.mlp_width)
         return {
@@ -186,7 +186,7 @@ class Sizes:
         }
 
     def images(self, sequences: int, tower_works: bool = False) -> dict[str, int]:
-        """The images of so many prompts, all of whose tokens are an image's; with one layer of the tower at work."""
+        """Return bytes of the images of so many prompts that are images throughout, with one layer at work."""
         tower = self.shape.tower if self.room.images else None
         if tower is None:
             return {}
@@ -207,7 +207,7 @@ class Sizes:
         return self.images(rows) | {"vision tower, kept of all layers": patches * kept * tower.depth}
 
     def resident(self) -> dict[str, int]:
-        """What lies there in every phase after the first step."""
+        """Return the parts that are present in every phase after the first step."""
         parts = {"vLLM's share": self.vllm, "vLLM's CUDA graphs": CUDA_GRAPHS} if self.vllm else {}
         if not (self.vllm and self.room.backend == "unsloth"):  # Unsloth trains on the weights in vLLM's share
             parts["base weights"] = self.weights()
@@ -221,7 +221,7 @@ class Sizes:
 
 
 def predict(recipe: Recipe, shape: Shape, room: Room) -> list[Phase]:
-    """The phases of a run with what each takes."""
+    """Return the phases of a run with the memory of each."""
     sizes = Sizes(recipe, shape, room)
     training = (
         sizes.resident() | {"gradients of what is trained": sizes.trained()} | sizes.activations() | sizes.logits()
@@ -246,7 +246,7 @@ def generation(sizes: Sizes, name: str, sequences: int, *, own: bool = False) ->
 
 
 def vllm_share(sizes: Sizes) -> Phase:
-    """What vLLM must hold in its share at least: its weights and the cache of one group."""
+    """Return the least that vLLM must hold in its share: its weights and the cache of one group."""
     shape, group = sizes.shape, sizes.recipe.generation.num_generations
     own_copy = sizes.room.backend != "unsloth"
     weights = shape.parameters * sizes.number if own_copy else sizes.weights()

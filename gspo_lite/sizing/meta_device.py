@@ -88,7 +88,7 @@ def measure(model: Any, source: str) -> Shape:
 
 
 def linears_of(model: Any, left_out: set[Any]) -> Counter[tuple[Linear, bool]]:
-    """How many linear layers there are of a kind, and whether it is attention's; without the modules left out."""
+    """Count the linear layers of each kind, and say whether it belongs to attention, without excluded modules."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -151,7 +151,7 @@ def expert_adapter_of(model: Any, linears: tuple[Linear, ...]) -> int:
 
 
 def tower_of(model: Any, found: Counter[tuple[Linear, bool]]) -> Tower | None:
-    """The vision tower behind the linear layers outside the decoder."""
+    """Return the vision tower behind the linear layers outside the decoder."""
     from torch import nn
 
     vision = getattr(model.config, "vision_config", None)

@@ -67,7 +67,7 @@ def plan(recipe: Recipe, room: Room) -> Plan:
 
 
 def room_for(recipe: Recipe, vram: float) -> Room:
-    """A card sold with `vram` GB, with the backend and engine that a run would take there.
+    """Return a card sold with `vram` GB, with the backend and engine that a run would use there.
 
     `auto` is what is installed here; what the recipe asks for by name is taken to be installed there.
 
@@ -83,7 +83,7 @@ def room_for(recipe: Recipe, vram: float) -> Room:
 
 
 def through_vllm(one: Plan) -> list[Phase] | None:
-    """The phases with vLLM for a recipe that leaves the engine open, where it could run and every phase then fits."""
+    """Return the phases with vLLM if the recipe leaves the engine open, vLLM could run, and every phase then fits."""
     recipe, room = one.recipe, one.room
     if recipe.generation.engine != "auto" or room.engine == "vllm" or not room.gpu:
         return None
@@ -94,7 +94,7 @@ def through_vllm(one: Plan) -> list[Phase] | None:
 
 
 def has_images(recipe: Recipe) -> bool:
-    """Whether the recipe names a column of images for a model that is known to see.
+    """Return whether the recipe names an image column for a known vision-language model.
 
     A column that is only there in the data is found by a run.
     """
@@ -115,7 +115,7 @@ def suggest(recipe: Recipe, shape: Shape, room: Room) -> Iterator[Suggestion]:
 
 
 def find_changes(recipe: Recipe, shape: Shape, room: Room) -> list[tuple[Knob, Change]]:
-    """Each knob in turn, as far as it helps a phase that is too large."""
+    """Return the changes of each knob in turn, as far as they help a phase that is too large."""
     found, phases = [], predict(recipe, shape, room)
     for knob in KNOBS:
         best = None
@@ -131,7 +131,7 @@ def find_changes(recipe: Recipe, shape: Shape, room: Room) -> list[tuple[Knob, C
 
 
 def needed(steps: list[tuple[Knob, Change]], recipe: Recipe, shape: Shape, room: Room) -> list[tuple[Knob, Change]]:
-    """The steps without those that all others make up for; the most harmful are left out first."""
+    """Return the steps without those that the others make unnecessary; drop the most harmful first."""
     for step in reversed(steps):
         others = [other for other in steps if other is not step]
         shared = any(place in other[1] for other in others for place in step[1])
@@ -141,29 +141,29 @@ def needed(steps: list[tuple[Knob, Change]], recipe: Recipe, shape: Shape, room:
 
 
 def helps(before: list[Phase], after: list[Phase]) -> bool:
-    """Whether a phase that was too large loses more than one percent of its excess, and no other one pays for it."""
+    """Return whether a change cuts the excess of a phase by over one percent and raises that of none."""
     pairs = list(zip(before, after, strict=True))
     smaller = any(new.over < 0.99 * old.over for old, new in pairs if old.over)
     return smaller and not any(new.over > old.over for old, new in pairs)
 
 
 def fit(phases: list[Phase]) -> bool:
-    """Whether no phase is above its limit."""
+    """Return whether no phase is above its limit."""
     return not any(phase.over for phase in phases)
 
 
 def peak_of(phases: list[Phase]) -> int:
-    """Bytes of the largest phase of the card itself."""
+    """Return the bytes of the largest phase of the card itself."""
     return max(phase.total for phase in phases if not phase.name.startswith("inside"))
 
 
 def gib(count: float) -> str:
-    """Bytes as GiB for a table; small parts keep two digits."""
+    """Return bytes as GiB for a table; small parts keep two digits."""
     return f"{count / GIB:.1f}" if count >= GIB / 2 else f"{count / GIB:.2f}"
 
 
 def notes_of(one: Plan) -> list[str]:
-    """What the figures rest on, one line each."""
+    """Return the assumptions behind the figures, one line each."""
     recipe, shape, room = one.recipe, one.shape, one.room
     training, generation = recipe.training, recipe.generation
     names = {"load_in_4bit": "4-bit NF4", "load_in_8bit": "8-bit", "full_finetuning": "float32, all trained"}
@@ -189,7 +189,7 @@ def notes_of(one: Plan) -> list[str]:
 
 
 def lines_of(one: Plan) -> Iterator[str]:
-    """A plan as a user reads it."""
+    """Yield the lines of a plan for people."""
     verdict = "fits" if one.fits else "does not fit"
     yield (f"{verdict}: the peak is {gib(peak_of(one.phases))} GiB, and {gib(one.room.usable)} of "
            f"{gib(one.room.total)} GiB can be used")  # fmt: skip
@@ -216,13 +216,13 @@ def lines_of(one: Plan) -> Iterator[str]:
 
 
 def settings_of(change: Change) -> list[str]:
-    """A change as after --set."""
+    """Return a change in the form of --set."""
     words = {True: "true", False: "false"}
     return [f"{place}={words[value] if isinstance(value, bool) else value}" for place, value in change.items()]
 
 
 def as_dict(one: Plan) -> dict[str, Any]:
-    """A plan as JSON, in bytes."""
+    """Return a plan as JSON, in bytes."""
 
     def phases(found: list[Phase]) -> dict[str, Any]:
         return {phase.name: {"bytes": phase.total, "limit": phase.limit, "parts": phase.parts} for phase in found}

@@ -1,8 +1,8 @@
-"""The names of TRL, transformers, PEFT and Unsloth that training stands on, compared with what is installed.
+"""Names of TRL, transformers, PEFT and Unsloth that training needs, compared with what is installed.
 
-Most are private: a release may rename one, or keep it and call it no longer, and training would go on without what it
-was for. So most rows name the methods that must use them; compiled code says whether they do, because Unsloth replaces
-methods by some that have no source file. Owns table and comparison; what the loss computes is for `selftest.py`.
+Most are private: a release may rename one, or keep it but no longer call it, and training would silently lose what it
+was for. So most rows also name the methods that must use them. Compiled code shows whether they do, because Unsloth
+installs methods without a source file. Owns table and comparison; `selftest.py` checks what the loss computes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CLIPPED = " ".join((*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"))
 
 @dataclass(frozen=True)
 class Hook:
-    """Names that serve one purpose, separated by blanks.
+    """Names that serve one purpose, separated by spaces.
 
     Attributes:
         kind: `overridden`, methods that ours stand in front of; `called`; `read`, attributes, of the trainer once it
@@ -143,7 +143,7 @@ HOOKS = (
 
 
 def check_hooks(trainer_class: type, trainer: Any = None) -> None:
-    """Refuse what is installed where a name of the table is absent, changed or no longer used.
+    """Refuse an installation in which a name of the table is absent, changed or no longer used.
 
     Args:
         trainer_class: `GSPOTrainer`, whose bases are what is installed.
@@ -164,7 +164,7 @@ def check_hooks(trainer_class: type, trainer: Any = None) -> None:
     if lines:
         versions = ", ".join(f"{name} {installed(name) or 'not installed'}" for name in PACKAGES)
         raise MachineError(
-            "\n  ".join([f"training cannot hook into what is installed ({versions}):", *lines]),
+            "\n  ".join([f"training cannot hook into the installed versions ({versions}):", *lines]),
             "install the versions that were tested, or open an issue with this message",
         )
 
@@ -199,7 +199,7 @@ def faults(hook: Hook, live: type, owner: Any, trainer: Any) -> Iterator[tuple[s
 
 
 def accepts(function: Any, takes: list[str]) -> bool:
-    """Whether these are a function's first parameters, as far as it spells them out."""
+    """Return whether these are a function's first parameters, as far as it names them."""
     parameters = [one for one in inspect.signature(function).parameters.values() if one.name != "self"]
     names = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
     if any(one.kind is one.VAR_POSITIONAL for one in parameters):

@@ -35,8 +35,8 @@ def test_the_table_and_the_meta_device_agree(kind):
 
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 100, "num_experts_per_tok": 2, "num_local_experts": 4, "pad_token_id": 0,
-         "sliding_window": 8}  # fmt: skip
+         "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 100, "num_experts_per_tok": 2, "num_local_experts": 4,
+         "pad_token_id": 0, "sliding_window": 8}  # fmt: skip
 
 
 @pytest.mark.parametrize(
