@@ -196,13 +196,9 @@ def compared(reference: list[Answer], found: list[Answer], rows: list[dict[str, 
         return judge.extracted(text) or text
 
     pairs = list(zip(reference, found, strict=True))
-    return RoundTrip(
-        n=len(rows),
-        adapter_accuracy=accuracy(reference),
-        export_accuracy=accuracy(found),
-        agreement=share([final(old) == final(new) for (old, _), (new, _) in pairs]),
-        identical=share([old == new for (_, old), (_, new) in pairs]),
-    )
+    agreement = share([final(old) == final(new) for (old, _), (new, _) in pairs])
+    identical = share([old == new for (_, old), (_, new) in pairs])
+    return RoundTrip(len(rows), accuracy(reference), accuracy(found), agreement, identical)
 
 
 def refuse_unfaithful(result: Export, options: Options) -> None:

@@ -125,26 +125,21 @@ def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], s
     lengths = [len(ids) for group in groups for ids in group]
     limit = parts.recipe.generation.max_completion_length
     return Sampling(
-        groups=len(groups),
-        group_size=len(groups[0]),
+        len(groups), len(groups[0]),
         expected=statistics.fmean(total or 0.0 for group in totals for total in group),
         flat_share=statistics.fmean(all_equal(group) for group in totals),
         truncated_share=statistics.fmean(length >= limit for length in lengths),
         mean_tokens=statistics.fmean(lengths),
         generation_seconds=seconds,
-    )
+    )  # fmt: skip
 
 
 def examples(parts: Parts, group: list[list[int]], values: Values) -> list[dict[str, Any]]:
     """Return the first completions of a group with their scores."""
     tokenizer = tokenizer_of(parts.loaded.processing_class)
-    return [
-        {
-            "completion": tokenizer.decode(ids, skip_special_tokens=True),
-            "rewards": {name: column[index] for name, column in values.items()},
-        }
-        for index, ids in enumerate(group[:SHOWN])
-    ]
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group[:SHOWN]]
+    scores = [{name: column[index] for name, column in values.items()} for index in range(len(texts))]
+    return [{"completion": text, "rewards": row} for text, row in zip(texts, scores, strict=True)]
 
 
 def reward_preview(one: GuardedReward, calls: Sequence[Call]) -> RewardPreview:
@@ -152,17 +147,14 @@ def reward_preview(one: GuardedReward, calls: Sequence[Call]) -> RewardPreview:
     groups = [[value for value in call.values if value is not None] for call in calls]
     known = [value for group in groups for value in group]
     judged = [group for group in groups if group]
+    mean, low, high = (statistics.fmean(known), min(known), max(known)) if known else (None, None, None)
     return RewardPreview(
-        name=one.__name__,
-        weight=one.weight,
-        mean=statistics.fmean(known) if known else None,
-        low=min(known, default=None),
-        high=max(known, default=None),
+        one.__name__, one.weight, mean, low, high,
         within=statistics.fmean(map(statistics.pstdev, judged)) if judged else 0.0,
         flat_share=statistics.fmean(map(all_equal, judged)) if judged else 1.0,
         none_share=1 - len(known) / sum(len(call.values) for call in calls),
         seconds=sum(call.seconds for call in calls),
-    )
+    )  # fmt: skip
 
 
 def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview]) -> list[str]:

@@ -106,13 +106,13 @@ def plain(value: Any, place: Place, lines: dict[Place, int], name: str) -> Any:
     """Convert ruamel's values to plain Python values, noting the line of every key and item."""
     if isinstance(value, CommentedMap):
         for key in value:
-            line = lines[(*place, key)] = value.lc.key(key)[0] + 1
+            spot = (*place, key)
+            lines[spot] = value.lc.key(key)[0] + 1
             if not isinstance(key, str):
-                raise RecipeError([f"{name}:{line}: `{key}` is not text; the keys of a recipe are words"])
+                raise RecipeError([f"{name}:{lines[spot]}: `{key}` is not text; the keys of a recipe are words"])
         return {str(key): plain(inner, (*place, key), lines, name) for key, inner in value.items()}
     if isinstance(value, CommentedSeq):
-        for index in range(len(value)):
-            lines[(*place, index)] = value.lc.item(index)[0] + 1
+        lines |= {(*place, index): value.lc.item(index)[0] + 1 for index in range(len(value))}
         return [plain(inner, (*place, index), lines, name) for index, inner in enumerate(value)]
     for kind in (bool, int, float, str):  # ruamel's scalars are subclasses that remember how they were written
         if isinstance(value, kind):

@@ -221,15 +221,12 @@ def contradictions(recipe: Recipe, index: int) -> list[Problem]:
     data, settings = recipe.data, recipe.rewards[index]
     made = get(settings.name).with_options(data.marker, **settings.options)
     agreeing = " or ".join(f"`{one}`" for one in made.markers if one == data.marker or one not in MARKERS)
-    return [
-        Problem(
-            ("rewards", index, "options", "marker"),
-            f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no "
-            f"right answer would be rewarded. Set it to {agreeing}, or data.prompt to `{style}`",
-        )
-        for style, marker in STYLE_MARKERS.items()
-        if marker == made.marker != data.marker
-    ]
+    message = (
+        f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no right"
+    )
+    message += f" answer would be rewarded. Set it to {agreeing}, or data.prompt to"
+    styles = [style for style, marker in STYLE_MARKERS.items() if marker == made.marker != data.marker]
+    return [Problem(("rewards", index, "options", "marker"), f"{message} `{style}`") for style in styles]
 
 
 def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
