@@ -161,13 +161,12 @@ def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview])
     """Return what to change, one line each, the most harmful first."""
     found = []
     if sampling.flat_share > MANY_FLAT_GROUPS:
-        share, remedy = sampling.flat_share, flat_remedy(rewards)
-        found.append(f"{share:.0%} of the groups have no variance and teach nothing: {remedy}")
+        share = f"{sampling.flat_share:.0%} of the groups have no variance"
+        found.append(f"{share} and teach nothing: {flat_remedy(rewards)}")
     if sampling.truncated_share > MUCH_TRUNCATION:
-        found.append(
-            f"{sampling.truncated_share:.0%} of the completions are cut off; raise generation.max_completion_length "
-            f"above {recipe.generation.max_completion_length}, or reward short ones (`soft_overlong`)"
-        )
+        remedy = f"raise generation.max_completion_length above {recipe.generation.max_completion_length}"
+        share = f"{sampling.truncated_share:.0%} of the completions are cut off"
+        found.append(f"{share}; {remedy}, or reward short ones (`soft_overlong`)")
     for one in rewards:
         if one.none_share > 0:
             found.append(f"`{one.name}` could not judge {one.none_share:.0%} of the completions: check the golds")

@@ -82,9 +82,7 @@ class DataSettings(Settings):
         None, description="Configuration of a hub dataset (gsm8k: `main`), or difficulty of `arithmetic`: easy, hard."
     )
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
-    adapter: Text = Field(
-        "columns", description="Turns rows into problems: a name, `module:function` or `file.py:function`."
-    )
+    adapter: Text = Field("columns", description="Maker of problems: a name, `module:function` or `file.py:function`.")
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
         "think_answer", description="Prompt style: think and answer tags, answer in \\boxed{}, or only the question."
@@ -123,14 +121,10 @@ class RewardSettings(Settings):
     )
     credit: Credit | None = Field(None, description="Tokens that the reward applies to; needs algorithm `gspo_token`.")
     timeout: PositiveFloat | None = Field(
-        120.0,
-        description="Seconds for a call on all completions of a rollout; after that they score None. Null: no limit, "
-        "and the function runs in the main thread.",
+        120.0, description="Seconds for a call on a rollout, else all score None. Null: no limit, in the main thread."
     )
     on_error: Literal["stop", "skip"] = Field(
-        "stop",
-        description="What to do if the reward raises or returns something other than a number: stop the run, or score "
-        "those completions None and count them.",
+        "stop", description="If it raises or does not return a number: stop the run, or score None and count."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword options of the reward function.")
 
@@ -156,9 +150,7 @@ class ObjectiveSettings(Settings):
     )
     mask_truncated_completions: bool = Field(False, description="Leave cut-off completions out of the loss.")
     credit_estimator: Literal["rewards", "prefix_tree"] = Field(
-        "rewards",
-        description="Where advantages per token come from under `gspo_token`: the credit of each reward, or the mean "
-        "reward of the group's completions that share a prefix.",
+        "rewards", description="Source of token advantages: the rewards' credit, or completions that share a prefix."
     )
 
     @property

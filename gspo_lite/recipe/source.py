@@ -64,10 +64,8 @@ def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
         first, second = error.context_mark, error.problem_mark
         key = re.search(r'"(.*?)"', str(error.problem) or "")
         label = key.group(1) if key else "a key"
-        raise RecipeError(
-            [f"{name}:{second.line + 1}: `{label}` occurs twice in the mapping that begins at line {first.line + 1}"
-             f"{earlier(text, label, second.line)}"]
-        ) from error  # fmt: skip
+        mapping = f"in the mapping that begins at line {first.line + 1}{earlier(text, label, second.line)}"
+        raise RecipeError([f"{name}:{second.line + 1}: `{label}` occurs twice {mapping}"]) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
