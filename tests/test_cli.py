@@ -74,7 +74,7 @@ def test_rewards_test_lays_made_up_completions_before_a_recipes_rewards():
         "right, no form": 0.0,
         "right, no thoughts": 1.0,
         "wrong, in form": 0.0,
-        "right, then taken back": 0.0,
+        "right, then replaced": 0.0,
         "cut off": 0.0,
         "empty": 0.0,
     }
