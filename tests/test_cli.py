@@ -121,7 +121,7 @@ def test_rewards_stress_finds_nothing_in_quickstart_and_says_so_with_its_exit_co
     rewards = f"rewards=[{{name: '{tmp_path}/mine.py:length'}}]"
     done = command("rewards", "stress", "quickstart", "--problems", "2", "--set", rewards, "--allow-outside")
     assert done.returncode == 4
-    assert "FINDING: longest: total" in done.stdout
+    assert "FINDING: longest: scores" in done.stdout
     assert "rewarded by `length` (2 of 2 problems)" in done.stdout
 
 
