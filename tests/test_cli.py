@@ -74,7 +74,7 @@ def test_rewards_test_lays_made_up_completions_before_a_recipes_rewards():
         "right, no form": 0.0,
         "right, no thoughts": 1.0,
         "wrong, in form": 0.0,
-        "right, then taken back": 0.0,
+        "right, then replaced": 0.0,
         "cut off": 0.0,
         "empty": 0.0,
     }
@@ -121,7 +121,7 @@ def test_rewards_stress_finds_nothing_in_quickstart_and_says_so_with_its_exit_co
     rewards = f"rewards=[{{name: '{tmp_path}/mine.py:length'}}]"
     done = command("rewards", "stress", "quickstart", "--problems", "2", "--set", rewards, "--allow-outside")
     assert done.returncode == 4
-    assert "FINDING: longest: total" in done.stdout
+    assert "FINDING: longest: scores" in done.stdout
     assert "rewarded by `length` (2 of 2 problems)" in done.stdout
 
 

@@ -82,19 +82,17 @@ def read_problems(
     repeated = 0
     for row in read_rows(data, source, split):
         try:
-            problem = None
-            if not row.problem:
-                problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
+            if row.problem:
+                raise ValueError(row.problem)
+            problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
         except ValueError as error:
-            problem, row = None, Row(row.number, {}, str(error))
+            bad.append(f"row {row.number}: {error}")
+            continue
         except DataError as error:  # in a user's adapter
             raise DataError(f"`{source}`: row {row.number}: {error.message}") from error
-        if problem is None:
-            bad.append(f"row {row.number}: {row.problem}")
-        else:
-            key = identity(problem)
-            repeated += key in problems
-            problems.setdefault(key, problem)
+        key = identity(problem)
+        repeated += key in problems
+        problems.setdefault(key, problem)
     report_bad_rows(bad, source, data.bad_rows, notes)
     if repeated:
         notes.append(f"{repeated} problems of `{source}` repeat an earlier prompt and are left out")
@@ -145,10 +143,8 @@ def from_hub(source: str, subset: str | None, split: str) -> Any:
     except (ConnectionError, OSError) as error:
         if isinstance(error, datasets.exceptions.DatasetNotFoundError) and "offline" not in str(error).lower():
             raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check the id and data.subset") from error
-        raise MachineError(
-            f"`data.source` `{source}` is not on this machine and the hub cannot be reached",
-            "go online once, or name a local .jsonl, .csv or .parquet file",
-        ) from error
+        message = f"`data.source` `{source}` is not on this machine and the hub cannot be reached"
+        raise MachineError(message, "go online once, or name a local .jsonl, .csv or .parquet file") from error
     except ValueError as error:
         raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check data.subset and data.split") from error
 

@@ -196,13 +196,9 @@ def compared(reference: list[Answer], found: list[Answer], rows: list[dict[str, 
         return judge.extracted(text) or text
 
     pairs = list(zip(reference, found, strict=True))
-    return RoundTrip(
-        n=len(rows),
-        adapter_accuracy=accuracy(reference),
-        export_accuracy=accuracy(found),
-        agreement=share([final(old) == final(new) for (old, _), (new, _) in pairs]),
-        identical=share([old == new for (_, old), (_, new) in pairs]),
-    )
+    agreement = share([final(old) == final(new) for (old, _), (new, _) in pairs])
+    identical = share([old == new for (_, old), (_, new) in pairs])
+    return RoundTrip(len(rows), accuracy(reference), accuracy(found), agreement, identical)
 
 
 def refuse_unfaithful(result: Export, options: Options) -> None:
@@ -220,10 +216,9 @@ def refuse_unfaithful(result: Export, options: Options) -> None:
 
 def in_words(found: RoundTrip) -> str:
     """Return the figures of a round trip in one line."""
-    return (
-        f"accuracy {found.export_accuracy:.1%} (adapter {found.adapter_accuracy:.1%}), the same answer to "
-        f"{found.agreement:.1%} of {found.n} prompts, token for token to {found.identical:.1%}"
-    )
+    accuracy = f"accuracy {found.export_accuracy:.1%} (adapter {found.adapter_accuracy:.1%})"
+    same = f"the same answer to {found.agreement:.1%} of {found.n} prompts"
+    return f"{accuracy}, {same}, token for token to {found.identical:.1%}"
 
 
 def as_dict(result: Export, run: Path, options: Options) -> dict[str, Any]:

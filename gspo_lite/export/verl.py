@@ -53,42 +53,34 @@ def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
     rollouts = max(training.max_steps // updates, 1)
     micro_batch = math.gcd(training.per_device_train_batch_size, per_update // gpus)  # divides a GPU's share
     settings = {
-        "data.train_files": "train.parquet",
-        "data.val_files": "test.parquet",
+        "data.train_files": "train.parquet", "data.val_files": "test.parquet",
         "data.train_batch_size": training.rollout_size // generation.num_generations,
         "data.max_prompt_length": generation.max_prompt_length,
         "data.max_response_length": generation.max_completion_length,
-        "data.filter_overlong_prompts": True,
-        "data.seed": training.seed,
+        "data.filter_overlong_prompts": True, "data.seed": training.seed,
         **objective_of(recipe),
         f"{ACTOR}.ppo_mini_batch_size": per_update // generation.num_generations,
         f"{ACTOR}.ppo_micro_batch_size_per_gpu": micro_batch,
         f"{ACTOR}.ppo_epochs": training.num_iterations,
-        f"{ACTOR}.optim.lr": training.learning_rate,
-        f"{ACTOR}.optim.weight_decay": training.weight_decay,
+        f"{ACTOR}.optim.lr": training.learning_rate, f"{ACTOR}.optim.weight_decay": training.weight_decay,
         f"{ACTOR}.optim.lr_warmup_steps": math.ceil(training.warmup_steps / updates),
         f"{ACTOR}.optim.lr_scheduler_type": SCHEDULES.get(training.lr_scheduler_type, "constant"),
         f"{ACTOR}.optim.clip_grad": training.max_grad_norm,
         **model_of(recipe),
         f"{REFERENCE}.log_prob_micro_batch_size_per_gpu": micro_batch,
-        f"{ROLLOUT}.name": "vllm",
-        f"{ROLLOUT}.seed": training.seed,
-        f"{ROLLOUT}.n": generation.num_generations,
+        f"{ROLLOUT}.name": "vllm", f"{ROLLOUT}.seed": training.seed, f"{ROLLOUT}.n": generation.num_generations,
         f"{ROLLOUT}.temperature": generation.temperature,
-        f"{ROLLOUT}.top_p": generation.top_p,
-        f"{ROLLOUT}.top_k": generation.top_k or -1,
+        f"{ROLLOUT}.top_p": generation.top_p, f"{ROLLOUT}.top_k": generation.top_k or -1,
         f"{ROLLOUT}.tensor_model_parallel_size": 1,
         f"{ROLLOUT}.gpu_memory_utilization": recipe.model.gpu_memory_utilization,
         f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu": micro_batch,
-        "reward.custom_reward_function.path": "reward.py",
-        "reward.custom_reward_function.name": "compute_score",
-        "trainer.n_gpus_per_node": gpus,
-        "trainer.nnodes": 1,
+        "reward.custom_reward_function.path": "reward.py", "reward.custom_reward_function.name": "compute_score",
+        "trainer.n_gpus_per_node": gpus, "trainer.nnodes": 1,
         "trainer.logger": ["console", *(one for one in recipe.output.report_to if one != "none")],
         "trainer.total_training_steps": rollouts,
         "trainer.total_epochs": rollouts,  # never ends the run first: an epoch has a step or more
         "trainer.save_freq": max(training.save_steps // updates, 1) if training.save_steps else -1,
-    }
+    }  # fmt: skip
     return Handover(settings, left_behind(recipe))
 
 
@@ -103,10 +95,9 @@ def objective_of(recipe: Recipe) -> dict[str, Any]:
         f"{ACTOR}.clip_ratio_low": objective.epsilon,
         f"{ACTOR}.clip_ratio_high": objective.epsilon_high or objective.epsilon,
         f"{ACTOR}.clip_ratio_c": objective.delta or NO_BOUND,
-        f"{ACTOR}.use_kl_loss": objective.beta > 0,
-        f"{ACTOR}.kl_loss_coef": objective.beta,
+        f"{ACTOR}.use_kl_loss": objective.beta > 0, f"{ACTOR}.kl_loss_coef": objective.beta,
         f"{ACTOR}.kl_loss_type": "low_var_kl",
-    }
+    }  # fmt: skip
 
 
 def model_of(recipe: Recipe) -> dict[str, Any]:
@@ -159,13 +150,10 @@ def as_script(handover: Handover, recipe_name: str) -> str:
     """Return a shell script that starts verl."""
     head = [
         "#!/usr/bin/env bash",
-        f"# {recipe_name} for main_ppo of verl {RELEASE}. Not run by gspo-lite: try it for a few steps first.",
+        f"# {recipe_name} for main_ppo of verl {RELEASE}. Not tested by gspo-lite: try it for a few steps first.",
         "# Counts are in prompts, and a training step is a whole rollout.",
-        "#",
-        "# What does not carry over:",
-        *(f"#   - {line}" for line in handover.left_behind),
-        "",
-    ]
+        "#", "# What does not carry over:", *(f"#   - {line}" for line in handover.left_behind), "",
+    ]  # fmt: skip
     comments = ("".join(one if one.isprintable() else " " for one in line) for line in head)  # a line break ends one
     lines = [f"    {shlex.quote(f'{key}={spelled(value)}')}" for key, value in handover.settings.items()]
     return "\n".join(comments) + "\npython3 -m verl.trainer.main_ppo \\\n" + " \\\n".join(lines) + ' \\\n    "$@"\n'

@@ -47,7 +47,7 @@ def instructive(gold: Any, marker: str) -> list[Attempt]:
         Attempt("right, no form", f"The answer is {right}", "right"),
         Attempt("right, no thoughts", in_form(marker, right, ""), "right"),
         Attempt(WRONG, in_form(marker, wrong), "wrong"),
-        Attempt("right, then taken back", in_form(marker, right) + "\n" + in_form(marker, wrong), "wrong"),
+        Attempt("right, then replaced", in_form(marker, right) + "\n" + in_form(marker, wrong), "wrong"),
         Attempt("cut off", in_form(marker, right)[: len(THOUGHTS)], "wrong"),
         Attempt("empty", "", "wrong"),
     ]
@@ -70,9 +70,9 @@ def guesses(question: str, gold: Any, marker: str) -> list[Attempt]:
         "every letter": "A, B, C, D, E, F",
         "right or wrong": f"{right} or {wrong}",
         "right among others": f"{asked[0]}, {right}, {wrong}",
-        "right and wrong without a word": f"{right} {wrong}",
-        "right, put in doubt": f"{right}? no, {wrong}",
-        "a number of the question": asked[-1],
+        "right and wrong, nothing between": f"{right} {wrong}",
+        "right, then rejected": f"{right}? no, {wrong}",
+        "a number from the question": asked[-1],
         "zero": "0" if differs("0", right) else "1",
     }
     many = "".join(f"\\boxed{{{answer}}} " for answer in [right, *numbers[:FEW]])

@@ -125,26 +125,21 @@ def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], s
     lengths = [len(ids) for group in groups for ids in group]
     limit = parts.recipe.generation.max_completion_length
     return Sampling(
-        groups=len(groups),
-        group_size=len(groups[0]),
+        len(groups), len(groups[0]),
         expected=statistics.fmean(total or 0.0 for group in totals for total in group),
         flat_share=statistics.fmean(all_equal(group) for group in totals),
         truncated_share=statistics.fmean(length >= limit for length in lengths),
         mean_tokens=statistics.fmean(lengths),
         generation_seconds=seconds,
-    )
+    )  # fmt: skip
 
 
 def examples(parts: Parts, group: list[list[int]], values: Values) -> list[dict[str, Any]]:
     """Return the first completions of a group with their scores."""
     tokenizer = tokenizer_of(parts.loaded.processing_class)
-    return [
-        {
-            "completion": tokenizer.decode(ids, skip_special_tokens=True),
-            "rewards": {name: column[index] for name, column in values.items()},
-        }
-        for index, ids in enumerate(group[:SHOWN])
-    ]
+    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group[:SHOWN]]
+    scores = [{name: column[index] for name, column in values.items()} for index in range(len(texts))]
+    return [{"completion": text, "rewards": row} for text, row in zip(texts, scores, strict=True)]
 
 
 def reward_preview(one: GuardedReward, calls: Sequence[Call]) -> RewardPreview:
@@ -152,30 +147,26 @@ def reward_preview(one: GuardedReward, calls: Sequence[Call]) -> RewardPreview:
     groups = [[value for value in call.values if value is not None] for call in calls]
     known = [value for group in groups for value in group]
     judged = [group for group in groups if group]
+    mean, low, high = (statistics.fmean(known), min(known), max(known)) if known else (None, None, None)
     return RewardPreview(
-        name=one.__name__,
-        weight=one.weight,
-        mean=statistics.fmean(known) if known else None,
-        low=min(known, default=None),
-        high=max(known, default=None),
+        one.__name__, one.weight, mean, low, high,
         within=statistics.fmean(map(statistics.pstdev, judged)) if judged else 0.0,
         flat_share=statistics.fmean(map(all_equal, judged)) if judged else 1.0,
         none_share=1 - len(known) / sum(len(call.values) for call in calls),
         seconds=sum(call.seconds for call in calls),
-    )
+    )  # fmt: skip
 
 
 def advice(recipe: Recipe, sampling: Sampling, rewards: Sequence[RewardPreview]) -> list[str]:
     """Return what to change, one line each, the most harmful first."""
     found = []
     if sampling.flat_share > MANY_FLAT_GROUPS:
-        share, remedy = sampling.flat_share, flat_remedy(rewards)
-        found.append(f"{share:.0%} of the groups have no variance and teach nothing: {remedy}")
+        share = f"{sampling.flat_share:.0%} of the groups have no variance"
+        found.append(f"{share} and teach nothing: {flat_remedy(rewards)}")
     if sampling.truncated_share > MUCH_TRUNCATION:
-        found.append(
-            f"{sampling.truncated_share:.0%} of the completions are cut off; raise generation.max_completion_length "
-            f"above {recipe.generation.max_completion_length}, or reward short ones (`soft_overlong`)"
-        )
+        remedy = f"raise generation.max_completion_length above {recipe.generation.max_completion_length}"
+        share = f"{sampling.truncated_share:.0%} of the completions are cut off"
+        found.append(f"{share}; {remedy}, or reward short ones (`soft_overlong`)")
     for one in rewards:
         if one.none_share > 0:
             found.append(f"`{one.name}` could not judge {one.none_share:.0%} of the completions: check the golds")

@@ -129,7 +129,5 @@ def verdict(found: Probe) -> str:
     smallest = f"the smallest epsilon that makes sense here is {found.smallest_epsilon:.1e}, 4 x the noise floor"
     if found.epsilon >= found.smallest_epsilon:
         return f"{smallest}; the recipe's {found.epsilon:.1e} is wide enough"
-    return (
-        f"{smallest}; the recipe's {found.epsilon:.1e} would cut noise\n"
-        "hint: raise objective.epsilon and epsilon_high, or use a wider model.dtype"
-    )
+    hint = "hint: raise objective.epsilon and epsilon_high, or use a wider model.dtype"
+    return f"{smallest}; the recipe's {found.epsilon:.1e} would cut noise\n{hint}"

@@ -101,10 +101,8 @@ def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
         row = {**known.get(as_text(prompt), {}), **own}
         missing = [name for name in needed if name not in row]
         if missing:
-            raise DataError(
-                f"`{path}` row {line.number} has no `{missing[0]}`, which a reward reads",
-                "add that column, or a `prompt` of the recipe's data",
-            )
+            message = f"`{path}` row {line.number} has no `{missing[0]}`, which a reward reads"
+            raise DataError(message, "add that column, or a `prompt` of the recipe's data")
         if not groups or groups[-1][0] != row:
             groups.append((row, []))
         text = completion_text(line.values["completion"])

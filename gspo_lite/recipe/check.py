@@ -36,6 +36,7 @@ OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for
     "generation_batch_size": "training.steps_per_generation",
 }  # fmt: skip
 SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
+Severity = Literal["error", "warning"]
 FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_from_checkpoint")
 
 
@@ -45,7 +46,7 @@ class Problem:
 
     place: Place
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
 
 def check_recipe(recipe: Recipe) -> list[Problem]:
@@ -86,16 +87,11 @@ def epsilon_fits_the_ratio(recipe: Recipe) -> Iterator[Problem]:
         if value is None:
             continue
         if gspo and value > GSPO_EPSILON_MAX:
-            yield Problem(
-                ("objective", name),
-                f"{value:g} is of GRPO's size; sequence ratios stay so close to 1 that this would never clip any. The "
-                "paper uses epsilon 3.0e-4 and epsilon_high 4.0e-4",
-            )
+            message = f"{value:g} is of GRPO's size; it would never clip, because sequence ratios stay so close to 1."
+            yield Problem(("objective", name), f"{message} The paper uses epsilon 3.0e-4 and epsilon_high 4.0e-4")
         if not gspo and value < GRPO_EPSILON_MIN:
-            yield Problem(
-                ("objective", name),
-                f"{value:g} is of GSPO's size; nearly every token would be clipped under `grpo`. 0.2 is usual",
-            )
+            message = f"{value:g} is of GSPO's size; nearly every token would be clipped under `grpo`. 0.2 is usual"
+            yield Problem(("objective", name), message)
     if objective.epsilon_high is not None and objective.epsilon_high < objective.epsilon:
         message = "is below epsilon, so good answers are clipped sooner than bad ones"
         yield Problem(("objective", "epsilon_high"), message, "warning")
@@ -111,44 +107,31 @@ def epsilon_fits_the_ratio(recipe: Recipe) -> Iterator[Problem]:
 
 def batches_hold_whole_groups(recipe: Recipe) -> Iterator[Problem]:
     training, generation = recipe.training, recipe.generation
-    if training.steps_per_generation % training.gradient_accumulation_steps:
-        yield Problem(
-            ("training", "steps_per_generation"),
-            f"{training.steps_per_generation} must be a multiple of gradient_accumulation_steps, "
-            f"{training.gradient_accumulation_steps}; otherwise an optimizer step mixes two rollouts",
-        )
-    if training.rollout_size % generation.num_generations:
-        yield Problem(
-            ("generation", "num_generations"),
-            f"{generation.num_generations} must divide the rollout, per_device_train_batch_size x "
-            f"steps_per_generation = {training.rollout_size}",
-        )
-    elif training.per_device_train_batch_size % generation.num_generations:
-        batch = training.per_device_train_batch_size
-        yield Problem(
-            ("training", "per_device_train_batch_size"),
-            f"{batch} is not a multiple of num_generations, {generation.num_generations}; Unsloth would silently set "
-            "it to num_generations",
-            "error" if recipe.model.backend == "unsloth" else "warning",
-        )
+    group, batch = generation.num_generations, training.per_device_train_batch_size
+    steps, accumulated = training.steps_per_generation, training.gradient_accumulation_steps
+    if steps % accumulated:
+        message = f"{steps} must be a multiple of gradient_accumulation_steps, {accumulated}; otherwise an optimizer"
+        yield Problem(("training", "steps_per_generation"), f"{message} step mixes two rollouts")
+    if training.rollout_size % group:
+        message = f"{group} must divide the rollout, per_device_train_batch_size x steps_per_generation ="
+        yield Problem(("generation", "num_generations"), f"{message} {training.rollout_size}")
+    elif batch % group:
+        message = f"{batch} is not a multiple of num_generations, {group}; Unsloth would silently set it to {group}"
+        severity: Severity = "error" if recipe.model.backend == "unsloth" else "warning"
+        yield Problem(("training", "per_device_train_batch_size"), message, severity)
 
 
 def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
     generation, model = recipe.generation, recipe.model
     needed = generation.max_prompt_length + generation.max_completion_length
     if needed > model.max_seq_length:
-        yield Problem(
-            ("model", "max_seq_length"),
-            f"{model.max_seq_length} is less than max_prompt_length + max_completion_length = {needed}",
-        )
+        message = f"{model.max_seq_length} is less than max_prompt_length + max_completion_length = {needed}"
+        yield Problem(("model", "max_seq_length"), message)
     short = generation.max_completion_length < SHORT_COMPLETION and model.name != "starter"
     if recipe.data.prompt == "think_answer" and short:
-        yield Problem(
-            ("generation", "max_completion_length"),
-            f"{generation.max_completion_length} tokens cut off most `think_answer` completions before their answer; "
-            f"allow at least {SHORT_COMPLETION}",
-            "warning",
-        )
+        message = f"{generation.max_completion_length} tokens cut off most `think_answer` completions before their"
+        message += f" answer; allow at least {SHORT_COMPLETION}"
+        yield Problem(("generation", "max_completion_length"), message, "warning")
 
 
 def credit_needs_tokens(recipe: Recipe) -> Iterator[Problem]:
@@ -191,9 +174,7 @@ def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
         if name in OWNED:
             yield Problem(place, f"is set by `{OWNED[name]}`; set it there")
         elif is_secret(name):
-            yield Problem(
-                place, "a recipe is stored with the run and must not hold a secret; set the variable HF_TOKEN"
-            )
+            yield Problem(place, "a recipe is stored with the run and must not hold secrets; set HF_TOKEN instead")
         elif name in FIXED:
             yield Problem(place, "is set by gspo-lite itself and cannot be changed")
         elif name.startswith(SERVER) and (recipe.model.backend, recipe.generation.engine) != ("transformers", "vllm"):

@@ -44,19 +44,15 @@ class ModelSettings(Settings):
     backend: Literal["auto", "unsloth", "transformers"] = Field(
         "auto", description="`auto` uses Unsloth if it can run here, else transformers with PEFT."
     )
-    load_in_4bit: bool = Field(
-        True, description="Load the base model's weights as 4-bit NF4; without this and load_in_8bit, as `dtype`."
-    )
-    load_in_8bit: bool = Field(False, description="Load the base model's weights in 8 bits (LLM.int8).")
+    load_in_4bit: bool = Field(True, description="Load the base weights as 4-bit NF4; without 4 or 8 bits, as `dtype`.")
+    load_in_8bit: bool = Field(False, description="Load the base weights in 8 bits (LLM.int8).")
     full_finetuning: bool = Field(False, description="Train every weight, in float32, instead of an adapter.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Type of the base weights; `auto` is bfloat16 or float16 on a GPU, float32 on a CPU."
     )
     max_seq_length: PositiveInt = Field(2048, description="Longest prompt plus completion, in tokens.")
     gpu_memory_utilization: Share = Field(0.6, description="Share of GPU memory that vLLM may use.")
-    vllm_standby: bool = Field(
-        False, description="Let vLLM inside Unsloth free its memory during each training step; a little slower."
-    )
+    vllm_standby: bool = Field(False, description="Let vLLM inside Unsloth free its memory during training; slower.")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
     lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained.")
 
@@ -72,9 +68,7 @@ class Columns(Settings):
 class EvalData(Settings):
     """The held-out problems on which the model is evaluated before and after training."""
 
-    source: Text | None = Field(
-        None, description="As data.source; if left out, a held-out part of the training source."
-    )
+    source: Text | None = Field(None, description="As data.source; if left out, held out from data.source.")
     split: Text = Field("test", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
     limit: PositiveInt | None = Field(500, description="Number of problems to use, from the first; null for all.")
     batch_size: PositiveInt = Field(64, description="Completions generated at a time.")
@@ -83,16 +77,12 @@ class EvalData(Settings):
 class DataSettings(Settings):
     """Where problems come from, and how each becomes a prompt."""
 
-    source: Text = Field(
-        description="Hub id, local .jsonl / .csv / .parquet file, or an embedded task: `arithmetic`, `countdown`."
-    )
+    source: Text = Field(description="Hub id, local .jsonl, .csv or .parquet file, `arithmetic` or `countdown`.")
     subset: Text | None = Field(
         None, description="Configuration of a hub dataset (gsm8k: `main`), or difficulty of `arithmetic`: easy, hard."
     )
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
-    adapter: Text = Field(
-        "columns", description="Turns a row into a problem: an adapter, `module:function` or `file.py:function`."
-    )
+    adapter: Text = Field("columns", description="Maker of problems: a name, `module:function` or `file.py:function`.")
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
         "think_answer", description="Prompt style: think and answer tags, answer in \\boxed{}, or only the question."
@@ -131,14 +121,10 @@ class RewardSettings(Settings):
     )
     credit: Credit | None = Field(None, description="Tokens that the reward applies to; needs algorithm `gspo_token`.")
     timeout: PositiveFloat | None = Field(
-        120.0,
-        description="Seconds for one call, on all completions of a rollout; a call that takes longer scores None. "
-        "Null: no limit, and the function runs in the main thread.",
+        120.0, description="Seconds for a call on a rollout, else all score None. Null: no limit, in the main thread."
     )
     on_error: Literal["stop", "skip"] = Field(
-        "stop",
-        description="What to do if the reward raises or returns something other than a number: stop the run, or score "
-        "those completions None and count them.",
+        "stop", description="If it raises or does not return a number: stop the run, or score None and count."
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Keyword options of the reward function.")
 
@@ -160,14 +146,11 @@ class ObjectiveSettings(Settings):
     beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(0.0, description="Weight of the KL penalty.")
     use_bias_correction_kl: bool = Field(False, description="Multiply the KL penalty by the importance ratio.")
     scale_rewards: Literal["group", "batch", "none"] = Field(
-        "group",
-        description="What divides advantages: the standard deviation of the group or of the batch, or nothing.",
+        "group", description="Standard deviation that divides advantages: of the group, of the batch, or none."
     )
     mask_truncated_completions: bool = Field(False, description="Leave cut-off completions out of the loss.")
     credit_estimator: Literal["rewards", "prefix_tree"] = Field(
-        "rewards",
-        description="Where advantages per token come from under `gspo_token`: the credit of each reward, or the mean "
-        "reward of the group's completions that share a prefix.",
+        "rewards", description="Source of token advantages: the rewards' credit, or completions that share a prefix."
     )
 
     @property
@@ -206,9 +189,7 @@ Action = Literal["warn", "stop", "rollback"]
 class GuardSettings(Settings):
     """What to do when training goes wrong: warn, end the run, or restore the weights of the newest checkpoint."""
 
-    non_finite: Action = Field(
-        "stop", description="A loss, gradient or weight is NaN or infinite; such a step is never applied."
-    )
+    non_finite: Action = Field("stop", description="A loss, gradient or weight is not finite; the step is not applied.")
     flat_reward: Action = Field("warn", description="All completions of a rollout get the same reward.")
     no_variance: Action = Field("warn", description="No group has two completions with different rewards.")
     truncated: Action = Field("warn", description="Nine of ten completions are cut off at the length limit.")
@@ -237,7 +218,7 @@ class TrainingSettings(Settings):
     gradient_checkpointing: bool = Field(True, description="Save memory by recomputing activations.")
     seed: Annotated[int, Field(ge=0)] = Field(42, description="Seed of data order, adapter and sampling.")
     max_unscored_rollouts: PositiveInt | None = Field(
-        3, description="Stop after this many rollouts in a row that no reward could judge; null never stops."
+        3, description="Stop after so many rollouts in a row without a score, or never."
     )
     save_steps: PositiveInt | None = Field(None, description="Steps between checkpoints; null saves none.")
     guards: GuardSettings = Field(GuardSettings(), description="What to do when training goes wrong.")
@@ -257,9 +238,7 @@ class TrainingSettings(Settings):
 class WarmupSettings(Settings):
     """Supervised steps on worked examples before RL, to teach a form that sampling would hardly ever find."""
 
-    completion: Text = Field(
-        description="What the model should write, with columns in braces, as in <answer>{answer}</answer>."
-    )
+    completion: Text = Field(description="Text to learn, with columns in braces, as in <answer>{answer}</answer>.")
     source: Text | None = Field(None, description="As data.source; if left out, the training problems.")
     split: Text = Field("train", description="Split of a hub dataset; ignored for a local file.")
     limit: PositiveInt | None = Field(64, description="Number of examples to use, from the first; null for all.")
@@ -275,9 +254,7 @@ class OutputSettings(Settings):
     if_exists: Literal["raise", "resume", "overwrite"] = Field("raise", description="What to do if `dir` holds a run.")
     report_to: list[Tracker] = Field(["none"], description="Trackers that receive the metrics.")
     save_total_limit: PositiveInt = Field(2, description="Number of checkpoints to keep.")
-    completions_per_step: Annotated[int, Field(ge=0)] = Field(
-        4, description="Number of completions of each rollout that are written to completions.jsonl."
-    )
+    completions_per_step: Annotated[int, Field(ge=0)] = Field(4, description="Completions logged from each rollout.")
 
 
 class Recipe(Settings):

@@ -64,10 +64,8 @@ def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:
         first, second = error.context_mark, error.problem_mark
         key = re.search(r'"(.*?)"', str(error.problem) or "")
         label = key.group(1) if key else "a key"
-        raise RecipeError(
-            [f"{name}:{second.line + 1}: `{label}` occurs twice in the mapping that begins at line {first.line + 1}"
-             f"{earlier(text, label, second.line)}"]
-        ) from error  # fmt: skip
+        mapping = f"in the mapping that begins at line {first.line + 1}{earlier(text, label, second.line)}"
+        raise RecipeError([f"{name}:{second.line + 1}: `{label}` occurs twice {mapping}"]) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -107,14 +105,12 @@ def plain(value: Any, place: Place, lines: dict[Place, int], name: str) -> Any:
     if isinstance(value, CommentedMap):
         for key in value:
             spot = (*place, key)
-            line = lines[spot] = value.lc.key(key)[0] + 1
+            lines[spot] = value.lc.key(key)[0] + 1
             if not isinstance(key, str):
-                raise RecipeError([f"{name}:{line}: `{key}` is not text; the keys of a recipe are words"])
+                raise RecipeError([f"{name}:{lines[spot]}: `{key}` is not text; the keys of a recipe are words"])
         return {str(key): plain(inner, (*place, key), lines, name) for key, inner in value.items()}
     if isinstance(value, CommentedSeq):
-        for index in range(len(value)):
-            spot = (*place, index)
-            lines[spot] = value.lc.item(index)[0] + 1
+        lines |= {(*place, index): value.lc.item(index)[0] + 1 for index in range(len(value))}
         return [plain(inner, (*place, index), lines, name) for index, inner in enumerate(value)]
     for kind in (bool, int, float, str):  # ruamel's scalars are subclasses that remember how they were written
         if isinstance(value, kind):

@@ -22,7 +22,7 @@ def built(names, prompted, /, **options):
 
 
 @pytest.mark.parametrize("style", RIGHT)
-def test_a_right_answer_is_paid_where_the_prompt_asks_for_it(style):
+def test_a_right_answer_is_rewarded_where_the_prompt_asks_for_it(style):
     recipe = load_recipe("quickstart", [f"data.prompt={style}"]).recipe
     [judge, _] = build_rewards(recipe.rewards, recipe.data.marker)
     values = judge(completions=list(RIGHT.values()), answer=["7"] * 3)

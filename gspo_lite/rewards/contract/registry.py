@@ -30,6 +30,7 @@ OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated
 REGISTRY: dict[str, Reward] = {}
 
 Anywhere = Callable[[str, Any], "bool | None"]
+Prepare = Callable[..., None]  # of the options
 Check = Callable[[dict[str, Any]], str | None]  # valid options to what is wrong with their combination
 
 
@@ -52,7 +53,7 @@ class Reward:
         function: Callable[..., Any],
         values: dict[str, Any] | None = None,
         check: Check | None = None,
-        prepare: Callable[..., None] | None = None,
+        prepare: Prepare | None = None,
         *,
         judges: bool = False,
         anywhere: Anywhere | None = None,
@@ -145,17 +146,13 @@ class Reward:
 def reward(function: Callable[..., Any]) -> Reward: ...
 @overload
 def reward(
-    *,
-    check: Check | None = None,
-    prepare: Callable[..., None] | None = None,
-    judges: bool = False,
-    anywhere: Anywhere | None = None,
+    *, check: Check | None = ..., prepare: Prepare | None = ..., judges: bool = ..., anywhere: Anywhere | None = ...
 ) -> Callable[[Callable[..., Any]], Reward]: ...
 def reward(
     function: Callable[..., Any] | None = None,
     *,
     check: Check | None = None,
-    prepare: Callable[..., None] | None = None,
+    prepare: Prepare | None = None,
     judges: bool = False,
     anywhere: Anywhere | None = None,
 ) -> Any:
@@ -221,15 +218,10 @@ def contradictions(recipe: Recipe, index: int) -> list[Problem]:
     data, settings = recipe.data, recipe.rewards[index]
     made = get(settings.name).with_options(data.marker, **settings.options)
     agreeing = " or ".join(f"`{one}`" for one in made.markers if one == data.marker or one not in MARKERS)
-    return [
-        Problem(
-            ("rewards", index, "options", "marker"),
-            f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no "
-            f"right answer would be rewarded. Set it to {agreeing}, or data.prompt to `{style}`",
-        )
-        for style, marker in STYLE_MARKERS.items()
-        if marker == made.marker != data.marker
-    ]
+    message = f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no"
+    message += f" right answer would be rewarded. Set it to {agreeing}, or data.prompt to"
+    styles = [style for style, marker in STYLE_MARKERS.items() if marker == made.marker != data.marker]
+    return [Problem(("rewards", index, "options", "marker"), f"{message} `{style}`") for style in styles]
 
 
 def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
@@ -257,8 +249,7 @@ def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None)
     for guarded in rewards:
         guarded.marker = guarded.marker or marker
     names = [made.__name__ for made in rewards]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
+    if repeated := {name for name in names if names.count(name) > 1}:
         raise RecipeError([f"`rewards`: two functions have the name `{name}`; rename one" for name in sorted(repeated)])
     return rewards
 
