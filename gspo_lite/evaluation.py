@@ -62,7 +62,7 @@ def evaluate(
     said = judged(asked, rows, greedy, recipe)
     strict = verdicts(said[judge.__name__])
     drawn = verdicts(judged([judge], rows, sampled, recipe)[judge.__name__])
-    paid = {one.__name__: said[one.__name__].values for one in rewards}
+    values = {one.__name__: said[one.__name__].values for one in rewards}
     figures = {
         "accuracy": share(strict),
         "ci95": wilson(strict),
@@ -72,9 +72,9 @@ def evaluate(
         "format_rate": share([follows_form(text, recipe.data.marker) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
-        "rewards": {name: mean(values) for name, values in paid.items()},
+        "rewards": {name: mean(one) for name, one in values.items()},
     }
-    return Evaluation(figures, list(samples(rows, greedy, strict, paid)))
+    return Evaluation(figures, list(samples(rows, greedy, strict, values)))
 
 
 def judged(
@@ -98,18 +98,18 @@ def samples(
     rows: list[dict[str, Any]],
     answers: list[Answer],
     right: list[bool | None],
-    paid: dict[str, list[float | None]],
+    values: dict[str, list[float | None]],
 ) -> Iterator[Any]:
-    """Rows of eval_samples.jsonl."""
+    """Yield the rows of eval_samples.jsonl."""
     for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
         prompt = as_text(row["prompt"])
-        rewards = {name: values[index] for name, values in paid.items()}
+        rewards = {name: one[index] for name, one in values.items()}
         about = {"index": index, "prompt": prompt, "answer": row["answer"], "completion": text}
         yield {**about, "correct": correct, "rewards": rewards}
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values there are."""
+    """Return the mean of the values that are not None; None if there are none."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
@@ -128,11 +128,11 @@ def wilson(outcomes: Sequence[bool | None]) -> list[float]:
 
 
 def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = None) -> dict[str, Any]:
-    """Figures of a run folder, an adapter or a model on a recipe's held-out problems.
+    """Return the figures of a run folder, an adapter or a model on a recipe's held-out problems.
 
     Args:
         path: a run folder (its own recipe is used), a PEFT adapter folder, a model folder, a hub id or `starter`.
-        recipe: whose problems and generation settings to use; needed where `path` is no run folder.
+        recipe: whose problems and generation settings to use; required if `path` is not a run folder.
         limit: use the first so many problems.
     """
     from gspo_lite.data.sources import load_problems
