@@ -3,8 +3,8 @@
     python benchmarks/plain_trl.py SETTINGS.json --marks FILE [--profile] [--first-step]
 
 contenders.py writes the settings: the model's folder, the rows, the fields of GRPOConfig and LoraConfig. The two reward
-functions are those of gspo-lite, which any TRL trainer takes, so that all are rewarded equally. After training the held-out
-problems are answered by `gspo_lite.evaluation`, and its figures are marked.
+functions are those of gspo-lite, which any TRL trainer takes, so that all are rewarded equally. After training,
+`gspo_lite.evaluation` measures the held-out problems, and its figures are marked.
 """
 
 from __future__ import annotations

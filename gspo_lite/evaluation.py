@@ -115,12 +115,12 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 
 def share(outcomes: Sequence[bool | None]) -> float:
-    """Share of true outcomes among all; one that could not be judged is not right."""
+    """Return the share of true outcomes among all; one that could not be judged is not right."""
     return sum(outcome is True for outcome in outcomes) / len(outcomes)
 
 
 def wilson(outcomes: Sequence[bool | None]) -> list[float]:
-    """Wilson score interval (1927) of a share at 95 percent: honest for few problems and near 0 and 1."""
+    """Return the Wilson score interval (1927) of a share at 95 percent, which is right even for few problems."""
     n, p = len(outcomes), share(outcomes)
     centre = p + Z95**2 / (2 * n)
     spread = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
