@@ -8,7 +8,7 @@ import pytest
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.lab.attempts import differs, hostile, in_form, instructive, other_than
 from gspo_lite.lab.judging import judge, made_up_ids, question_of, stress
-from gspo_lite.lab.trials import lines_of_findings, lines_of_trials, stressed, trials
+from gspo_lite.lab.trials import bench, lines_of_findings, lines_of_trials, stressed, trials
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.registry import build_rewards
@@ -138,7 +138,9 @@ def test_golds_that_no_answer_can_match_are_said_first(tmp_path):
 
 @pytest.mark.parametrize("style", ["think_answer", "boxed", "plain"])
 def test_no_warning_comes_first_where_right_answers_are_rewarded(style):
-    tested, stress_said = first_lines(recipe_with(f"data.prompt={style}"))
+    recipe = recipe_with(f"data.prompt={style}")
+    assert bench(recipe).marker == recipe.data.marker
+    tested, stress_said = first_lines(recipe)
     assert tested.startswith("problem: ")
     assert stress_said.startswith("note: the question's own sum: scores 1")
 

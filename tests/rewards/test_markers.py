@@ -130,12 +130,13 @@ def test_a_run_loads_its_rewards_with_the_prompts_marker(tmp_path, starter):
 
 
 def test_accuracy_and_format_rate_are_about_the_form_the_prompt_asks_for(monkeypatch):
-    written = [("so \\boxed{7}", [1]), ("<think>x</think><answer>7</answer>", [1]), ("\\boxed{8}", [1])]
+    texts = ["so \\boxed{7}", "\\boxed{7.0}", "<think>x</think><answer>7</answer>", "\\boxed{8}"]
+    written = [(text, [1]) for text in texts]
     monkeypatch.setattr(evaluation, "answer", lambda *_: written)
-    rows = [{"prompt": "?", "answer": "7"}] * 3
+    rows = [{"prompt": "?", "answer": "7"}] * 4
     recipe = load_recipe("quickstart", ["data.prompt=boxed"]).recipe
     figures = evaluation.evaluate(None, None, rows, recipe).figures
-    assert (figures["accuracy"], figures["format_rate"]) == (1 / 3, 2 / 3)
+    assert (figures["accuracy"], figures["format_rate"]) == (0.5, 0.75)
 
 
 def test_held_out_answers_are_judged_where_the_prompt_asks_for_them():
