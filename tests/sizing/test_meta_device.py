@@ -17,7 +17,8 @@ WIDE = {
     "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 100, "num_experts": 4, "num_experts_per_tok": 2,
     "moe_intermediate_size": 288,
 }  # fmt: skip
-SEEN = {"depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "out_hidden_size": 256}
+SEEN = {"depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "out_hidden_size": 256,
+        "spatial_merge_size": 3}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
