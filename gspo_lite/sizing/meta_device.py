@@ -16,7 +16,6 @@ from typing import Any
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.sizing.shape import Cache, Linear, Shape, Tower
 
-IGNORED = ("auto_map", "quantization_config")  # they load code or kernels, and change no size
 # Fields of a vision tower that say how many patches a side become one token of the prompt; two where there is none.
 SIDES = ("spatial_merge_size", "downsample_factor", "scale_factor", "pooling_kernel_size")
 
@@ -48,8 +47,7 @@ def build(config: dict[str, Any]) -> Any:
 
     if config.get("model_type") not in library.CONFIG_MAPPING:
         raise ValueError(f"transformers {library.__version__} does not know it")
-    values = {key: value for key, value in config.items() if key not in IGNORED}
-    made = library.CONFIG_MAPPING[config["model_type"]].from_dict(values)
+    made = library.CONFIG_MAPPING[config["model_type"]].from_dict(config)
     for loader in (library.AutoModelForImageTextToText, library.AutoModelForCausalLM):
         if type(made) in loader._model_mapping:
             options = {"attn_implementation": "eager", "dtype": torch.bfloat16, "trust_remote_code": False}
@@ -65,7 +63,7 @@ def measure(model: Any, source: str) -> Shape:
     total = sum(parameter.numel() for parameter in model.parameters())
     text, vision = linears_of(decoder, {head}), linears_of(model, {head, *decoder.modules()})
     linears = tuple(replace(linear, layers=number) for (linear, _), number in (text + vision).items())
-    model.config.get_text_config().pad_token_id = None  # some models look for it among the tokens
+    config.pad_token_id = None  # some models look for it among the tokens
     model.eval().requires_grad_(False)
     model.enable_input_require_grads()
     (cached, one), (_, two) = forward(model, 1), forward(model, 2)

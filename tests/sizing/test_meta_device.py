@@ -15,28 +15,31 @@ from gspo_lite.sizing.plan import lines_of, plan
 WIDE = {
     "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 3, "num_attention_heads": 8,
     "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 100, "num_experts": 4, "num_experts_per_tok": 2,
-    "moe_intermediate_size": 288, "sliding_window": 8, "rms_norm_eps": 1e-6,
+    "moe_intermediate_size": 288,
 }  # fmt: skip
-SEEN = {"depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "out_hidden_size": 256}
+SEEN = {"depth": 2, "hidden_size": 64, "intermediate_size": 96, "num_heads": 2, "out_hidden_size": 256,
+        "spatial_merge_size": 3}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_table_and_the_meta_device_agree(kind):
-    config = {**WIDE, "model_type": kind} | (
-        {"text_config": WIDE, "vision_config": SEEN} if kind == "qwen2_5_vl" else {}
-    )
+    config = {**WIDE, "model_type": kind} | ({"sliding_window": 8} if kind == "gemma3_text" else {})
+    if FAMILIES[kind].sees:
+        text = {**WIDE, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 128}
+        config = {"model_type": kind, "text_config": text, "vision_config": SEEN}
     table, measured = shape_of(config, "here"), count(json.dumps(config), "here")
     assert not table.measured
     assert set(measured.linears) == set(table.linears)
     kept = 4 * table.kept_float32 + 2 * table.kept
-    assert 4 * measured.kept_float32 + 2 * measured.kept == pytest.approx(kept, rel=0.03)
+    within = 0.12 if FAMILIES[kind].sparse else 0.05  # the table leaves out the tokens sorted by expert
+    assert 4 * measured.kept_float32 + 2 * measured.kept == pytest.approx(kept, rel=within)
     same = {"linears": table.linears, "kept": table.kept, "kept_float32": table.kept_float32, "measured": False}
     assert replace(measured, **same) == table
 
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 100, "num_experts_per_tok": 2, "num_local_experts": 4,
-         "pad_token_id": 0, "sliding_window": 8}  # fmt: skip
+         "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 100, "num_experts_per_tok": 2,
+         "num_local_experts": 4, "pad_token_id": 0, "sliding_window": 8}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,10 @@ def test_kinds_that_left_the_table_are_counted_as_before(kind, parameters, adapt
     vision = {"num_hidden_layers": 2, "hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 2,
               "image_size": 56, "patch_size": 14, "vision_use_head": False}  # fmt: skip
     seeing = {"text_config": SMALL, "vision_config": vision, "mm_tokens_per_image": 4}
-    shape = shape_of({**(seeing if kind == "gemma3" else SMALL), "model_type": kind}, "")
+    config = {**(seeing if kind == "gemma3" else SMALL), "model_type": kind}
+    if kind in ("granite", "smollm3"):
+        del config["sliding_window"]
+    shape = shape_of(config, "")
     assert (shape.parameters, shape.lora_parameters(4, "all-linear")) == (parameters, adapter)
     assert sum(values * min(most or 20, 20) for values, most in shape.cache) == cached
     assert shape.query_width == 64
@@ -64,10 +70,19 @@ def test_kinds_that_left_the_table_are_counted_as_before(kind, parameters, adapt
         assert (tower.hidden, tower.mlp_width, tower.depth, tower.pixels, tower.patches) == (24, 80, 2, 588, 4)
 
 
+def test_layers_that_hold_their_weights_the_other_way_round_are_counted_alike():
+    shape = shape_of({"model_type": "gpt2", "n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 100}, "")
+    sizes = [(linear.name, linear.inputs, linear.outputs, linear.bias, linear.layers) for linear in shape.linears]
+    assert sizes == [("c_attn", 32, 96, 96, 3), ("c_proj", 32, 32, 32, 3), ("c_fc", 32, 128, 128, 3),
+                     ("c_proj", 128, 32, 32, 3)]  # fmt: skip
+    assert (shape.query_width, shape.kv_width, shape.mlp_width, shape.tied) == (32, 32, 128, True)
+
+
 CACHED = [
     ("phi3", {}),
-    ("falcon", {"multi_query": True}),  # one head of keys, whatever num_key_value_heads says
-    ("minicpm3", {"q_lora_rank": 16, "kv_lora_rank": 8}),  # caches what keys and values are made of
+    ("falcon", {"multi_query": True, "head_dim": None}),  # one head of keys, whatever num_key_value_heads says
+    # it caches what keys and values are made of
+    ("minicpm3", {"q_lora_rank": 16, "kv_lora_rank": 8, "num_key_value_heads": 4, "head_dim": None}),
     ("gemma4_text", {"global_head_dim": 32, "hidden_size_per_layer_input": 0}),  # wider in some layers
     ("qwen3_next", {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "head_dim": 16,
                     "linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 8,
@@ -82,7 +97,8 @@ def test_the_kv_cache_takes_the_bytes_counted(kind, fields):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     small = {**SMALL, "head_dim": 8, "sliding_window": 64, "pad_token_id": 0}
-    config = AutoConfig.for_model(kind, **small | fields)
+    given = {key: value for key, value in (small | fields).items() if value is not None}
+    config = AutoConfig.for_model(kind, **given)
     shape = shape_of(json.loads(config.to_json_string(use_diff=False)), "")
     recipe = load_recipe("gsm8k_gspo").recipe
     model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
