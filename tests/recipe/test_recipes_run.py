@@ -10,6 +10,7 @@ from gspo_lite import load_recipe
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.shipped import shipped_recipes
 from gspo_lite.recipe.start import copy_recipe
+from gspo_lite.rewards.contract.judging import judge_of, score, verdicts
 from gspo_lite.run import run
 from gspo_lite.sizing.plan import peak_of, plan, room_for
 from tests.models.tiny_models import write_judge
@@ -70,14 +71,15 @@ def test_rows_become_problems(name, tmp_path, starter):
 
 
 def test_accuracy_is_what_the_task_calls_right(tmp_path, starter):
-    from gspo_lite.evaluation import verdicts
+    def right(recipe, rows, texts):
+        judge = judge_of(recipe)
+        return verdicts(score([judge], rows, texts, [[]] * len(texts))[judge.__name__])
 
     rows = [{"prompt": "?", "numbers": [1, 2, 3], "target": 9, "answer": "(1 + 2) * 3"}] * 2
     texts = ["<answer>3 * (2 + 1)</answer>", "<answer>9</answer>"]  # the second is worth as much and uses no numbers
-    assert verdicts(rows, [(text, []) for text in texts], tiny("countdown", tmp_path)) == [True, False]
+    assert right(tiny("countdown", tmp_path), rows, texts) == [True, False]
     rows = [{"prompt": "?", "answer": "3"}]
-    recipe = load_recipe("quickstart").recipe
-    assert verdicts(rows, [("<answer>3.0</answer>", [])], recipe) == [True]
+    assert right(load_recipe("quickstart").recipe, rows, ["<answer>3.0</answer>"]) == [True]
 
 
 @pytest.mark.slow

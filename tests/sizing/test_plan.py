@@ -29,7 +29,7 @@ def planned(vram, *overrides, recipe="gsm8k_gspo", backend="unsloth", engine="tr
 
 # The card that a recipe's header names, in GB; a card of 2 GB where it names none.
 HEADERS = {
-    name: int((re.search(r"card of (\d+) GB", path.read_text().replace("\n# ", " ")) or [0, 2])[1])
+    name: int((re.search(r"(\d+) GB card", path.read_text().replace("\n# ", " ")) or [0, 2])[1])
     for name, path in shipped_recipes().items()
 }
 

@@ -67,9 +67,9 @@ def test_a_missing_column_is_named():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("warmup.completion=<answer>3</answer>", "must name columns of a row in braces"),
+        ("warmup.completion=<answer>3</answer>", "must name at least one column of a row in braces"),
         ("warmup.completion='<answer>{answer</answer>'", "is not text with columns in braces"),
-        ("model.full_finetuning=true", "trains the adapter, and full_finetuning has none"),
+        ("model.full_finetuning=true", "trains the adapter, but full_finetuning has none"),
     ],
 )
 def test_a_warmup_that_cannot_work_is_refused(override, message, tmp_path):
