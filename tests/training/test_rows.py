@@ -299,7 +299,8 @@ def test_a_loss_type_that_nobody_has_looked_at_gets_every_row():
     config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(rope_parameters={}))
     args = SimpleNamespace(loss_type="grpo", beta=0.0, top_entropy_quantile=1.0)
     trainer = SimpleNamespace(args=args, use_vllm=False, model=SimpleNamespace(config=config),
-                              accelerator=SimpleNamespace(num_processes=1))  # fmt: skip
+                              accelerator=SimpleNamespace(num_processes=1), aux_loss_enabled=False,
+                              _entropy_bonus_enabled=False)  # fmt: skip
     assert rules_of(trainer).drop
     args.loss_type = "of_next_year"
     assert rules_of(trainer) is None

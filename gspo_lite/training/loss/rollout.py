@@ -148,10 +148,9 @@ def rules_of(trainer: Any) -> RowRules | None:
     subclasses = takewhile(lambda base: base is not LeanRollout, type(trainer).__mro__)
     own_loss = any({"compute_loss", "_compute_loss"} & vars(base).keys() for base in subclasses)
     whole = (trainer.use_vllm or own_loss) and isinstance(trainer, LeanRollout)
-    args = trainer.args
-    if whole or args.loss_type not in rows.SUMS:
+    if whole or trainer.args.loss_type not in rows.SUMS:
         return None
-    config = trainer.model.config.get_text_config()
+    args, config = trainer.args, trainer.model.config.get_text_config()
     return rows.row_rules(
         args.loss_type,
         beta=args.beta,
