@@ -141,8 +141,8 @@ def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
         ("entropy_gone", {"entropy": 1e-4}, VARIED, "certain of every token (entropy below 0.001 nats)"),
         ("entropy_gone", {"entropy": None, "entropy_active_rows": 1e-4}, VARIED, "certain of every token"),
         ("repeated_text", {}, STUCK, "repeat one phrase over and over"),
-        ("ratio_explosion", {"gspo/log_ratio_min": -2.0}, VARIED, "beyond what the clip can hold for 3 steps"),
-        ("ratio_explosion", {"kl": 9.0}, VARIED, "beyond what the clip can hold for 3 steps"),
+        ("ratio_explosion", {"gspo/log_ratio_min": -2.0}, VARIED, "beyond what the clip can contain for 3 steps"),
+        ("ratio_explosion", {"kl": 9.0}, VARIED, "beyond what the clip can contain for 3 steps"),
     ],
 )
 def test_collapse_is_said_once_with_cause_and_remedy(capsys, name, figures, rollout, says):
