@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +97,13 @@ def nan_gradient(step: int) -> Callable[[], None]:
                     weight = next(p for p in model.parameters() if p.requires_grad and p.grad is not None)
                     weight.grad.view(-1)[0] = float("inf")
 
-        before = build.GSPOTrainer.guard
+        before = build.watchers
 
-        def guard(self: Any, *args: Any) -> None:
-            self.add_callback(Poison())
-            before(self, *args)
+        def poisoned(*args: Any) -> Iterator[Callable[[Any], Any]]:
+            yield from before(*args)
+            yield lambda trainer: Poison()
 
-        build.GSPOTrainer.guard = guard
+        build.watchers = poisoned
 
     return spoil
 
