@@ -6,6 +6,7 @@ from gspo_lite import load_recipe
 from gspo_lite.errors import MachineError, RecipeError, UsageError
 from gspo_lite.system import processes
 from gspo_lite.system.lock import LOCK, held
+from gspo_lite.system.say import say
 from gspo_lite.training.checkpoint.differences import refuse_other_processes
 from gspo_lite.training.checkpoint.manifest import Checkpoint
 from gspo_lite.training.checkpoint.rollout_state import own
@@ -31,6 +32,14 @@ def test_the_second_takes_no_lock_and_writes_files_of_its_own(second, tmp_path):
     with held(tmp_path / "run"):
         assert not (tmp_path / "run" / LOCK).exists()
     assert own(tmp_path / "rollout.safetensors").name == "rollout_1.safetensors"
+
+
+def test_only_the_first_process_speaks(monkeypatch, capsys):
+    say("one")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    say("two")
+    assert capsys.readouterr() == ("", "one\n")
 
 
 def test_a_checkpoint_of_another_number_of_processes_is_refused(second, tmp_path):

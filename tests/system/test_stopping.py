@@ -10,7 +10,7 @@ import pytest
 
 from gspo_lite.errors import UsageError
 from gspo_lite.system import redaction, stopping
-from gspo_lite.system.lock import held
+from gspo_lite.system.lock import acquire, held
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,9 @@ def test_ctrl_c_in_a_notebook_waits_for_the_step_and_leaves_the_handler_as_it_wa
 @pytest.mark.parametrize(("second", "code"), [("SIGINT", 130), ("SIGTERM", 5)])
 def test_only_a_second_ctrl_c_leaves_at_once(second, code):
     program = (
-        "import os, signal, sys\nfrom gspo_lite.system import stopping\nstopping.install()\nstopping.hold()\n"
+        "import os, signal, sys\nfrom gspo_lite.system import stopping\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
+        "stopping.install()\nstopping.hold()\n"
         f"for one in ('SIGTERM', '{second}'):\n    os.kill(os.getpid(), getattr(signal, one))\nsys.exit(5)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == code
@@ -84,6 +86,14 @@ def test_a_lock_of_a_killed_run_is_no_lock(tmp_path):
     (tmp_path / ".lock").write_text("1")
     with held(tmp_path):
         assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
+def test_a_lock_that_its_run_removed_meanwhile_is_not_taken(tmp_path):
+    handle = os.open(tmp_path / ".lock", os.O_RDWR | os.O_CREAT)
+    (tmp_path / ".lock").unlink()
+    with pytest.raises(UsageError, match="has just ended"):
+        acquire(handle, tmp_path)
+    os.close(handle)
 
 
 def test_folders_made_for_nothing_vanish_again(tmp_path):
