@@ -58,3 +58,13 @@ def test_a_ratio_per_sequence_is_taken_as_it_is():
     gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
     gauges.record(torch.tensor([[0.003], [-0.001]]), MASK, torch.tensor([1.0, -1.0]))
     assert gauges.figures()["gspo/log_ratio_mean"] == pytest.approx(0.001)
+
+
+def test_the_noise_against_the_sampler_is_kept_for_probe():
+    old, sampled = torch.tensor([[-1.0, -2.0], [-3.0, -9.0]]), torch.tensor([[-1.5, -2.0], [-3.0, 0.0]])
+    gauges = RatioGauges("sequence", 3e-4, 4e-4, keep=True)
+    output = {"old_per_token_logps": old, "completion_mask": torch.tensor([[1, 1], [1, 0]])}
+    gauges.record_sampler(output)
+    assert gauges.kept == {"trainer": [], "sampler": []}
+    gauges.record_sampler({**output, "sampling_per_token_logps": sampled})
+    assert gauges.kept == {"trainer": [], "sampler": [0.25, 0.0]}
