@@ -35,6 +35,6 @@ def quick() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests, so that no worker is left alone with one at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Begin with the longest files, those on Unsloth's trainer, so that no worker is left alone with one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("unsloth") or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)

@@ -171,7 +171,6 @@ def test_a_checkpoint_is_resumed_and_metrics_continue(tmp_path, monkeypatch, qui
     assert [row["step"] for row in rows_of(result.folder / "metrics.jsonl")] == list(range(1, 9))
 
 
-@pytest.mark.slow
 def test_the_command_line_runs_without_a_network(tmp_path, quick, starter):
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-rn", "true"], capture_output=True).returncode:
@@ -185,7 +184,6 @@ def test_the_command_line_runs_without_a_network(tmp_path, quick, starter):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not GSM8K.is_dir(), reason="the GSM8K rows are not here")
 def test_gsm8k_runs_to_the_end_on_the_tiny_model(tmp_path, monkeypatch, starter):
     monkeypatch.chdir(tmp_path)

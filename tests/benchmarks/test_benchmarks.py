@@ -23,7 +23,6 @@ def benchmark(monkeypatch, tmp_path):
     return run
 
 
-@pytest.mark.slow
 def test_end_to_end_lays_equal_rollouts_side_by_side(benchmark, starter, capsys):
     found = benchmark("end_to_end", "--quick", "--profile", "--contenders", "trl")
     ours, theirs = (found["runs"][name][0] for name in ("ours", "trl"))
@@ -35,14 +34,12 @@ def test_end_to_end_lays_equal_rollouts_side_by_side(benchmark, starter, capsys)
     assert "ours is faster: training" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_scaling_fits_an_exponent_to_steps_of_equal_gradients(benchmark):
     found = benchmark("scaling", "--quick", "--axes", "width")["width"]
     assert found["gradient_error"] < 1e-5
     assert [len(found[name]["seconds"]) for name in ("trl", "ours")] == [2, 2]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flat 25%", "flat 75%", "tail to 1024, flat 0%", "gspo_token", "NF4", "full weights"])
 def test_every_case_of_the_training_step_has_equal_gradients(monkeypatch, tmp_path, name):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
@@ -77,7 +74,6 @@ def test_a_score_is_reached_when_the_mean_of_five_rollouts_is_there(monkeypatch)
     assert seconds_to(points, 0.9) is None
 
 
-@pytest.mark.slow
 def test_startup_times_every_light_command(benchmark):
     found = benchmark("startup", "--quick")
     assert {"--help", "check quickstart", "rewards list", "import gspo_lite"} <= set(found)

@@ -76,7 +76,6 @@ def gap(one, other, kind=""):
     return float((first - second).norm() / first.norm())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_two_processes_train_as_one(pair, algorithm, tmp_path, monkeypatch):
     folder, _ = pair
@@ -96,7 +95,6 @@ def test_two_processes_train_as_one(pair, algorithm, tmp_path, monkeypatch):
     assert gap(*pairs, "lora_B") < 1e-4
 
 
-@pytest.mark.slow
 def test_a_run_of_two_is_resumed_inside_a_rollout(pair):
     folder, _ = pair
     whole, resumed = folder / ALGORITHMS[-1], folder / RESUMED
@@ -104,7 +102,6 @@ def test_a_run_of_two_is_resumed_inside_a_rollout(pair):
     assert gap(weights(whole), weights(resumed)) == 0
 
 
-@pytest.mark.slow
 def test_one_process_writes_and_says(pair):
     folder, _ = pair
     text = (folder / "log").read_text()
@@ -114,7 +111,6 @@ def test_one_process_writes_and_says(pair):
     assert [row["step"] for row in rows] == list(range(1, 9))
 
 
-@pytest.mark.slow
 def test_a_killed_process_ends_the_other(pair):
     folder, launcher = pair
     main, second = workers(folder)

@@ -154,7 +154,6 @@ def test_peaks_are_of_the_round_alone_and_the_card_is_left_to_the_next(contender
     assert card["cached"] == card["held"]
 
 
-@pytest.mark.slow
 def test_the_parent_leaves_the_model_to_a_process_that_ends(tmp_path):
     code = (
         "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import gpu\n"

@@ -15,7 +15,7 @@ from tests.gpu import scenarios
 from tests.gpu.random_models import tokenizer_of_size
 from tests.gpu.test_gpu import judge
 
-pytestmark = [pytest.mark.slow, pytest.mark.unsloth, pytest.mark.skipif(find_spec("unsloth") is None, reason="Unsloth")]
+pytestmark = [pytest.mark.unsloth, pytest.mark.skipif(find_spec("unsloth") is None, reason="Unsloth")]
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = "0.6B gspo_token"
 

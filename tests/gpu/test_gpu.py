@@ -27,7 +27,6 @@ LOSS_GAP, GRADIENT_GAP = 1e-5, 1e-4
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.slow,
     pytest.mark.skipif(
         not torch.cuda.is_available(), reason="needs a CUDA GPU; test_dry_run.py takes the way on a CPU"
     ),

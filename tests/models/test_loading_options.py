@@ -148,7 +148,6 @@ def test_a_gpu_that_only_emulates_bfloat16_takes_float16(monkeypatch):
     assert torch_dtype("auto") is torch.bfloat16
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [

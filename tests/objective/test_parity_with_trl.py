@@ -74,7 +74,6 @@ def trl_loss(trainer_class, new, old, mask, advantages, ref, options, items_in_r
     return loss.item(), logps.grad, {name: values[0] for name, values in trainer._metrics["train"].items()}
 
 
-@pytest.mark.slow  # importing TRL's trainer takes about 15 s
 def test_loss_gradient_and_metrics_are_those_of_the_installed_trl():
     from trl import GRPOTrainer
 

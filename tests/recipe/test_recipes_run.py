@@ -50,7 +50,6 @@ def tiny(name, folder, *more):
     return load_recipe(name, overrides, output=str(folder / "run"), allow_outside=True).recipe
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_a_recipe_trains_for_a_few_steps(name, tmp_path, starter):
     result = run(tiny(name, tmp_path))
@@ -82,7 +81,6 @@ def test_accuracy_is_what_the_task_calls_right(tmp_path, starter):
     assert right(load_recipe("quickstart").recipe, rows, ["<answer>3.0</answer>"]) == [True]
 
 
-@pytest.mark.slow
 def test_embedded_games_can_all_be_won_and_are_held_out(starter):
     from gspo_lite.data import countdown
     from gspo_lite.rewards.countdown import countdown as reward

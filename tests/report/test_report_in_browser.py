@@ -10,7 +10,7 @@ from tests.report.test_report import BOTH, make_run
 sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.skipif(BROWSER is None, reason="no Chromium here"), pytest.mark.slow]
+pytestmark = [pytest.mark.skipif(BROWSER is None, reason="no Chromium here")]
 
 
 @pytest.fixture(scope="module")

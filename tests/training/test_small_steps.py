@@ -51,7 +51,6 @@ def share_moved(trainer):
     return moved / sum(int(marks.sum()) for marks in seen)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_step_at_a_small_rate_moves_nearly_every_element(tmp_path, starter, dtype):
     trainer = trainer_on_nf4(tmp_path, dtype)
@@ -62,7 +61,6 @@ def test_a_step_at_a_small_rate_moves_nearly_every_element(tmp_path, starter, dt
     assert share >= 0.99
 
 
-@pytest.mark.slow
 def test_bfloat16_adapters_would_lose_most_of_it(tmp_path, starter):
     trainer = trainer_on_nf4(tmp_path, "bfloat16")
     for parameter in trainer.model.parameters():

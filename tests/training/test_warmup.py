@@ -94,7 +94,6 @@ def test_a_completion_without_the_form_is_warned_about(style, completion, form):
     assert [line for line in warnings if line.startswith("`warmup")] == ([said] if form else [])
 
 
-@pytest.mark.slow
 def test_the_warmup_is_measured_apart_and_resumed_from(starter, tmp_path, capsys):
     whole = run(recipe_of(tmp_path / "whole"))
     figures = json.loads((whole.folder / "eval.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("patched_trainer.py")
 CONTROLS = ("control: advantages not aligned", "control: no stop-gradient")
 
-pytestmark = [pytest.mark.slow, pytest.mark.unsloth]
+pytestmark = [pytest.mark.unsloth]
 
 specification = importlib.util.spec_from_file_location("patched_trainer", SCRIPT)
 patched_trainer = importlib.util.module_from_spec(specification)

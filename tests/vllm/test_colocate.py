@@ -30,7 +30,6 @@ def has_cpu_build():
 
 pytestmark = [
     pytest.mark.vllm,
-    pytest.mark.slow,
     pytest.mark.timeout(2000),  # each run takes under a minute where nothing else goes on
     pytest.mark.skipif(not has_cpu_build(), reason="needs the environment of tests/vllm/setup.sh"),
 ]
