@@ -17,7 +17,13 @@ from gspo_lite.errors import MachineError
 from gspo_lite.models.engines import backend_for
 from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.models.names import explain, resolve_name
-from gspo_lite.models.weights import keep_gradients_right, left_unquantized, quantization_of, torch_dtype
+from gspo_lite.models.weights import (
+    keep_gradients_right,
+    keep_trainable_float32,
+    left_unquantized,
+    quantization_of,
+    torch_dtype,
+)
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 from gspo_lite.system.processes import device_index
 
@@ -127,7 +133,9 @@ def load_with_unsloth(
         fast_inference=vllm,
         **(vllm_options(settings) if vllm else {}),
     )
-    if not settings.full_finetuning:
+    if settings.full_finetuning:
+        keep_trainable_float32(model)
+    else:
         model = loader.get_peft_model(
             model,
             r=settings.lora.rank,

@@ -37,6 +37,14 @@ OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for
 }  # fmt: skip
 SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
 Severity = Literal["error", "warning"]
+# Fields of TRL's configuration that would be accepted and do nothing here, and why.
+NO_EFFECT = {
+    "load_best_model_at_end": "the trainer of a recipe does not evaluate during training",
+    "num_train_epochs": "training.max_steps decides how long a run is",
+    "logging_strategy": "every step is logged",
+    "label_smoothing_factor": "TRL's GRPO loss has no labels",
+    "model_init_kwargs": "the model is loaded before; use the keys of `model`",
+}
 FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_from_checkpoint")
 
 
@@ -175,6 +183,8 @@ def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(place, f"is set by `{OWNED[name]}`; set it there")
         elif is_secret(name):
             yield Problem(place, "a recipe is stored with the run and must not hold secrets; set HF_TOKEN instead")
+        elif name in NO_EFFECT:
+            yield Problem(place, f"has no effect: {NO_EFFECT[name]}")
         elif name in FIXED:
             yield Problem(place, "is set by gspo-lite itself and cannot be changed")
         elif name.startswith(SERVER) and (recipe.model.backend, recipe.generation.engine) != ("transformers", "vllm"):

@@ -1,18 +1,45 @@
-"""Converts what a Python user passes to `GSPOTrainer` into what TRL's trainer takes."""
+"""Converts what a Python user passes to `GSPOTrainer` into what TRL's trainer takes, and refuses what cannot work."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import TrainingArguments
 
 from gspo_lite.errors import UsageError
+from gspo_lite.recipe.check import GRPO_EPSILON_MIN, GSPO_EPSILON_MAX, OTHER_LOSSES, TOKEN_SUMMED
 from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.system.say import warn
+from gspo_lite.training.config import GSPOConfig
+from gspo_lite.training.loss.stock import LEVEL
+
+
+def as_config(args: Any) -> GSPOConfig:
+    """Return the arguments as a GSPOConfig: the paper's settings for None; a GRPOConfig keeps all its values."""
+    if args is None:
+        on_gpu = torch.cuda.is_available()
+        return GSPOConfig(output_dir="gspo-output", use_cpu=not on_gpu, bf16=None if on_gpu else False)
+    if isinstance(args, GSPOConfig):
+        return args
+    if not isinstance(args, TrainingArguments) or not hasattr(args, "num_generations"):
+        raise UsageError(f"`args` is a {type(args).__name__}; allowed are a GSPOConfig and TRL's GRPOConfig")
+    config = copy.copy(args)
+    config.__class__ = GSPOConfig  # built anew, it would compute the fields that TRL derives a second time
+    for field in dataclasses.fields(GSPOConfig):
+        if not hasattr(config, field.name):
+            setattr(config, field.name, field.default)
+    return config
 
 
 def as_list(rewards: Any) -> list[Any]:
-    """Return one reward or several as a list."""
+    """Return one reward, several or none as a list."""
+    if rewards is None:
+        return []
     return list(rewards) if isinstance(rewards, list | tuple) else [rewards]
 
 
@@ -24,10 +51,49 @@ def under_contract(reward: Any) -> Any:
     return GuardedReward(reward, name, 1.0, [], marker=getattr(reward, "marker", None))
 
 
-def as_dataset(rows: Any) -> Any:
+def as_dataset(rows: Any, name: str = "train_dataset") -> Any:
     """Return a list of prompts or of rows as a data set; anything else unchanged."""
     if not isinstance(rows, list):
         return rows
     if not rows:
-        raise UsageError("`train_dataset` is an empty list; it needs at least one prompt")
+        raise UsageError(f"`{name}` is an empty list; it needs at least one prompt")
     return Dataset.from_list([row if isinstance(row, dict) else {"prompt": row} for row in rows])
+
+
+def check_arguments(args: GSPOConfig, *, strict: bool) -> None:
+    """Refuse settings that cannot work; warn of those that make GSPO another method, or refuse them if `strict`."""
+    if args.importance_sampling_level == LEVEL and args.use_liger_kernel:
+        raise UsageError(
+            "`use_liger_kernel` computes its own loss, which has no level `sequence_token`",
+            "leave use_liger_kernel off, or use level `sequence`",
+        )
+    aggregation = getattr(args, "multi_objective_aggregation", "sum_then_normalize")
+    if args.importance_sampling_level == LEVEL and aggregation != "sum_then_normalize":
+        raise UsageError(
+            f"advantages per token are defined for the sum of the rewards, not for `{aggregation}`",
+            "set multi_objective_aggregation to `sum_then_normalize`, or use level `sequence`",
+        )
+    for doubt in doubts(args):
+        if strict:
+            raise UsageError(doubt)
+        warn(doubt)
+
+
+def doubts(args: GSPOConfig) -> Iterator[str]:
+    """Yield what makes these settings another method than their level says, as `gspo-lite check` does for a recipe."""
+    steps = args.steps_per_generation * args.num_iterations / args.gradient_accumulation_steps
+    if args.importance_sampling_level == "token":
+        if args.loss_type not in OTHER_LOSSES and args.epsilon < GRPO_EPSILON_MIN:
+            yield f"`epsilon` {args.epsilon:g} is of GSPO's size: at level `token` nearly every token would be clipped"
+        return
+    if steps == 1:
+        yield (
+            "GSPO has no effect with one optimizer step per rollout: every ratio is 1 and the gradient is GRPO's; "
+            f"set steps_per_generation to {4 * args.gradient_accumulation_steps}"
+        )
+    for name in ("epsilon", "epsilon_high"):
+        value = getattr(args, name)
+        if value is not None and value > GSPO_EPSILON_MAX:
+            yield f"`{name}` {value:g} is of GRPO's size and never clips a sequence ratio; the paper uses 3e-4 and 4e-4"
+    if args.loss_type in TOKEN_SUMMED:
+        yield f"`{args.loss_type}` sums over tokens, so long completions outweigh short ones; `grpo` does not"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOTrainer
@@ -24,9 +25,9 @@ from gspo_lite.models.starter import starter_folder
 from gspo_lite.models.weights import keep_trainable_float32
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
-from gspo_lite.training.arguments import as_dataset, as_list, under_contract
+from gspo_lite.system.say import warn
+from gspo_lite.training.arguments import as_config, as_dataset, as_list, check_arguments, under_contract
 from gspo_lite.training.checkpoint.saving import Checkpoints
-from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
@@ -56,8 +57,10 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     Args:
         model: hub id, folder, `"starter"` for the model built on this machine, or a loaded model.
         reward_funcs: one or more functions `f(completions, **columns) -> list[float | None]`.
-        args: a `GSPOConfig`; the paper's settings if left out.
+        args: a `GSPOConfig`, or TRL's `GRPOConfig` with the values it has; the paper's settings if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read; or a list of prompts or rows.
+        eval_dataset: the same for `evaluate`, or several by name.
+        processing_class: tokenizer or processor; the model's own if left out.
         credits: for each reward the part of a completion it is about, as `credit` in a recipe; level `sequence_token`
             only. `answer` is where the reward's `marker` says; else an answer tag, a box or a `####` line.
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
@@ -66,6 +69,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         guards: reactions when training goes wrong, as `training.guards` of a recipe. Their callback is the last, so
             that the step they stop at is recorded.
         note: receives the warnings of the guards as (step, kind, text, hint).
+        strict: refuse settings that make GSPO another method, which otherwise only cause a warning: one optimizer step
+            per rollout, an epsilon of GRPO's size, a loss summed over tokens.
         measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
         options: further arguments of TRL's `GRPOTrainer`.
 
@@ -83,9 +88,11 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     def __init__(
         self,
         model: Any,
-        reward_funcs: Any,
-        args: GSPOConfig | None = None,
+        reward_funcs: Any = None,
+        args: Any = None,
         train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
         *,
         credits: Sequence[Credit | None] | None = None,
         credit_estimator: str = "rewards",
@@ -93,24 +100,23 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         watchers: Sequence[Callable[[Any], TrainerCallback]] = (),
         guards: GuardSettings | None = None,
         note: Callable[..., None] | None = None,
+        strict: bool = False,
         measure_noise: bool = False,
         **options: Any,
     ):
-        args = args or GSPOConfig(output_dir="gspo-output")
-        if args.importance_sampling_level == LEVEL and args.use_liger_kernel:
-            raise UsageError(
-                "`use_liger_kernel` computes its own loss, which has no level `sequence_token`",
-                "leave use_liger_kernel off, or use level `sequence`",
-            )
-        train_dataset = as_dataset(train_dataset)
+        args = as_config(args)
+        check_arguments(args, strict=strict)
+        train_dataset, eval_dataset = as_dataset(train_dataset), as_dataset(eval_dataset, "eval_dataset")
         columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
         refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
         reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
-        super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
+        data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
+        super().__init__(model, reward_funcs, args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
+        self._refuse_frozen()
         self._refuse_too_few_prompts()
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []
@@ -123,7 +129,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.row_rules = rules_of(self)
         if measure_noise and self.row_rules is not None:
             self.row_rules = replace(self.row_rules, drop=False)  # noise is in rows without an advantage, too
-        keep_trainable_float32(self.model)
+        self._keep_adapter_float32()
         self._suppress_placeholders()
         self._begin_checkpoints(needs)
         for watcher in watchers:
@@ -131,6 +137,24 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.guards = None if guards is None else Guards(self, guards, note)
         if self.guards is not None:
             self.add_callback(self.guards)
+
+    def _refuse_frozen(self) -> None:
+        """Refuse a model without a trained parameter, such as a PeftModel loaded for inference."""
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise UsageError(
+                "no parameter of `model` is trained",
+                "load an adapter with PeftModel.from_pretrained(..., is_trainable=True), or pass a peft_config",
+            )
+
+    def _keep_adapter_float32(self) -> None:
+        """Keep an adapter in float32; leave a whole model as its user loaded it, since float32 may not fit."""
+        if is_peft_model(self.model):
+            keep_trainable_float32(self.model)
+        elif any(p.requires_grad and p.dtype in (torch.bfloat16, torch.float16) for p in self.model.parameters()):
+            warn(
+                f"the trained weights are in 16 bits, where a step of {self.args.learning_rate:g} often rounds to none",
+                "load the model in float32, or train an adapter",
+            )
 
     def _refuse_too_few_prompts(self) -> None:
         """Refuse data that cannot fill one rollout: TRL would silently take no step."""
@@ -156,12 +180,13 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.guards.restore(guards)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log TRL's metrics together with the gauges of the sequence ratio."""
+        """Log TRL's metrics and the gauges of the sequence ratio, both of which are added to `logs`."""
         unmoved = (self.state.global_step - 1) % self.updates_per_rollout == 0
         figures = self.gauges.figures(unmoved) if self.model.training else {}
         if self.guards is not None and self.guards.not_applied:
             figures["gspo/steps_not_applied"] = float(self.guards.not_applied)
-        super().log({**logs, **figures}, *args, **kwargs)
+        logs.update(figures)
+        super().log(logs, *args, **kwargs)
 
     def sampled(self, count: int) -> list[dict[str, Any]]:
         """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]]."""
@@ -188,6 +213,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             biases = given | dict.fromkeys(tokens, -100.0)
             self.vllm_generation.generation_kwargs = {**options, "logit_bias": biases}
         else:
+            tokens = sorted({*tokens, *(self.generation_kwargs.get("suppress_tokens") or [])})
             self.generation_config.suppress_tokens = tokens
             self.generation_kwargs["suppress_tokens"] = tokens
 

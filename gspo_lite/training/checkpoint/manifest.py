@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gspo_lite.errors import UsageError
 from gspo_lite.system.redaction import redact_values
 
 MANIFEST = "manifest.json"
@@ -130,6 +131,24 @@ def newest_complete(checkpoints: Path) -> Found:
     return Found(None, skipped)
 
 
+def only_complete(checkpoints: Path) -> Checkpoint:
+    """Return the newest complete checkpoint; raise UsageError if there is none."""
+    found = newest_complete(checkpoints)
+    if found.checkpoint is None:
+        why = f": {'; '.join(found.skipped)}" if found.skipped else ""
+        raise UsageError(
+            f"`{checkpoints}` has no complete checkpoint to resume from{why}",
+            "to continue from a checkpoint of TRL's own trainer, give its path as resume_from_checkpoint",
+        )
+    return found.checkpoint
+
+
+def written_at(checkpoint: Path) -> float:
+    """Return the time at which a checkpoint was finished; 0 for one that never was."""
+    path = checkpoint / MANIFEST
+    return path.stat().st_mtime if path.is_file() else 0.0
+
+
 def tidy(checkpoints: Path, newest: Checkpoint | None) -> None:
     """Remove what a killed save or rotation left behind, and set newer, incomplete checkpoints aside."""
     if not checkpoints.is_dir():
@@ -145,17 +164,21 @@ def tidy(checkpoints: Path, newest: Checkpoint | None) -> None:
 
 
 def publish(written: Path, final: Path) -> None:
-    """Move a finished checkpoint into place atomically; one already there is broken."""
+    """Move a finished checkpoint into place atomically; one already there is broken, or another training's."""
+    gone = final.with_name(GONE + final.name)
     if final.exists():
-        shutil.rmtree(final)
+        final.rename(gone)
     os.rename(written, final)
     flush(final.parent)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
-def rotate(checkpoints: Path, newest: Path, limit: int | None) -> None:
-    """Remove the oldest checkpoints beyond `limit`, never the one just written."""
-    older = [path for _, path in by_step(checkpoints) if path != newest]
-    for path in older[max(limit - 1, 0) :] if limit else []:
+def rotate(checkpoints: Path, newest: Path, limit: int | None, best: str | None = None) -> None:
+    """Remove the checkpoints written first beyond `limit`, never the one just written or the best."""
+    kept = {newest.name} | ({Path(best).name} if best else set())
+    older = [path for _, path in by_step(checkpoints) if path.name not in kept]
+    pass  # not by step: a second training begins again at 1
+    for path in older[max(limit - len(kept), 0) :] if limit else []:
         gone = path.with_name(GONE + path.name)  # renamed first: half a checkpoint must not look like one
         path.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

@@ -10,35 +10,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerState
+from transformers.trainer_utils import TrainOutput
 
-from gspo_lite.errors import NotSaved
+from gspo_lite.errors import NotSaved, UsageError
 from gspo_lite.system import processes, run_folder, stopping
 from gspo_lite.training.checkpoint import manifest
 from gspo_lite.training.checkpoint.numeric_state import not_finite, random_states, restore_random_states
 from gspo_lite.training.checkpoint.rollout_state import read_state, write_state
+from gspo_lite.training.checkpoint.step import LastStep, StepBoundary
 
 ARGUMENTS = "training_args.bin"  # transformers pickles its arguments here, hub_token included; never read again
+STATE = "trainer_state.json"
+BATCHING = ("per_device_train_batch_size", "steps_per_generation", "gradient_accumulation_steps", "num_iterations")
 STATES = 3  # numbers kept per trained weight: itself and Adam's two moments
 BESIDES = 8 << 20  # bytes of tokenizer, configuration and states beside the weights
 SPARE = 1.1  # factor on the last checkpoint's size that must be free for the next
-
-
-@dataclass(frozen=True)
-class LastStep:
-    """State after the last finished step, of everything that changes during the next one."""
-
-    step: int
-    passes: int  # forward and backward passes, which give the position in the rollout
-    batches: list[dict[str, Any]] | None
-    tokens: float
-    counters: dict[str, Any]
-    rng: dict[str, Any]
 
 
 class Checkpoints:
@@ -48,6 +39,7 @@ class Checkpoints:
     args: Any
     state: Any
     model: Any
+    num_generations: int
     num_iterations: int
     _step: int
     _buffered_inputs: list[dict[str, Any]] | None
@@ -58,6 +50,7 @@ class Checkpoints:
     _staging: str | None = None
     _resumed: str | None = None
     _bytes: int | None = None
+    _own: Path | None = None  # the checkpoint that holds the present state: written or resumed from by this trainer
 
     def _begin_checkpoints(self, needs: dict[str, Any] | None) -> None:
         self.needs, self.last_step, self._applying = needs or {}, None, False
@@ -78,15 +71,32 @@ class Checkpoints:
         stopping.release()
 
     def train(self, resume_from_checkpoint: Any = None, **options: Any) -> Any:
-        """Train, or resume from a checkpoint; True means the newest complete one of `output_dir`."""
+        """Train, or resume from a checkpoint; True means the newest complete one of `output_dir`.
+
+        Raises:
+            UsageError: there is no complete checkpoint, or the data could not fill one rollout.
+        """
         if resume_from_checkpoint is True:
-            found = manifest.newest_complete(Path(self.args.output_dir)).checkpoint
-            resume_from_checkpoint = None if found is None else str(found.path)
+            resume_from_checkpoint = str(manifest.only_complete(Path(self.args.output_dir)).path)
         self._resumed = resume_from_checkpoint or None
+        self._own = None if self._resumed is None else Path(self._resumed)
         if self._resumed is not None and trainer_state(self._resumed)["global_step"] >= self.args.max_steps > 0:
-            self._load_from_checkpoint(self._resumed)  # type: ignore[attr-defined]
-            return None  # transformers would take one more step
-        return super().train(resume_from_checkpoint=self._resumed, **options)  # type: ignore[misc]
+            return self._already_trained(self._resumed)  # transformers would take one more step
+        result = super().train(resume_from_checkpoint=self._resumed, **options)  # type: ignore[misc]
+        if result.global_step == 0:
+            raise UsageError(
+                "no step was taken: `train_dataset` ended before it filled one rollout of "
+                f"{self.args.generation_batch_size // self.num_generations} prompts",
+                "lower per_device_train_batch_size or steps_per_generation, or add prompts",
+            )
+        return result
+
+    def _already_trained(self, checkpoint: str) -> TrainOutput:
+        """Return what training returns, of a checkpoint that has all its steps."""
+        self._load_from_checkpoint(checkpoint)  # type: ignore[attr-defined]
+        self.state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
+        losses = [one["loss"] for one in self.state.log_history if "loss" in one]
+        return TrainOutput(self.state.global_step, sum(losses) / max(len(losses), 1), {})
 
     def save_last_step(self) -> Path | None:
         """Save the last finished step and return its folder; None if there is none, or a step is half applied.
@@ -152,7 +162,7 @@ class Checkpoints:
         checkpoints = Path(super()._get_output_dir(trial))  # type: ignore[misc]
         step = self.state.global_step
         final = checkpoints / f"checkpoint-{step}"
-        if final.is_dir() and manifest.fault_of(final) is None:
+        if final == self._own:
             return
         broken = not_finite(self.model, self.optimizer)  # type: ignore[attr-defined]
         if broken is not None:
@@ -172,13 +182,14 @@ class Checkpoints:
             if processes.is_main():
                 self._bytes = manifest.write_manifest(staging / final.name, step, self.needs)
                 manifest.publish(staging / final.name, final)
+            self._own = final
         except Exception as error:  # a full disk raises OSError here, RuntimeError in torch, another in safetensors
             raise self._not_written(final, error) from error
         finally:
             if processes.is_main():
                 shutil.rmtree(staging, ignore_errors=True)
         if processes.is_main():
-            manifest.rotate(checkpoints, final, self.args.save_total_limit)
+            manifest.rotate(checkpoints, final, self.args.save_total_limit, self._best_of(checkpoints))
         processes.wait()
 
     def _write(self, staging: Path, step: int, model: Any, trial: Any) -> None:
@@ -189,15 +200,25 @@ class Checkpoints:
         finally:
             self._staging = None
         folder = staging / f"checkpoint-{step}"
+        self.state.best_model_checkpoint = best = self._best_of(staging.parent)
+        if best is not None and processes.is_main():
+            self.state.save_to_json(str(folder / STATE))  # transformers wrote the staging folder's name
         (folder / ARGUMENTS).unlink(missing_ok=True)  # whichever method of transformers wrote it
         last = self.last_step
         if last is not None and last.step == step:
             facts = {"passes": last.passes, "counters": last.counters, "guards": self._guard_counters()}
+            facts["batching"] = {name: getattr(self.args, name) for name in BATCHING}
             write_state(folder, facts, last.batches)
         for name in (run_folder.METRICS, run_folder.COMPLETIONS):  # no checkpoint may be ahead of its metrics
             path = staging.parent.parent / name
             if path.is_file():
                 manifest.flush(path)
+
+    def _best_of(self, checkpoints: Path) -> str | None:
+        """Return the checkpoint of the step with the best metric so far; None without one."""
+        best = self.state.best_global_step
+        kept = best == self.state.global_step or (checkpoints / f"checkpoint-{best}").is_dir()
+        return str(checkpoints / f"checkpoint-{best}") if best and kept else None
 
     def _refuse_full_disk(self, checkpoints: Path) -> None:
         """Refuse a checkpoint that will not fit, before half of it is written."""
@@ -227,8 +248,17 @@ class Checkpoints:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
         facts, batches = ({}, None) if checkpoint is None else read_state(Path(checkpoint), self.args.device)
         if facts:
+            self._refuse_other_batching(facts.get("batching", {}), inside=batches is not None)
             self._step, self._buffered_inputs = facts["passes"], batches
             self._restore_counters(facts["counters"], facts["guards"])
+
+    def _refuse_other_batching(self, saved: dict[str, int], *, inside: bool) -> None:
+        """Refuse to continue an unfinished rollout with batches of another size."""
+        now = {name: getattr(self.args, name) for name in saved}
+        changed = [f"`{name}` was {saved[name]}, is {now[name]}" for name in saved if saved[name] != now[name]]
+        if inside and changed:
+            message = f"the checkpoint is inside a rollout, whose batches are fixed: {', '.join(changed)}"
+            raise UsageError(message, "keep the values, or resume from a checkpoint between two rollouts")
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         """Return the data order; a resumed run first draws the orders of the finished epochs."""
@@ -239,25 +269,6 @@ class Checkpoints:
         return sampler
 
 
-class StepBoundary(TrainerCallback):
-    """Tell the trainer when a step is complete, and hold signals back while it is not."""
-
-    def __init__(self, trainer: Checkpoints):
-        self.trainer = trainer
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.end_step()
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.begin_step()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.remember_step()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.end_step()
-
-
 def trainer_state(checkpoint: str) -> dict[str, Any]:
     """Return transformers' record of a checkpoint: `global_step`, `epoch` and more."""
-    return run_folder.read_json(Path(checkpoint) / "trainer_state.json")
+    return run_folder.read_json(Path(checkpoint) / STATE)

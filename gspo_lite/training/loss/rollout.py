@@ -140,7 +140,8 @@ def nothing(model: Any, metrics: dict[str, list[float]], loss_type: str) -> torc
 
 
 def rules_of(trainer: Any) -> RowRules | None:
-    """Return the row rules of a trainer's configuration; None for an unknown loss, and on stock TRL under vLLM.
+    """Return the row rules of a trainer's configuration; None for an unknown loss, for optimizer steps that span two
+    rollouts, and on stock TRL under vLLM.
 
     Under vLLM, TRL computes old log-probs of whole rows at once; rows cut for training would be rounded differently, in
     bfloat16 by more than GSPO's clip. Unsloth's two passes pack rows differently in any case.
@@ -148,7 +149,8 @@ def rules_of(trainer: Any) -> RowRules | None:
     subclasses = takewhile(lambda base: base is not LeanRollout, type(trainer).__mro__)
     own_loss = any({"compute_loss", "_compute_loss"} & vars(base).keys() for base in subclasses)
     whole = (trainer.use_vllm or own_loss) and isinstance(trainer, LeanRollout)
-    if whole or trainer.args.loss_type not in rows.SUMS:
+    mixed = trainer.args.steps_per_generation % trainer.args.gradient_accumulation_steps  # a step spans two rollouts
+    if whole or mixed or trainer.args.loss_type not in rows.SUMS:
         return None
     args, config = trainer.args, trainer.model.config.get_text_config()
     return rows.row_rules(
