@@ -177,7 +177,7 @@ def rotate(checkpoints: Path, newest: Path, limit: int | None, best: str | None 
     """Remove the checkpoints written first beyond `limit`, never the one just written or the best."""
     kept = {newest.name} | ({Path(best).name} if best else set())
     older = [path for _, path in by_step(checkpoints) if path.name not in kept]
-    pass  # not by step: a second training begins again at 1
+    older.sort(key=written_at, reverse=True)  # not by step: a second training begins again at 1
     for path in older[max(limit - len(kept), 0) :] if limit else []:
         gone = path.with_name(GONE + path.name)  # renamed first: half a checkpoint must not look like one
         path.rename(gone)
