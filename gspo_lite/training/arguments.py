@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,10 +28,7 @@ def as_config(args: Any) -> GSPOConfig:
     if not isinstance(args, TrainingArguments) or not hasattr(args, "num_generations"):
         raise UsageError(f"`args` is a {type(args).__name__}; allowed are a GSPOConfig and TRL's GRPOConfig")
     config = copy.copy(args)
-    config.__class__ = GSPOConfig  # built anew, it would compute the fields that TRL derives a second time
-    for field in dataclasses.fields(GSPOConfig):
-        if not hasattr(config, field.name):
-            setattr(config, field.name, field.default)
+    config.__class__ = GSPOConfig  # with its defaults; built anew, it would derive batch sizes a second time
     return config
 
 

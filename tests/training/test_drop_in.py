@@ -83,7 +83,7 @@ def test_early_stopping_ends_training_at_the_best(tmp_path, monkeypatch):
 def test_a_second_training_replaces_the_checkpoints_of_the_first(tmp_path):
     for rate in (1e-2, 1e-5):
         args = config(
-            tmp_path, max_completion_length=8, max_steps=2, save_strategy="steps", save_steps=1, learning_rate=rate
+            tmp_path, max_completion_length=8, max_steps=2, save_strategy="steps", save_steps=2, learning_rate=rate
         )
         run = trainer(tmp_path, args=args)
         run.train()
