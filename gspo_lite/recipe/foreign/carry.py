@@ -1,0 +1,175 @@
+"""Carries settings of another trainer over to a draft: single keys by the table, model, data and rewards as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gspo_lite.recipe.foreign.draft import Draft
+from gspo_lite.recipe.foreign.keys import PLACES
+from gspo_lite.recipe.foreign.python_text import Code
+from gspo_lite.recipe.foreign.rewards import DIFFERENCES, RUNS_CODE, TRUST, as_code, form_of, options_of, ours
+from gspo_lite.recipe.foreign.settings import Setting, answer_to
+from gspo_lite.recipe.foreign.values import converted
+
+UNKNOWN = "no key of gspo-lite, TRL, open-r1, axolotl or Unsloth that is known here"
+COMPUTED = "is computed by the script"
+ONE_SOURCE = "a recipe has one source; put several into one .jsonl file"
+TRANSFORM = (
+    "axolotl's transforms take a whole configuration: write a function of one row, and name it in data.adapter as "
+    "`file.py:function`"
+)
+FILE_TYPES = ("json", "jsonl", "csv", "parquet")
+# Keys whose values are read together, below; each with the place that it answers to.
+ADAPTER = ("use_peft", "adapter", "full_finetuning", "load_in_4bit", "lora_target_linear")
+SOURCES = [*PLACES["data.source"].split(), *PLACES["data.eval.source"].split()]
+WHOLE_MODEL = ("model_name_or_path", "base_model", "model", "model_id")  # Unsloth has `model_name`
+LATER = ("warmup_ratio", "generation_batch_size")  # shares and products of other values
+# Well-known data sets, with the adapter that reads them and the split that holds problems to evaluate on.
+KNOWN_DATA = {
+    "openai/gsm8k": ("gsm8k", "test"), "gsm8k": ("gsm8k", "test"), "ai-mo/numinamath-tir": ("math", "test"),
+    "digitallearninggmbh/math-lighteval": ("math", "test"), "eleutherai/hendrycks_math": ("math", "test"),
+    "open-r1/openr1-math-220k": ("math", None), "jiayi-pan/countdown-tasks-3to4": ("countdown", None),
+}  # fmt: skip
+
+
+def carry_all(draft: Draft, settings: list[Setting]) -> None:
+    """Carry over every setting, or note why it is left."""
+    for setting in settings:
+        found = answer_to(setting)
+        if setting.value is None or setting.value == "" or (found and found.place == "rewards"):
+            continue  # nothing is set, or read with the rewards
+        if found is None or found.place is None:
+            draft.left.append((setting, found.reason if found else UNKNOWN))
+        elif setting.key in SOURCES:
+            carry_source(draft, setting)
+        elif setting.key not in (*ADAPTER, *LATER) and not is_share(setting):
+            carry_value(draft, setting, found.place)
+    carry_weights(draft, settings)
+    carry_rewards(draft, settings)
+
+
+def is_share(setting: Setting) -> bool:
+    """Return whether a number of warm-up steps is a share of all steps, which are not known yet."""
+    return setting.key == "warmup_steps" and isinstance(setting.value, float)
+
+
+def carry_value(draft: Draft, setting: Setting, place: str) -> None:
+    """Carry over the value of one key."""
+    if isinstance(setting.value, Code):
+        draft.left.append((setting, COMPUTED))
+        return
+    try:
+        draft.carry(place, converted(place, setting.value), setting)
+    except (ValueError, TypeError, KeyError) as error:
+        draft.left.append((setting, str(error)))
+
+
+def carry_weights(draft: Draft, settings: list[Setting]) -> None:
+    """Decide between an adapter and all weights, and between 4 bits and 16, as the other trainer would.
+
+    TRL and axolotl train every weight in 16 bits unless a key says otherwise; Unsloth loads 4 bits for an adapter.
+    """
+    found = {setting.key: setting for setting in settings if setting.value not in (None, "")}
+    named = next(
+        (found[key] for key in ("model_name_or_path", "base_model", "model", "model_id") if key in found), None
+    )
+    adapter = found.get("adapter") or found.get("use_peft")
+    lora = any(place.startswith("model.lora.") for place in draft.values) or "lora_target_linear" in found
+    if "lora_target_linear" in found:
+        carry_value(draft, found["lora_target_linear"], "model.lora.target_modules")
+    full = bool(named) and not lora if adapter is None else adapter.value is False
+    if "full_finetuning" in found:
+        full = found["full_finetuning"].value is True
+    owner = found.get("full_finetuning") or adapter or named
+    if owner is None:
+        if "load_in_4bit" in found:
+            carry_value(draft, found["load_in_4bit"], "model.load_in_4bit")
+        return
+    quantized = found["load_in_4bit"].value if "load_in_4bit" in found else owner.value == "qlora" or named is None
+    draft.carry("model.full_finetuning", full, owner)
+    if isinstance(quantized, bool):
+        quantized = quantized and not full and draft.get("model.load_in_8bit") is not True
+    draft.carry("model.load_in_4bit", quantized, found.get("load_in_4bit", owner))
+
+
+def carry_source(draft: Draft, setting: Setting) -> None:
+    """Carry over a data set: its name, or the first of a list of data sets with `path`, `name`, `split` and `type`."""
+    held_out = setting.key == "test_datasets"
+    prefix = "data.eval." if held_out else "data."
+    rows = setting.value.get("datasets") if isinstance(setting.value, dict) else setting.value
+    rows = rows if isinstance(rows, list) else [rows]
+    first: Any = rows[0] if rows else None
+    entry = first if isinstance(first, dict) else {"path": first}
+    name = data_set_name(entry)
+    if name is None:
+        draft.left.append((setting, "names no data set"))
+        return
+    draft.carry(f"{prefix}source", name, setting)
+    subset = next((entry[key] for key in ("name", "config", "subset") if isinstance(entry.get(key), str)), None)
+    if subset is not None and not held_out:
+        draft.carry("data.subset", subset, setting)
+    if isinstance(entry.get("split"), str):
+        draft.carry(f"{prefix}split", entry["split"], setting)
+    if len(rows) > 1:
+        draft.left.append((setting, f"the other {len(rows) - 1}: {ONE_SOURCE}"))
+    if isinstance(entry.get("type"), str) and "." in entry["type"]:
+        adapter = KNOWN_DATA.get(name.lower(), (None,))[0]
+        instead = f"data.adapter `{adapter}` reads these rows" if adapter else TRANSFORM
+        draft.left.append((setting, f"`type: {entry['type']}`: {instead}"))
+
+
+def data_set_name(entry: dict[str, Any]) -> str | None:
+    """Return the hub id or the file that an entry of a list of data sets names."""
+    name = next((entry[key] for key in ("path", "id", "repo_id", "dataset_name") if entry.get(key)), None)
+    files = entry.get("data_files")
+    if files and (name is None or str(name) in FILE_TYPES):
+        name = files[0] if isinstance(files, list) else files
+    return name if isinstance(name, str) and not isinstance(name, Code) else None
+
+
+def carry_rewards(draft: Draft, settings: list[Setting]) -> None:
+    """Carry over reward functions with their weights and options."""
+    weights = next((one.value for one in settings if one.key == "reward_weights" and isinstance(one.value, list)), [])
+    for setting in settings:
+        if setting.key in ("reward_model_name_or_path", "reward_model_path") and isinstance(setting.value, str):
+            add_reward(draft, setting, {"name": "reward_model", "weight": 1.0, "options": {"model": setting.value}})
+        if setting.key not in ("reward_funcs", "reward_functions"):
+            continue
+        named = setting.value.split(",") if type(setting.value) is str else setting.value
+        for index, name in enumerate(named if isinstance(named, list) else [named]):
+            weight = weights[index] if index < len(weights) else 1.0
+            carry_reward(draft, setting, name if isinstance(name, Code) else str(name).strip(), weight)
+
+
+def carry_reward(draft: Draft, setting: Setting, name: str, weight: Any) -> None:
+    """Carry over one reward function, or say what to do about it."""
+    known = ours(name)
+    if known is not None:
+        longest = draft.get("generation.max_completion_length", 512)
+        options = options_of(known, draft.given, longest)
+        penalty = draft.given.get("repetition_max_penalty")
+        if known == "repetition_penalty" and type(penalty) in (int, float) and type(weight) in (int, float):
+            weight = -weight * penalty
+        add_reward(draft, setting, {"name": known, "weight": weight} | ({"options": options} if options else {}))
+    elif name.rpartition(".")[2].removesuffix("_reward") in RUNS_CODE:
+        draft.left.append((setting, f"`{name}`: {TRUST}"))
+    elif isinstance(name, Code):
+        draft.left.append((setting, f"`{name}`: put it into a file and write {form_of(name)}"))
+    elif (code := as_code(name, draft.home)) is not None:
+        add_reward(draft, setting, {"name": code, "weight": weight})
+    else:
+        draft.left.append(
+            (setting, f"`{name}`: there is no such reward: `gspo-lite rewards list`, or `file.py:function`")
+        )
+
+
+def add_reward(draft: Draft, setting: Setting, reward: dict[str, Any]) -> None:
+    """Add a reward, once."""
+    name = reward["name"]
+    if f"rewards.{name}" in draft.origins:
+        draft.left.append((setting, f"`{name}` is listed already"))
+        return
+    draft.rewards.append(reward)
+    draft.origins[f"rewards.{name}"] = setting
+    if name in DIFFERENCES:
+        draft.remarks[f"rewards.{name}"] = DIFFERENCES[name]
