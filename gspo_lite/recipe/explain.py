@@ -13,6 +13,7 @@ from gspo_lite.recipe.foreign.rewards import form_of, ours
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.system.redaction import redact
 
+MISSING = "missing; it has no default"
 SHOWN = 60  # characters of a wrong value in a message
 # Values that pydantic's kinds of problems require.
 BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
@@ -36,7 +37,7 @@ def explain(problem: Any, error: ValidationError, values: dict[str, Any]) -> tup
     if kind == "extra_forbidden":
         return place, f"unknown key{nearest(place)}"
     if kind == "missing":
-        return place, "missing; it has no default"
+        return place, MISSING
     if place[0] == "rewards" and (form := reward_form(place, problem["input"])):
         return place, f"found {found}; write {form}"
     if place in union_places(error, values):

@@ -23,6 +23,7 @@ FILE_TYPES = ("json", "jsonl", "csv", "parquet")
 ADAPTER = ("use_peft", "adapter", "full_finetuning", "load_in_4bit", "lora_target_linear")
 SOURCES = [*PLACES["data.source"].split(), *PLACES["data.eval.source"].split()]
 WHOLE_MODEL = ("model_name_or_path", "base_model", "model", "model_id")  # Unsloth has `model_name`
+REWARD_KEYS = ("reward_funcs", "reward_functions")
 LATER = ("warmup_ratio", "generation_batch_size")  # shares and products of other values
 # Well-known data sets, with the adapter that reads them and the split that holds problems to evaluate on.
 KNOWN_DATA = {
@@ -34,18 +35,28 @@ KNOWN_DATA = {
 
 def carry_all(draft: Draft, settings: list[Setting]) -> None:
     """Carry over every setting, or note why it is left."""
-    for setting in settings:
+    for setting in sorted(settings, key=lambda one: one.key == "rl"):  # after what says more about the objective
         found = answer_to(setting)
         if setting.value is None or setting.value == "" or (found and found.place == "rewards"):
             continue  # nothing is set, or read with the rewards
         if found is None or found.place is None:
             draft.left.append((setting, found.reason if found else UNKNOWN))
+        elif setting.key == "rl":
+            carry_trainer(draft, setting)
         elif setting.key in SOURCES:
             carry_source(draft, setting)
         elif setting.key not in (*ADAPTER, *LATER) and not is_share(setting):
             carry_value(draft, setting, found.place)
     carry_weights(draft, settings)
     carry_rewards(draft, settings)
+
+
+def carry_trainer(draft: Draft, setting: Setting) -> None:
+    """Carry over the name of axolotl's trainer, which says less than TRL's importance_sampling_level."""
+    if setting.value == "gdpo":
+        draft.carry("training.extra.multi_objective_aggregation", "normalize_then_sum", setting)
+    elif setting.value != "grpo" or "objective.algorithm" not in draft.values:
+        carry_value(draft, setting, "objective.algorithm")
 
 
 def is_share(setting: Setting) -> bool:
@@ -59,7 +70,7 @@ def carry_value(draft: Draft, setting: Setting, place: str) -> None:
         draft.left.append((setting, COMPUTED))
         return
     try:
-        draft.carry(place, converted(place, setting.value), setting)
+        draft.carry(place, converted(setting.key, place, setting.value), setting)
     except (ValueError, TypeError, KeyError) as error:
         draft.left.append((setting, str(error)))
 
@@ -96,11 +107,14 @@ def carry_source(draft: Draft, setting: Setting) -> None:
     """Carry over a data set: its name, or the first of a list of data sets with `path`, `name`, `split` and `type`."""
     held_out = setting.key == "test_datasets"
     prefix = "data.eval." if held_out else "data."
-    rows = setting.value.get("datasets") if isinstance(setting.value, dict) else setting.value
+    value = setting.value
+    rows = value.get("datasets", value.get("train")) if isinstance(value, dict) else value
     rows = rows if isinstance(rows, list) else [rows]
     first: Any = rows[0] if rows else None
     entry = first if isinstance(first, dict) else {"path": first}
     name = data_set_name(entry)
+    if setting.key == "dataset_name" and name in FILE_TYPES and "data_files" in draft.given:
+        return  # `load_dataset("json", data_files=...)`
     if name is None:
         draft.left.append((setting, "names no data set"))
         return
@@ -129,14 +143,18 @@ def data_set_name(entry: dict[str, Any]) -> str | None:
 
 def carry_rewards(draft: Draft, settings: list[Setting]) -> None:
     """Carry over reward functions with their weights and options."""
-    weights = next((one.value for one in settings if one.key == "reward_weights" and isinstance(one.value, list)), [])
+    given = next((one for one in settings if one.key == "reward_weights" and isinstance(one.value, list)), None)
+    weights = given.value if given else []
     for setting in settings:
         if setting.key in ("reward_model_name_or_path", "reward_model_path") and isinstance(setting.value, str):
             add_reward(draft, setting, {"name": "reward_model", "weight": 1.0, "options": {"model": setting.value}})
-        if setting.key not in ("reward_funcs", "reward_functions"):
+        if setting.key not in REWARD_KEYS:
             continue
         named = setting.value.split(",") if type(setting.value) is str else setting.value
-        for index, name in enumerate(named if isinstance(named, list) else [named]):
+        named = named if isinstance(named, list) else [named]
+        if given and len(weights) != len(named):
+            draft.left.append((given, f"{len(weights)} weights for {len(named)} rewards; those without get 1"))
+        for index, name in enumerate(named):
             weight = weights[index] if index < len(weights) else 1.0
             carry_reward(draft, setting, name if isinstance(name, Code) else str(name).strip(), weight)
 

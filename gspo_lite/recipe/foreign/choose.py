@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from gspo_lite.recipe.foreign.carry import KNOWN_DATA
+from gspo_lite.recipe.foreign.carry import KNOWN_DATA, REWARD_KEYS
 from gspo_lite.recipe.foreign.draft import Draft
 from gspo_lite.recipe.foreign.keys import EPOCHS
 from gspo_lite.recipe.foreign.values import SCHEDULES
@@ -43,14 +43,21 @@ def choose_all(draft: Draft, name: str) -> None:
 def choose_model(draft: Draft) -> None:
     """Choose the model and how it is loaded."""
     draft.ask("model.name", "starter", "the model; the starter is a tiny one for a first try")
+    if draft.get("model.full_finetuning") is False:
+        draft.choose("model.lora.target_modules", "all-linear", "TRL leaves the choice of layers to PEFT")
+        draft.choose("model.lora.dropout", 0.0, "GRPO generates in train mode; TRL's default, 0.05, would disturb it")
     if draft.get("model.full_finetuning"):
-        draft.decide["model.full_finetuning"] = "every weight is trained, in float32; a LoRA needs far less memory"
+        draft.decide["model.full_finetuning"] = (
+            "every weight is trained, in float32; `false` trains a LoRA, in far less memory"
+        )
 
 
 def choose_rewards_and_prompt(draft: Draft) -> None:
     """Choose a reward if none was carried over, and the prompt style that asks for what the rewards look for."""
     if not draft.rewards:
         draft.ask("rewards", [{"name": "math_correct", "weight": 1.0}], "the rewards: `gspo-lite rewards list`")
+    elif any(setting.key in REWARD_KEYS for setting, _ in draft.left):
+        draft.decide["rewards"] = "not all rewards carried over; add what is missing"
     names = [one["name"] for one in draft.rewards] or ["math_correct"]
     system = str(draft.given.get("system_prompt") or "")
     if "<answer>" in system or any(name in TAGGED for name in names):
@@ -101,22 +108,19 @@ def choose_objective(draft: Draft) -> None:
 def choose_batches(draft: Draft) -> None:
     """Choose batches that hold whole groups, and as many optimizer steps per rollout as the algorithm needs."""
     group = draft.get("generation.num_generations", GENERATION["num_generations"].default)
-    theirs = draft.given.get("per_device_train_batch_size") or draft.given.get("micro_batch_size")
-    batch = theirs or TRAINING["per_device_train_batch_size"].default
+    theirs = draft.number("per_device_train_batch_size", "micro_batch_size")  # even if it was refused below
+    batch = int(theirs or TRAINING["per_device_train_batch_size"].default)
     accumulated = draft.get("training.gradient_accumulation_steps", 1)
-    if not all(type(one) is int and one > 0 for one in (group, batch, accumulated)):
-        return  # refused by the schema, then chosen
-    rollout = draft.given.get("generation_batch_size")
-    steps = draft.get("training.steps_per_generation")
-    if steps is None and type(rollout) is int and rollout % batch == 0:
-        steps = rollout // batch
+    rollout, steps = draft.number("generation_batch_size"), draft.get("training.steps_per_generation")
+    if steps is None and rollout and rollout % batch == 0:
+        steps = int(rollout) // batch
         draft.choose("training.steps_per_generation", steps, f"generation_batch_size {rollout} / {batch}")
     off_policy = draft.get("objective.algorithm") != "grpo" and draft.get("training.num_iterations", 1) == 1
     if steps is None or (off_policy and steps == accumulated):
         steps = accumulated * (MINI_BATCHES if off_policy else 1)
         reason = "GSPO has no effect with one optimizer step per rollout, TRL's default; 4 as in the paper"
         draft.choose("training.steps_per_generation", steps, reason if off_policy else BY_TRL)
-    if type(steps) is int and batch * steps % group:
+    if batch * steps % group:
         reason = f"a rollout on one GPU, {batch} x {steps} completions, does not hold whole groups of {group}"
         draft.drop("training.per_device_train_batch_size", reason)
         whole = math.ceil(batch / group) * group
@@ -125,12 +129,11 @@ def choose_batches(draft: Draft) -> None:
 
 def choose_steps(draft: Draft) -> None:
     """Choose the number of steps and the schedule of the learning rate."""
-    epochs = next((draft.given[key] for key in ("num_train_epochs", "num_epochs") if draft.given.get(key)), None)
-    counted = f"{epochs:g} epochs here. " if isinstance(epochs, int | float) else ""
-    draft.ask("training.max_steps", STEPS, f"{counted}{EPOCHS}")
-    share, steps = draft.given.get("warmup_ratio") or draft.given.get("warmup_steps"), draft.get("training.max_steps")
-    if isinstance(share, float) and type(steps) is int:  # else refused by the schema, then chosen
-        warmup = math.ceil(share * steps) if share < 1 else int(share)
+    epochs = draft.number("num_train_epochs", "num_epochs")
+    draft.ask("training.max_steps", STEPS, f"{epochs:g} epochs here. {EPOCHS}" if epochs else EPOCHS)
+    share = draft.number("warmup_ratio", "warmup_steps")
+    if isinstance(share, float):
+        warmup = math.ceil(share * draft.get("training.max_steps")) if share < 1 else int(share)
         draft.choose("training.warmup_steps", warmup, f"{share:g} of max_steps" if share < 1 else "a whole number")
     scheduler = str(draft.given.get("lr_scheduler_type") or draft.given.get("lr_scheduler"))
     draft.choose("training.lr_scheduler_type", TRL_DEFAULTS["training.lr_scheduler_type"], BY_TRL)
@@ -146,8 +149,6 @@ def choose_lengths(draft: Draft) -> None:
     completion = draft.get("generation.max_completion_length", GENERATION["max_completion_length"].default)
     longest = draft.values.get("model.max_seq_length", 0)
     prompt = GENERATION["max_prompt_length"].default
-    if type(completion) is not int or type(longest) is not int:
-        return  # refused by the schema, then chosen
     if 0 < longest - completion < prompt:
         prompt = longest - completion
     draft.choose("generation.max_prompt_length", prompt, "TRL has no limit; longer prompts are refused here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ class Draft:
     def get(self, place: str, default: Any = None) -> Any:
         """Return the value at a place, carried or chosen, or a default."""
         return self.values[place] if place in self.values else self.chosen.get(place, (default,))[0]
+
+    def number(self, *keys: str) -> Any:
+        """Return the first positive number that the other trainer's file has under these keys, or None."""
+        numbers = (self.given[key] for key in keys if type(self.given.get(key)) in (int, float))
+        return next((one for one in numbers if math.isfinite(one) and one > 0), None)
 
     def carry(self, place: str, value: Any, setting: Setting) -> None:
         """Carry a value over; of several keys for one place the first counts."""

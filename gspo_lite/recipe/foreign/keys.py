@@ -177,6 +177,6 @@ def answer(key: str) -> Answer | None:
 
 def is_foreign(values: dict[str, object]) -> bool:
     """Return whether a file is the configuration of another trainer: most of its keys are theirs, not a recipe's."""
-    theirs = [key for key in values if key not in Recipe.model_fields or not isinstance(values[key], dict | list)]
-    known = [key for key in theirs if answer(key) is not None or key == "trl"]
+    theirs = {k: v for k, v in values.items() if k not in Recipe.model_fields or not isinstance(v, dict | list)}
+    known = [k for k, v in theirs.items() if answer(k) or (isinstance(v, dict) and any(answer(one) for one in v))]
     return len(known) > len(values) - len(theirs)

@@ -73,7 +73,8 @@ def settings_in(text: str) -> list[Found]:
     names: dict[str, Any] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            names.setdefault(node.targets[0].id, value_of(node.value, names))
+            name, value = node.targets[0].id, value_of(node.value, names)
+            names[name] = value if names.setdefault(name, value) == value else Code(name)  # assigned twice
     calls = sorted((node for node in ast.walk(tree) if isinstance(node, ast.Call)), key=lambda node: node.lineno)
     return [one for call in calls for one in arguments(call, names)]
 
@@ -104,6 +105,11 @@ def value_of(node: ast.expr, names: dict[str, Any]) -> Any:
         return dict(zip(keys, (value_of(one, names) for one in node.values), strict=True))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
         return {word.arg: value_of(word.value, names) for word in node.keywords if word.arg}
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        owner = value_of(node.value, names)
+        return (
+            owner.get(node.slice.value, Code(ast.unparse(node))) if isinstance(owner, dict) else Code(ast.unparse(node))
+        )
     if isinstance(node, ast.BinOp):
         return calculated(node, value_of(node.left, names), value_of(node.right, names))
     try:

@@ -25,6 +25,7 @@ DIFFERENCES = {
     "tag_count": "it counts the tags, not the line breaks around them",
     "cosine_length": "it counts tokens, and scores a completion of max_length like the worst wrong one",
     "length_penalty": "the shortest of a group gets 0.5, the longest -0.5",
+    "soft_overlong": "max_length is max_completion_length unless the file gives it",
     "repetition_penalty": "it is minus the share that is repeated, times the weight",
 }
 RUNS_CODE = ("code", "binary_code", "cf_code", "ioi_code", "code_execution")
@@ -42,9 +43,10 @@ DECORATION = re.compile(r"^get_|_(?:reward|func|fn|function)(?=_|$)")
 
 def ours(name: str) -> str | None:
     """Return the name of our reward for a name that TRL, open-r1 or axolotl knows; None if there is none."""
-    last = name.split("(")[0].rpartition(".")[2]
-    foreign = isinstance(name, Code) and last not in OF_TRL  # a function of the script
-    if foreign or ("." in name and not name.startswith(LIBRARIES)):
+    called = name.split("(")[0]
+    last = called.rpartition(".")[2]
+    of_script = isinstance(name, Code) and last not in OF_TRL
+    if of_script or ("." in called and not called.startswith(LIBRARIES)):
         return None
     return last if last in SAME.values() else SAME.get(DECORATION.sub("", last))
 
@@ -66,7 +68,7 @@ def as_code(name: str, home: Path | None = None) -> str | None:
 
 def form_of(name: str) -> str:
     """Return the item of a recipe's `rewards` for a bare name, as a message shows it."""
-    own_file = f"rewards.py:{name}" if isinstance(name, Code) else name
+    own_file = f"rewards.py:{name.split('(')[0]}" if isinstance(name, Code) else name
     return f"`- name: {ours(name) or as_code(name) or own_file}`"
 
 

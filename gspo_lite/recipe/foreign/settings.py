@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.errors import Place, UsageError
+from gspo_lite.errors import Place, RecipeError, UsageError
 from gspo_lite.recipe.foreign.keys import MAPPINGS, Answer, answer
 from gspo_lite.recipe.foreign.python_text import read_python
 from gspo_lite.recipe.source import Source, read_source, read_text
 
 SUFFIXES = (".yaml", ".yml", ".json", ".py")
+OURS = {"model", "data", "rewards", "objective"}  # sections that only a recipe has, all together
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ def read_settings(path: Path) -> list[Setting]:
     if path.suffix not in SUFFIXES:
         raise UsageError(f"`{path}` does not end in {', '.join(SUFFIXES)}")
     if path.suffix != ".py":
-        return settings_of(read_source(path))
+        source = read_source(path)
+        if source.values.keys() >= OURS:
+            raise RecipeError([f"{path}: is a recipe already"], f"gspo-lite check {path}")
+        return settings_of(source)
     return [Setting(key, value, f"{path}:{line}") for key, value, line in read_python(read_text(path), str(path))]
 
 

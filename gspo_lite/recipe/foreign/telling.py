@@ -7,7 +7,7 @@ from pathlib import Path
 from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.dump import with_comments
 from gspo_lite.recipe.explain import shown
-from gspo_lite.recipe.foreign.carry import UNKNOWN
+from gspo_lite.recipe.foreign.carry import REWARD_KEYS, UNKNOWN
 from gspo_lite.recipe.foreign.draft import Draft
 from gspo_lite.recipe.foreign.keys import is_foreign
 from gspo_lite.recipe.foreign.rewards import form_of
@@ -48,7 +48,7 @@ def table(settings: list[Setting]) -> list[str]:
 
 def form_in(setting: Setting) -> str:
     """Return how reward functions and the objective are written in a recipe, for a line of the table."""
-    if setting.key in ("reward_funcs", "reward_functions"):
+    if setting.key in REWARD_KEYS:
         names = setting.value if isinstance(setting.value, list) else [setting.value]
         return f": {', '.join(form_of(name) for name in names if isinstance(name, str))}"
     return f": {setting.value}" if setting.key == "loss_type" else ""
@@ -66,7 +66,12 @@ def report(translation: Translation) -> list[str]:
     """Return what carried over, what did not, what was chosen and what is left to the user, with the reasons."""
     draft = translation.draft
     carried = [line for setting in translation.settings for line in carried_lines(setting, draft)]
-    left = [f"{setting.where}: `{setting.key}`: {reason}" for setting, reason in draft.left]
+    left = [
+        f"{setting.where}: `{setting.key}`: {reason}"
+        for setting in translation.settings
+        for one, reason in draft.left
+        if one is setting
+    ]
     free = {place: choice for place, choice in draft.chosen.items() if place not in draft.decide}
     chosen = [f"{place}: {shown(value)}: {reason}" for place, (value, reason) in free.items()]
     decide = [f"{place}: {question}" for place, question in draft.decide.items()]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from gspo_lite.errors import Place, RecipeError
 from gspo_lite.recipe.check import Problem
-from gspo_lite.recipe.explain import dotted, explained
+from gspo_lite.recipe.explain import MISSING, dotted, explained
 from gspo_lite.recipe.foreign.carry import carry_all
 from gspo_lite.recipe.foreign.choose import choose_all
 from gspo_lite.recipe.foreign.draft import Draft
@@ -49,6 +49,10 @@ def translate(path: Path, checks: Sequence[Check]) -> Translation:
         given.setdefault(setting.key, setting.value)
     draft = Draft(path.parent, given)
     carry_all(draft, settings)
+    if not draft.origins:
+        raise RecipeError([f"{path}: sets nothing that a recipe has"], "`gspo-lite recipes --init NAME` copies one")
+    for place, reason in ill_typed(draft):
+        draft.drop(place, reason)
     choose_all(draft, path.stem)
     while problems := problems_of(draft, checks):
         dropped = [draft.drop(place, reason) for place, reason in problems]
@@ -56,6 +60,16 @@ def translate(path: Path, checks: Sequence[Check]) -> Translation:
             raise RecipeError([f"{path}: `{place}`: {reason}" for place, reason in problems])
         choose_all(draft, path.stem)
     return Translation(path, settings, draft)
+
+
+def ill_typed(draft: Draft) -> list[tuple[str, str]]:
+    """Return the places whose carried values the schema refuses, each with the reason; what is missing is no matter."""
+    values = draft.nested()
+    try:
+        Recipe.model_validate(values)
+    except ValidationError as error:
+        return [(named(place, draft), reason) for place, reason in explained(error, values) if reason != MISSING]
+    return []
 
 
 def problems_of(draft: Draft, checks: Sequence[Check]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from gspo_lite.recipe.schema import Tracker
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 ALGORITHMS = {
     "token": "grpo", "sequence": "gspo", "sequence_token": "gspo_token", "grpo": "grpo", "gspo": "gspo",
-    "gspo_token": "gspo_token", "gspo-token": "gspo_token", "gdpo": "grpo", "dapo": "grpo", "dr_grpo": "grpo",
+    "gspo_token": "gspo_token", "gspo-token": "gspo_token",
 }  # fmt: skip
 SCHEDULES = {
     "cosine_with_min_lr": "cosine", "cosine_with_restarts": "cosine", "cosine_warmup_with_min_lr": "cosine",
@@ -24,10 +24,14 @@ NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def dtype(value: Any) -> str:
-    if value is True:  # bf16
-        return "auto"
     name = str(value).removeprefix("torch.")
     return DTYPES.get(name, name)
+
+
+def precision(key: str, value: Any) -> str:
+    if value not in (True, "auto"):
+        raise ValueError("model.dtype is the type of the weights")
+    return "float16" if key == "fp16" and value is True else "auto"
 
 
 def algorithm(value: Any) -> str:
@@ -107,12 +111,14 @@ CONVERTERS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-def converted(place: str, value: Any) -> Any:
-    """Return another trainer's value as a recipe has it at this place; numbers in quotes become numbers.
+def converted(key: str, place: str, value: Any) -> Any:
+    """Return the value of another trainer's key as a recipe has it at this place; numbers in quotes become numbers.
 
     Raises:
         ValueError: says why it does not carry over.
     """
+    if key in ("bf16", "fp16"):
+        return precision(key, value)
     numeric = place.startswith(("objective.", "generation.", "training.", "model.lora."))
     if numeric and isinstance(value, str) and NUMBER.fullmatch(value.strip()):
         value = float(value) if re.search(r"[.eE]", value) else int(value)
