@@ -1,36 +1,23 @@
-"""Carries settings of another trainer over to a draft: single keys by the table, model, data and rewards as a whole."""
+"""Carries settings of another trainer over to a draft: single keys by the table, weights and rewards as a whole."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from gspo_lite.recipe.foreign.draft import Draft
-from gspo_lite.recipe.foreign.keys import PLACES
 from gspo_lite.recipe.foreign.python_text import Code
 from gspo_lite.recipe.foreign.rewards import DIFFERENCES, RUNS_CODE, TRUST, as_code, form_of, options_of, ours
 from gspo_lite.recipe.foreign.settings import Setting, answer_to
+from gspo_lite.recipe.foreign.sources import SOURCES, carry_source
 from gspo_lite.recipe.foreign.values import converted
 
 UNKNOWN = "no key of gspo-lite, TRL, open-r1, axolotl or Unsloth that is known here"
 COMPUTED = "is computed by the script"
-ONE_SOURCE = "a recipe has one source; put several into one .jsonl file"
-TRANSFORM = (
-    "axolotl's transforms take a whole configuration: write a function of one row, and name it in data.adapter as "
-    "`file.py:function`"
-)
-FILE_TYPES = ("json", "jsonl", "csv", "parquet")
-# Keys whose values are read together, below; each with the place that it answers to.
+# Keys whose values are read together.
 ADAPTER = ("use_peft", "adapter", "full_finetuning", "load_in_4bit", "lora_target_linear")
-SOURCES = [*PLACES["data.source"].split(), *PLACES["data.eval.source"].split()]
 WHOLE_MODEL = ("model_name_or_path", "base_model", "model", "model_id")  # Unsloth has `model_name`
 REWARD_KEYS = ("reward_funcs", "reward_functions")
 LATER = ("warmup_ratio", "generation_batch_size")  # shares and products of other values
-# Well-known data sets, with the adapter that reads them and the split that holds problems to evaluate on.
-KNOWN_DATA = {
-    "openai/gsm8k": ("gsm8k", "test"), "gsm8k": ("gsm8k", "test"), "ai-mo/numinamath-tir": ("math", "test"),
-    "digitallearninggmbh/math-lighteval": ("math", "test"), "eleutherai/hendrycks_math": ("math", "test"),
-    "open-r1/openr1-math-220k": ("math", None), "jiayi-pan/countdown-tasks-3to4": ("countdown", None),
-}  # fmt: skip
 
 
 def carry_all(draft: Draft, settings: list[Setting]) -> None:
@@ -81,9 +68,7 @@ def carry_weights(draft: Draft, settings: list[Setting]) -> None:
     TRL and axolotl train every weight in 16 bits unless a key says otherwise; Unsloth loads 4 bits for an adapter.
     """
     found = {setting.key: setting for setting in settings if setting.value not in (None, "")}
-    named = next(
-        (found[key] for key in ("model_name_or_path", "base_model", "model", "model_id") if key in found), None
-    )
+    named = next((found[key] for key in WHOLE_MODEL if key in found), None)
     adapter = found.get("adapter") or found.get("use_peft")
     lora = any(place.startswith("model.lora.") for place in draft.values) or "lora_target_linear" in found
     if "lora_target_linear" in found:
@@ -101,44 +86,6 @@ def carry_weights(draft: Draft, settings: list[Setting]) -> None:
     if isinstance(quantized, bool):
         quantized = quantized and not full and draft.get("model.load_in_8bit") is not True
     draft.carry("model.load_in_4bit", quantized, found.get("load_in_4bit", owner))
-
-
-def carry_source(draft: Draft, setting: Setting) -> None:
-    """Carry over a data set: its name, or the first of a list of data sets with `path`, `name`, `split` and `type`."""
-    held_out = setting.key == "test_datasets"
-    prefix = "data.eval." if held_out else "data."
-    value = setting.value
-    rows = value.get("datasets", value.get("train")) if isinstance(value, dict) else value
-    rows = rows if isinstance(rows, list) else [rows]
-    first: Any = rows[0] if rows else None
-    entry = first if isinstance(first, dict) else {"path": first}
-    name = data_set_name(entry)
-    if setting.key == "dataset_name" and name in FILE_TYPES and "data_files" in draft.given:
-        return  # `load_dataset("json", data_files=...)`
-    if name is None:
-        draft.left.append((setting, "names no data set"))
-        return
-    draft.carry(f"{prefix}source", name, setting)
-    subset = next((entry[key] for key in ("name", "config", "subset") if isinstance(entry.get(key), str)), None)
-    if subset is not None and not held_out:
-        draft.carry("data.subset", subset, setting)
-    if isinstance(entry.get("split"), str):
-        draft.carry(f"{prefix}split", entry["split"], setting)
-    if len(rows) > 1:
-        draft.left.append((setting, f"the other {len(rows) - 1}: {ONE_SOURCE}"))
-    if isinstance(entry.get("type"), str) and "." in entry["type"]:
-        adapter = KNOWN_DATA.get(name.lower(), (None,))[0]
-        instead = f"data.adapter `{adapter}` reads these rows" if adapter else TRANSFORM
-        draft.left.append((setting, f"`type: {entry['type']}`: {instead}"))
-
-
-def data_set_name(entry: dict[str, Any]) -> str | None:
-    """Return the hub id or the file that an entry of a list of data sets names."""
-    name = next((entry[key] for key in ("path", "id", "repo_id", "dataset_name") if entry.get(key)), None)
-    files = entry.get("data_files")
-    if files and (name is None or str(name) in FILE_TYPES):
-        name = files[0] if isinstance(files, list) else files
-    return name if isinstance(name, str) and not isinstance(name, Code) else None
 
 
 def carry_rewards(draft: Draft, settings: list[Setting]) -> None:
@@ -176,9 +123,7 @@ def carry_reward(draft: Draft, setting: Setting, name: str, weight: Any) -> None
     elif (code := as_code(name, draft.home)) is not None:
         add_reward(draft, setting, {"name": code, "weight": weight})
     else:
-        draft.left.append(
-            (setting, f"`{name}`: there is no such reward: `gspo-lite rewards list`, or `file.py:function`")
-        )
+        draft.left.append((setting, f"`{name}`: no such reward here: `gspo-lite rewards list`"))
 
 
 def add_reward(draft: Draft, setting: Setting, reward: dict[str, Any]) -> None:

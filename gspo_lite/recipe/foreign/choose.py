@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-from gspo_lite.recipe.foreign.carry import KNOWN_DATA, REWARD_KEYS
+from gspo_lite.recipe.foreign.carry import REWARD_KEYS
 from gspo_lite.recipe.foreign.draft import Draft
-from gspo_lite.recipe.foreign.keys import EPOCHS
+from gspo_lite.recipe.foreign.keys import EPOCHS, PLACES
+from gspo_lite.recipe.foreign.sources import KNOWN_DATA, is_file
 from gspo_lite.recipe.foreign.values import SCHEDULES
 from gspo_lite.recipe.schema import GenerationSettings, ModelSettings, TrainingSettings
 
@@ -43,6 +43,8 @@ def choose_all(draft: Draft, name: str) -> None:
 def choose_model(draft: Draft) -> None:
     """Choose the model and how it is loaded."""
     draft.ask("model.name", "starter", "the model; the starter is a tiny one for a first try")
+    if draft.get("generation.engine") == "auto":
+        draft.remarks["generation.engine"] = "vLLM where it can run"
     if draft.get("model.full_finetuning") is False:
         draft.choose("model.lora.target_modules", "all-linear", "TRL leaves the choice of layers to PEFT")
         draft.choose("model.lora.dropout", 0.0, "GRPO generates in train mode; TRL's default, 0.05, would disturb it")
@@ -81,7 +83,7 @@ def choose_data(draft: Draft) -> None:
         draft.choose("data.columns.answer", "solution", "the column that TRL's accuracy_reward reads")
     if draft.get("data.eval.source") is not None:
         draft.choose("data.eval.split", "train", "the split of a data set that names none")
-    elif source != "arithmetic" and not Path(source).suffix:
+    elif source != "arithmetic" and not is_file(source):
         last = f"{split.split('[')[0]}[-{HELD_OUT}:]"
         draft.choose("data.eval.split", held_out or last, "problems that are held out from training")
 
@@ -108,8 +110,10 @@ def choose_objective(draft: Draft) -> None:
 def choose_batches(draft: Draft) -> None:
     """Choose batches that hold whole groups, and as many optimizer steps per rollout as the algorithm needs."""
     group = draft.get("generation.num_generations", GENERATION["num_generations"].default)
-    theirs = draft.number("per_device_train_batch_size", "micro_batch_size")  # even if it was refused below
-    batch = int(theirs or TRAINING["per_device_train_batch_size"].default)
+    batch = draft.get("training.per_device_train_batch_size")
+    if batch is None:  # not given, or refused below
+        theirs = draft.number(*PLACES["training.per_device_train_batch_size"].split(), "per_device_train_batch_size")
+        batch = int(theirs or TRAINING["per_device_train_batch_size"].default)
     accumulated = draft.get("training.gradient_accumulation_steps", 1)
     rollout, steps = draft.number("generation_batch_size"), draft.get("training.steps_per_generation")
     if steps is None and rollout and rollout % batch == 0:

@@ -12,6 +12,7 @@ from gspo_lite.recipe.foreign.python_text import read_python
 from gspo_lite.recipe.source import Source, read_source, read_text
 
 SUFFIXES = (".yaml", ".yml", ".json", ".py")
+VERL = "actor_rollout_ref"
 OURS = {"model", "data", "rewards", "objective"}  # sections that only a recipe has, all together
 
 
@@ -44,7 +45,15 @@ def read_settings(path: Path) -> list[Setting]:
 
 
 def settings_of(source: Source) -> list[Setting]:
-    """Return the settings of a mapping, with those of its sections (axolotl's `trl`, for example) one by one."""
+    """Return the settings of a mapping, with those of its sections (axolotl's `trl`, for example) one by one.
+
+    Raises:
+        RecipeError: it is verl's configuration, which names and counts everything in another way.
+    """
+    if VERL in source.values:
+        message = f"{source.where((VERL,))}: is the configuration of verl, which counts prompts and rollouts instead of"
+        message += " completions and steps; it cannot be translated"
+        raise RecipeError([message], "`gspo-lite export-config RECIPE --to verl` shows verl's name of every setting")
     return list(flat(source, source.values, ()))
 
 
