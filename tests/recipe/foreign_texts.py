@@ -128,7 +128,6 @@ model_name_or_path: Qwen/Qwen3-0.6B
 dataset_name: openai/gsm8k
 dataset_config: main
 dataset_train_split: "train[:2000]"
-dataset_streaming: true
 reward_funcs:
   - accuracy_reward
   - get_soft_overlong_punishment
@@ -307,6 +306,7 @@ datasets:
     ds_type: json
     data_files: [problems.jsonl]
     type: chat_template
+    field_messages: conversation
 micro_batch_size: 4
 num_epochs: 3
 learning_rate: 2e-5

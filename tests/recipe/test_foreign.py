@@ -11,6 +11,8 @@ from gspo_lite.checked_recipe import recipe_from
 from gspo_lite.errors import RecipeError, UsageError
 from gspo_lite.recipe.foreign.settings import read_settings
 from gspo_lite.recipe.foreign.telling import as_recipe, report
+from gspo_lite.recipe.schema import Recipe
+from gspo_lite.recipe.source import parse
 from tests.recipe.foreign_texts import TEXTS
 
 # file: values of the recipe by place, keys that do not carry over (some of them), places that the user must decide
@@ -132,7 +134,8 @@ EXPECTED = {
     "axolotl_file.yaml": (
         {
             "data.source": "problems.jsonl", "model.full_finetuning": False, "model.load_in_4bit": False,
-            "model.lora.alpha": 16, "generation.min_p": 0.05, "rewards": [("math_correct", 1.0)],
+            "model.lora.alpha": 16,
+            "data.columns.prompt": "conversation", "generation.min_p": 0.05, "rewards": [("math_correct", 1.0)],
         },
         ["reward_funcs", "num_epochs"],
         ["rewards", "training.max_steps"],
@@ -191,6 +194,7 @@ EXPECTED = {
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "problems.jsonl").write_text('{"conversation": [], "solution": "4"}\n')
     return tmp_path
 
 
@@ -358,8 +362,8 @@ def test_any_value_of_any_key_is_carried_or_left(here, name, value):
         key, separator, rest = line.partition(": ")
         if separator and rest and not key.startswith((" ", "#", "-")):
             Path("x.yaml").write_text(TEXTS[name].replace(line, f"{key}: {value}", 1))
-            Path("mine.yaml").write_text(as_recipe(recipe_from(Path("x.yaml"))))
-            load_recipe("mine.yaml")
+            values, _ = parse(as_recipe(recipe_from(Path("x.yaml"))), "mine.yaml")
+            Recipe.model_validate(values)
 
 
 def test_the_command_writes_the_recipe_to_stdout_and_the_rest_to_stderr(here):

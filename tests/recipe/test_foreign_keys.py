@@ -8,6 +8,7 @@ from gspo_lite import load_recipe
 from gspo_lite.checked_recipe import recipe_from
 from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.foreign.telling import as_recipe, report
+from gspo_lite.recipe.schema import DataSettings
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,18 @@ def test_verl_is_named_and_not_guessed_at():
     for read in (recipe_from, load_recipe):
         with pytest.raises(RecipeError, match=r"x\.yaml:2: is the configuration of verl"):
             read(Path("x.yaml") if read is recipe_from else "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "value"),
+    [
+        ("system_prompt: Think.\nseed: 1\n", "data.system_prompt", "Think."),
+        ("dataset_streaming: true\ndataset_name: a/b\n", "data.limit", 10_000),
+    ],
+)
+def test_keys_of_the_data_that_the_schema_may_have(text, place, value):
+    key = {"data.limit": "streaming"}.get(place, "system_prompt")
+    if key not in DataSettings.model_fields:
+        pytest.skip(f"the schema has no data.{key} yet")
+    Path("x.yaml").write_text(text)
+    assert recipe_from(Path("x.yaml")).draft.get(place) == value

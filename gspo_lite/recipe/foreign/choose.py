@@ -12,6 +12,7 @@ from gspo_lite.recipe.foreign.values import SCHEDULES
 from gspo_lite.recipe.schema import GenerationSettings, ModelSettings, TrainingSettings
 
 STEPS = 500  # optimizer steps where the file counts epochs
+STREAMED = 10_000  # rows of a stream
 HELD_OUT = 300  # problems to evaluate on where the file names none
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper
 PAPER_CLIP = {"objective.epsilon": 3e-4, "objective.epsilon_high": 4e-4}
@@ -73,6 +74,8 @@ def choose_rewards_and_prompt(draft: Draft) -> None:
 def choose_data(draft: Draft) -> None:
     """Choose the data, how its rows are read, and what is held out."""
     draft.ask("data.source", "arithmetic", "the data; `arithmetic` is embedded")
+    if draft.get("data.streaming"):
+        draft.ask("data.limit", STREAMED, "rows to read from the stream")
     source, split = str(draft.get("data.source")), str(draft.get("data.split", "train"))
     adapter, held_out = KNOWN_DATA.get(source.lower(), (None, None))
     if adapter and "data.columns.prompt" not in draft.values:

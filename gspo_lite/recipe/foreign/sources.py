@@ -52,6 +52,8 @@ def carry_source(draft: Draft, setting: Setting) -> None:
         draft.carry("data.subset", subset, setting)
     if isinstance(entry.get("split"), str):
         draft.carry(f"{prefix}split", entry["split"], setting)
+    if isinstance(entry.get("field_messages"), str) and not held_out:
+        draft.carry("data.columns.prompt", entry["field_messages"], setting)
     if len(rows) > 1:
         draft.left.append((setting, f"the other {len(rows) - 1}: {ONE_SOURCE}"))
     if isinstance(entry.get("type"), str) and "." in entry["type"]:
