@@ -14,6 +14,7 @@ from gspo_lite.recipe.foreign.telling import as_recipe, report
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.source import parse
 from tests.recipe.foreign_texts import TEXTS
+from tests.test_architecture import HEAVY
 
 # file: values of the recipe by place, keys that do not carry over (some of them), places that the user must decide
 EXPECTED = {
@@ -364,6 +365,17 @@ def test_any_value_of_any_key_is_carried_or_left(here, name, value):
             Path("x.yaml").write_text(TEXTS[name].replace(line, f"{key}: {value}", 1))
             values, _ = parse(as_recipe(recipe_from(Path("x.yaml"))), "mine.yaml")
             Recipe.model_validate(values)
+
+
+def test_the_command_imports_nothing_heavy(here):
+    written("notebook.py")
+    code = (
+        "import sys\nfrom gspo_lite.cli import main\nsys.argv = ['gspo-lite', 'recipes', '--from', 'notebook.py']\n"
+        "try:\n    main()\nexcept SystemExit as error:\n    assert not error.code, error.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
 def test_the_command_writes_the_recipe_to_stdout_and_the_rest_to_stderr(here):
