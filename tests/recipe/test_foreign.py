@@ -293,6 +293,11 @@ def test_a_choice_and_a_refusal_come_with_the_reason(here, name):
         assert any(words in line for line in lines)
 
 
+def test_what_means_off_is_carried_over(here):
+    left = {setting.key for setting, _ in recipe_from(written("trl_token.yaml")).draft.left}
+    assert left == {"epsilon", "epsilon_high", "temperature"}  # not `top_k: -1`
+
+
 def test_a_reward_file_beside_the_configuration_is_found(here):
     Path("rewards.py").write_text("def rand_reward_func(completions, **kwargs): ...\n")
     assert recipe_from(written("axolotl.yaml")).draft.rewards[0]["name"] == "rewards.py:rand_reward_func"

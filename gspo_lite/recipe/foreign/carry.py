@@ -32,7 +32,7 @@ def carry_all(draft: Draft, settings: list[Setting]) -> None:
             carry_trainer(draft, setting)
         elif setting.key in SOURCES:
             carry_source(draft, setting)
-        elif setting.key not in (*ADAPTER, *LATER) and not is_share(setting):
+        elif setting.key not in (*ADAPTER, *LATER):
             carry_value(draft, setting, found.place)
     carry_weights(draft, settings)
     carry_rewards(draft, settings)
@@ -44,11 +44,6 @@ def carry_trainer(draft: Draft, setting: Setting) -> None:
         draft.carry("training.extra.multi_objective_aggregation", "normalize_then_sum", setting)
     elif setting.value != "grpo" or "objective.algorithm" not in draft.values:
         carry_value(draft, setting, "objective.algorithm")
-
-
-def is_share(setting: Setting) -> bool:
-    """Return whether a number of warm-up steps is a share of all steps, which are not known yet."""
-    return setting.key == "warmup_steps" and isinstance(setting.value, float)
 
 
 def carry_value(draft: Draft, setting: Setting, place: str) -> None:
@@ -68,24 +63,20 @@ def carry_weights(draft: Draft, settings: list[Setting]) -> None:
     TRL and axolotl train every weight in 16 bits unless a key says otherwise; Unsloth loads 4 bits for an adapter.
     """
     found = {setting.key: setting for setting in settings if setting.value not in (None, "")}
-    named = next((found[key] for key in WHOLE_MODEL if key in found), None)
-    adapter = found.get("adapter") or found.get("use_peft")
-    lora = any(place.startswith("model.lora.") for place in draft.values) or "lora_target_linear" in found
     if "lora_target_linear" in found:
         carry_value(draft, found["lora_target_linear"], "model.lora.target_modules")
-    full = bool(named) and not lora if adapter is None else adapter.value is False
-    if "full_finetuning" in found:
-        full = found["full_finetuning"].value is True
-    owner = found.get("full_finetuning") or adapter or named
+    if "load_in_4bit" in found:
+        carry_value(draft, found["load_in_4bit"], "model.load_in_4bit")
+    named = next((found[key] for key in WHOLE_MODEL if key in found), None)
+    owner = found.get("full_finetuning") or found.get("adapter") or found.get("use_peft") or named
     if owner is None:
-        if "load_in_4bit" in found:
-            carry_value(draft, found["load_in_4bit"], "model.load_in_4bit")
         return
-    quantized = found["load_in_4bit"].value if "load_in_4bit" in found else owner.value == "qlora" or named is None
-    draft.carry("model.full_finetuning", full, owner)
-    if isinstance(quantized, bool):
-        quantized = quantized and not full and draft.get("model.load_in_8bit") is not True
-    draft.carry("model.load_in_4bit", quantized, found.get("load_in_4bit", owner))
+    quantized = draft.get("model.load_in_4bit") is True or draft.get("model.load_in_8bit") is True
+    lora = quantized or any(place.startswith("model.lora.") for place in draft.values)
+    said = owner.value is True if owner.key == "full_finetuning" else owner.value is False
+    draft.carry("model.full_finetuning", not lora if owner is named else said, owner)
+    if "load_in_4bit" not in found:
+        draft.carry("model.load_in_4bit", owner.value == "qlora" and not quantized, owner)
 
 
 def carry_rewards(draft: Draft, settings: list[Setting]) -> None:
