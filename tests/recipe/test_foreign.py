@@ -236,6 +236,8 @@ def test_a_translation_loads_and_has_the_values(here, name):
 def test_a_translation_says_what_became_of_every_key(here, name):
     translation = recipe_from(written(name))
     text = as_recipe(translation)
+    sections = [line[:-1] for line in text.splitlines() if line[:1].isalpha()]
+    assert sections == [name for name in Recipe.model_fields if name in sections]
     assert text.count("# decide: ") == len(translation.draft.decide)
     lines = report(translation)
     for setting in translation.settings:

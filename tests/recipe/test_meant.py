@@ -72,6 +72,14 @@ def test_a_key_or_value_of_elsewhere_is_told_its_place(tmp_path, good, bad, says
     assert "num_iterations`?" not in caught.value.message
 
 
+def test_a_value_of_several_fields_belongs_to_none(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(GOOD.replace("name: starter", "name: starter\n  dtype: transformers"))
+    with pytest.raises(UsageError) as caught:
+        load_recipe(str(path))
+    assert caught.value.message.endswith("allowed: 'auto', 'float32', 'bfloat16' or 'float16'")
+
+
 def test_a_key_whose_place_is_known_needs_no_list_of_what_is_allowed(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(f"learning_rate: 1e-6\n{GOOD}")
