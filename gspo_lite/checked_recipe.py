@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gspo_lite.data.adapters import check_adapter, descriptions
 from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.check import Problem, check_recipe
-from gspo_lite.recipe.load import LoadedRecipe, dotted, load_checked
+from gspo_lite.recipe.explain import dotted
+from gspo_lite.recipe.foreign.translate import Translation, translate
+from gspo_lite.recipe.load import LoadedRecipe, load_checked
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
 from gspo_lite.rewards.contract.registry import check_rewards, registered
@@ -32,6 +35,15 @@ def load_recipe(
         RecipeError: with every problem, its place and the allowed values.
     """
     return load_checked(reference, overrides, CHECKS, output=output, allow_outside=allow_outside)
+
+
+def recipe_from(path: Path) -> Translation:
+    """Translate the configuration of another trainer, YAML, JSON or Python, to a recipe that passes every check.
+
+    Raises:
+        RecipeError: the file cannot be read, or holds nothing that a recipe knows.
+    """
+    return translate(path, CHECKS)
 
 
 def refuse(recipe: Recipe) -> None:

@@ -35,10 +35,16 @@ def is_code(name: str) -> bool:
     return ":" in name
 
 
+def with_colon(name: str) -> str | None:
+    """Return code named as TRL and axolotl do, `my_lib.my_reward`, as `my_lib:my_reward`; None for any other name."""
+    home, _, attribute = name.rpartition(".")
+    return f"{home}:{attribute}" if home and all(part.isidentifier() for part in name.split(".")) else None
+
+
 def code_problem(name: str) -> str | None:
     """Return what is wrong with such a name, as far as is known without importing it."""
     home, _, function = name.rpartition(":")
-    if not home or not function.isidentifier():
+    if not home or home.endswith(":") or not function.isidentifier():
         return f"`{name}` is not of the form `module:function` or `file.py:function`"
     if home.endswith(".py") and not Path(home).expanduser().is_file():
         return f"there is no file `{home}`"
@@ -47,6 +53,8 @@ def code_problem(name: str) -> str | None:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message about a name that is neither one of the `known` nor code."""
+    if code := with_colon(name):
+        return f"there is no {kind} `{name}`; write `{code}`"
     allowed = f"{', '.join(known)}, `module:function` or `file.py:function`"
     return f"there is no {kind} `{name}`{did_you_mean(name, known)}; allowed: {allowed}"
 

@@ -19,6 +19,7 @@ import gspo_lite.rewards
 from gspo_lite.completion.text import MARKERS, completion_text
 from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
+from gspo_lite.recipe.foreign.rewards import ours
 from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
 from gspo_lite.rewards.contract.custom import load_custom, needed_columns
 from gspo_lite.rewards.contract.guarded import GuardedReward
@@ -206,7 +207,11 @@ def check_rewards(recipe: Recipe) -> list[Problem]:
             wrong_name = code_problem(name)
             problems += [Problem((*place, "name"), wrong_name)] if wrong_name else []
         elif name not in registered():
-            problems.append(Problem((*place, "name"), unknown("reward", name, registered())))
+            better = ours(name)
+            message = (
+                f"there is no reward `{name}`; write `{better}`" if better else unknown("reward", name, registered())
+            )
+            problems.append(Problem((*place, "name"), message))
         else:
             wrong = [Problem((*place, "options"), text) for text in get(name).problems(settings.options)]
             problems += wrong or contradictions(recipe, index)
