@@ -262,7 +262,8 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
             continue
         path = Path(name).expanduser()
         target = path.resolve()
-        if (path.exists() or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
+        there = path.exists() or set("*?[") & set(name)  # or a pattern of files
+        if (there or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
             message = f"`{name}` is outside the current folder and the recipe's own. Add --allow-outside, or give the"
             found.append(Problem(place, f"{message} path with --set"))
     return found
