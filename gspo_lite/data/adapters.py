@@ -108,13 +108,26 @@ def math(row: dict[str, Any], names: Columns) -> dict[str, Any]:
 @adapter
 def countdown(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     """Ask for `target` from the numbers in `nums` or `numbers`; the answer is a solution where the row has one."""
-    numbers = [int(n) for n in column(row, "nums" if "nums" in row else "numbers")]
-    target = int(column(row, "target"))
+    given = as_json(column(row, "nums" if "nums" in row else "numbers"))
+    if not isinstance(given, list | tuple) or not given:
+        raise ValueError(f"the numbers are {given!r:.60}, not a list")
+    numbers, target = [whole(number) for number in given], whole(column(row, "target"))
     prompt = (
         f"Make {target} out of the numbers {', '.join(map(str, numbers))} with + - * / and parentheses. "
         "Use each number exactly once. The answer is the expression alone."
     )
     return {"prompt": prompt, "answer": str(row.get("answer") or target), "numbers": numbers, "target": target}
+
+
+def whole(value: Any) -> int:
+    """Return a whole number; raise ValueError for anything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, str) and value.strip().lstrip("-").isdigit()
+    ):
+        return int(value)
+    raise ValueError(f"{value!r:.60} is not a whole number")
 
 
 @adapter
@@ -138,7 +151,7 @@ def choices_of(given: Any) -> tuple[list[str], list[str]]:
         given: texts, as a list or as JSON; `{text: [...], label: [...]}`; a list of `{text, label}`; `{label: text}`.
     """
     given = as_json(given)
-    if isinstance(given, dict) and {"text", "label"} <= given.keys():
+    if isinstance(given, dict) and all(isinstance(given.get(key), list) for key in ("text", "label")):
         given = [{"text": text, "label": label} for text, label in zip(given["text"], given["label"], strict=True)]
     elif isinstance(given, dict):
         given = [{"text": text, "label": label} for label, text in given.items()]

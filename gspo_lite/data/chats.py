@@ -9,14 +9,17 @@ Must not know prompt styles or where rows come from.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from gspo_lite.data.columns import as_json
 from gspo_lite.data.prompts import Messages
 
 NAMES = ("role", "from"), ("content", "value", "text")  # a message's keys for its role and its text
 ROLES = {
     "human": "user", "prompter": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant",
     "bard": "assistant", "bot": "assistant", "model": "assistant", "ai": "assistant", "function_call": "assistant",
+    "tool_call": "assistant",
     "observation": "tool", "function_response": "tool", "tool_response": "tool",
 }  # fmt: skip
 IMAGE_KEYS = ("image", "image_url", "url", "path", "bytes")  # of a content block of type `image` or `image_url`
@@ -32,8 +35,16 @@ def is_message(value: Any) -> bool:
     return isinstance(value, dict) and any(key in value for key in NAMES[0])
 
 
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a message with a role and something said, which other JSON is not."""
+    return is_message(value) and any(key in value for key in (*NAMES[1], "tool_calls"))
+
+
 def rows_of(value: Any) -> Any:
-    """Return a mapping of equally long lists, as older data sets store messages, as a list of mappings."""
+    """Return messages as a list, also from JSON text or from a mapping of lists, as older data sets store them."""
+    if isinstance(value, str):
+        items = as_json(value) if value.lstrip().startswith("[{") else None
+        return items if isinstance(items, list) and all(map(is_whole, items)) else value
     if not isinstance(value, dict) or not is_message(value) or not all(isinstance(v, list) for v in value.values()):
         return value
     return [dict(zip(value, items, strict=False)) for items in zip(*value.values(), strict=False)]
@@ -94,7 +105,9 @@ def read_content(content: Any, role: str) -> tuple[str, list[Any]]:
 
 
 def split_answer(chat: Messages) -> tuple[Messages, str | None]:
-    """Return a conversation up to its last assistant turn, and the text of that turn if the conversation ends in one.
+    """Return a conversation up to its last assistant turn, and what that turn says if the conversation ends in one.
+
+    A turn without text says its tool calls, as JSON.
 
     Raises:
         ValueError: nobody asks anything before that turn.
@@ -104,4 +117,7 @@ def split_answer(chat: Messages) -> tuple[Messages, str | None]:
         end -= 1
     if not any(message["role"] in ("user", "tool") for message in chat[:end]):
         raise ValueError("the prompt has no message of a user" + (" before the answer" if end < len(chat) else ""))
-    return chat[:end], chat[-1]["content"] or None if end < len(chat) else None
+    if end == len(chat):
+        return chat, None
+    last, calls = chat[-1]["content"], chat[-1].get("tool_calls")
+    return chat[:end], last or (json.dumps(calls) if calls else None)

@@ -6,6 +6,7 @@ Owns the file types that can be read, and what is said about all others. Opens n
 from __future__ import annotations
 
 import glob
+import os.path
 import re
 from pathlib import Path
 
@@ -35,26 +36,31 @@ def file_type(path: Path) -> str:
     return inner if packed else path.suffix.lower()
 
 
+def path_of(source: str) -> Path:
+    """Return the path that a source spells; unlike Path.expanduser it takes any text, such as `~nobody`."""
+    return Path(os.path.expanduser(source))
+
+
 def is_pattern(source: str) -> bool:
     """Return whether a source names files by a pattern, as in `data/*.jsonl`."""
-    return any(sign in source for sign in "*?[") and not Path(source).expanduser().exists()
+    return any(sign in source for sign in "*?[") and not os.path.exists(path_of(source))
 
 
 def matching(source: str) -> list[Path]:
     """Return the files that match a pattern, sorted by name."""
-    return [Path(name) for name in sorted(glob.glob(str(Path(source).expanduser()), recursive=True))]
+    return [Path(name) for name in sorted(glob.glob(str(path_of(source)), recursive=True))]
 
 
 def is_local(source: str) -> bool:
     """Return whether a source names something on this machine, there or not, instead of a hub data set."""
     path = Path(source)
     known = file_type(path) in (*TYPES, *UNREAD) or path.suffix.lower() in COMPRESSED
-    return known or source.startswith((".", "/", "~")) or is_pattern(source) or path.expanduser().exists()
+    return known or source.startswith((".", "/", "~")) or is_pattern(source) or os.path.exists(path_of(source))
 
 
 def is_folder(source: str) -> bool:
     """Return whether a source is a folder of this machine."""
-    return Path(source).expanduser().is_dir()
+    return os.path.isdir(path_of(source))
 
 
 def source_problem(source: str) -> str | None:
@@ -68,16 +74,16 @@ def source_problem(source: str) -> str | None:
         files = matching(source)
         return next(filter(None, map(file_problem, files)), None) if files else f"no file matches `{source}`"
     if is_local(source):
-        return file_problem(Path(source).expanduser())
+        return file_problem(path_of(source))
     return None if HUB_ID.fullmatch(source) else f"`{source}` is neither a file nor the id of a hub data set"
 
 
 def file_problem(path: Path) -> str | None:
     """Return why a file cannot be read; None if it is there and of a known type, or a folder."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return None
-    if not path.is_file():
-        there = (entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else ()
+    if not os.path.isfile(path):
+        there = (entry.name for entry in path.parent.iterdir()) if os.path.isdir(path.parent) else ()
         near = did_you_mean(path.name, there) or f"; a path is relative to the current folder, `{Path.cwd()}`"
         return f"there is no file `{path}`{near}"
     kind = file_type(path)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from gspo_lite.data import arithmetic, countdown
 from gspo_lite.data.files import Row, read_file
-from gspo_lite.data.local import is_folder, is_local, is_pattern, matching, source_problem
+from gspo_lite.data.local import is_folder, is_local, is_pattern, matching, path_of, source_problem
 from gspo_lite.errors import DataError, MachineError, Place, did_you_mean
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import DataSettings, Recipe
@@ -65,7 +64,7 @@ def read_rows(data: DataSettings, source: str, split: str) -> Iterable[Row]:
     if is_pattern(source):
         return (replace(row, file=path.name) for path in matching(source) for row in read_file(path))
     if is_local(source) and not is_folder(source):
-        return read_file(Path(source).expanduser())
+        return read_file(path_of(source))
     return numbered(by_datasets(data, source, split))
 
 
@@ -76,7 +75,7 @@ def numbered(rows: Iterable[Any]) -> Iterator[Row]:
 
 def has_splits(source: str) -> bool:
     """Return whether a source may have a part of its own to evaluate on."""
-    return not is_local(source) or (is_folder(source) and not (Path(source).expanduser() / SAVED).is_file())
+    return not is_local(source) or (is_folder(source) and not (path_of(source) / SAVED).is_file())
 
 
 def embedded(data: DataSettings, source: str, split: str) -> list[dict[str, Any]]:
@@ -113,7 +112,7 @@ def loaded(source: str, subset: str | None, split: str, streaming: bool) -> Any:
     """Return one split as the `datasets` library loads it."""
     import datasets
 
-    folder = Path(source).expanduser().resolve()
+    folder = path_of(source).resolve()
     if (folder / SAVED).is_file():
         return datasets.load_from_disk(str(folder))
     if (folder / SAVED_SPLITS).is_file():

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from gspo_lite.data.adapters import Adapter, load_adapter
@@ -21,7 +20,7 @@ from gspo_lite.data.chats import is_chat, read_chat, split_answer
 from gspo_lite.data.columns import RESERVED, SET_ASIDE, filled, renamed
 from gspo_lite.data.files import Row
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
-from gspo_lite.data.local import is_local
+from gspo_lite.data.local import is_folder, is_local, path_of
 from gspo_lite.data.prompts import as_text, messages
 from gspo_lite.data.rows import has_splits, read_rows
 from gspo_lite.data.table import as_dataset, has_surrogate, plain
@@ -131,7 +130,7 @@ def made(row: Row, data: DataSettings, adapt: Adapter, source: str, counted: Cou
         values = {**values, TEMPLATE: filled(data.template, values).rstrip().lstrip("\n")}
         names = names.model_copy(update={"prompt": TEMPLATE})
     problem = plain(adapt(values, names))
-    for name in [name for name in problem if name in RESERVED]:
+    for name in [name for name in problem if name in RESERVED and name != names.images]:
         problem[f"{SET_ASIDE}{name}"] = problem.pop(name)
         counted[TAKEN.replace("NAME", name)] += 1
     return finished(asked(problem, data, source, counted), data.prompt)
@@ -146,12 +145,12 @@ def asked(row: dict[str, Any], data: DataSettings, source: str, counted: Counter
         prompt, last = split_answer(chat)
         counted[ANSWERED] += len(prompt) < len(chat)
         answer = last if answer is None else answer
-    if is_chat(answer):
+    if isinstance(answer, list) and is_chat(answer):
         answer = split_answer(read_chat(answer)[0])[1]
     others = {key: value for key, value in row.items() if key not in (name, "prompt", "answer")}
     problem = {"prompt": prompt, **({} if answer is None else {"answer": answer}), **others}
     if name in row or inside:
-        folder = Path(source).expanduser().parent if is_local(source) else None
+        folder = None if not is_local(source) else path_of(source) if is_folder(source) else path_of(source).parent
         problem[COLUMN] = images_of(row.get(name), folder) + images_of(inside, folder)
         problem["prompt"] = without_marker(prompt)
     return problem

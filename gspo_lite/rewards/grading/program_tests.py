@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FORMS = "a list of {input: text, output: text}, {inputs: [...], outputs: [...]}, or asserts `f(..) == value`"
+INPUTS, OUTPUTS = ("input", "stdin"), ("output", "expected_output", "stdout")
 HOLDERS = ("test_cases", "tests")  # keys of a mapping that has the tests beside other things
 ON_STDIN = (None, "", "stdin", "stdin_stdout")  # values of `type` and `testtype`
 # Both sides become JSON, which turns tuples into lists; the items of a set are sorted.
@@ -100,14 +101,14 @@ def paired(row: Mapping[str, Any]) -> list[ProgramTest]:
 
 def given(test: Any) -> ProgramTest:
     """Return a test that is a mapping with an input and an output."""
-    if not isinstance(test, Mapping) or "input" not in test or "output" not in test:
+    if not isinstance(test, Mapping):
         raise ValueError("")
-    kinds = [test.get("type"), test.get("testtype")]
+    entered, wanted = (next((test[key] for key in keys if key in test), None) for keys in (INPUTS, OUTPUTS))
     if test.get("fn_name"):
-        return called(test["fn_name"], test["input"], test["output"])
-    if any(kind not in ON_STDIN for kind in kinds):
+        return called(test["fn_name"], entered, wanted)
+    if any(test.get(key) not in ON_STDIN for key in ("type", "testtype")):
         raise ValueError(", a test that does not say which function it calls")
-    return ProgramTest(text_of(test["input"]), text_of(test["output"]))
+    return ProgramTest(text_of(entered), text_of(wanted))
 
 
 def text_of(value: Any) -> str:
