@@ -120,14 +120,12 @@ def countdown(row: dict[str, Any], names: Columns) -> dict[str, Any]:
 
 
 def whole(value: Any) -> int:
-    """Return a whole number; raise ValueError for anything else."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, str) and value.strip().lstrip("-").isdigit()
-    ):
-        return int(value)
-    raise ValueError(f"{value!r:.60} is not a whole number")
+    """Return a whole number, also from its digits; raise ValueError for anything else."""
+    if isinstance(value, str) or (isinstance(value, float) and value.is_integer()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r:.60} is not a whole number")
+    return value
 
 
 @adapter
