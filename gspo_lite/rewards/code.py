@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gspo_lite.completion.text import after_thinking, fence_spans, tag_spans, text_at
 from gspo_lite.rewards.contract.registry import reward
-from gspo_lite.rewards.grading.program_tests import ProgramTest, tests_of
+from gspo_lite.rewards.grading.program_tests import ProgramTest, read_tests
 from gspo_lite.system.sandbox import Limits, run_python
 
 MAX_PROGRAM = 100_000  # characters
@@ -29,7 +29,7 @@ def not_trusted(options: dict[str, Any]) -> str | None:
 
 def readable(problem: dict[str, Any]) -> None:
     """Raise ValueError if the tests of a problem are in no known form."""
-    tests_of(problem.get("tests"))
+    read_tests(problem.get("tests"))
 
 
 @reward(check=not_trusted, judges=True, accepts=readable)
@@ -59,7 +59,7 @@ def code_execution(
     program can read and change your files. A group takes up to rows * tests * `seconds` / `workers`.
     """
     limits = Limits(seconds, memory_mb * 2**20, output_kb * 2**10)
-    cases = [tests_of(row) for row in tests]
+    cases = [read_tests(row) for row in tests]
 
     def judged(completion: str, row: list[ProgramTest]) -> float | None:
         return passed(program_of(completion), row, limits, partial) if row else None

@@ -57,7 +57,7 @@ class ProgramTest:
         return bool(found == wanted or (self.wrapped and [found] == wanted))
 
 
-def tests_of(row: Any) -> list[ProgramTest]:
+def read_tests(row: Any) -> list[ProgramTest]:
     """Return the tests in a row's column; raise ValueError if it holds anything else."""
     try:
         return listed(row)
