@@ -4,6 +4,8 @@ import bz2
 import gzip
 import json
 import lzma
+import subprocess
+import sys
 
 import pytest
 
@@ -296,3 +298,26 @@ def test_a_gated_or_misspelled_data_set_is_told_apart_from_a_missing_network():
     assert "did you mean `arithmetic`?" in found.message
     assert "hf auth login" in found.hint
     assert isinstance(explained(DatasetNotFoundError("offline mode is enabled"), "user/data"), MachineError)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(["check"], 2), (["doctor", "--quick"], 2), (["plan", "--vram", "8"], 0)]
+)
+def test_commands_that_need_the_data_name_a_missing_file(tmp_path, command, code):
+    arguments = [*command, "quickstart", "--set", "data.source=mine.jsonl"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gspo_lite", *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == code
+    assert ("`data.source`: there is no file `mine.jsonl`" in done.stderr) == (code == 2)
+
+
+def test_a_trained_model_needs_no_data(tmp_path):
+    from gspo_lite.load_trained import find_trained
+    from gspo_lite.recipe.dump import to_yaml
+
+    recipe = load_recipe("quickstart", ["data.source=gone.jsonl"], with_data=False).recipe
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "environment.json").write_text("{}")
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, "resolved"))
+    assert find_trained(str(tmp_path), None)[0] == recipe
