@@ -88,7 +88,7 @@ def shape_of(value: Any) -> Shape:
         return inner if inner == MIXED else ("list", inner)
     if isinstance(value, dict):
         inside = {key: shape_of(item) for key, item in value.items()}
-        return MIXED if not inside or MIXED in inside.values() else ("dict", inside)
+        return MIXED if MIXED in inside.values() else ("dict", inside)
     if isinstance(value, int) and not -LARGEST_INT <= value < LARGEST_INT:
         return MIXED
     if isinstance(value, str) and not value.isascii() and not value.isprintable() and has_surrogate(value):

@@ -6,6 +6,7 @@ import json
 import lzma
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from gspo_lite.data.rows import explained, has_splits, read_rows
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError, MachineError, RecipeError
 from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.recipe.shipped import find_recipe
 
 ROWS = [{"prompt": "q0?", "answer": "é1"}, {"prompt": "q1?", "answer": "2"}]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
@@ -321,3 +323,14 @@ def test_a_trained_model_needs_no_data(tmp_path):
     (tmp_path / "environment.json").write_text("{}")
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, "resolved"))
     assert find_trained(str(tmp_path), None)[0] == recipe
+
+
+def test_a_pattern_may_not_leave_the_recipes_tree_either(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "other.jsonl").write_text(LINES)
+    monkeypatch.chdir(tmp_path / "home")
+    text = find_recipe("quickstart").read_text(encoding="utf-8").replace("source: arithmetic", "source: ../oth*.jsonl")
+    Path("mine.yaml").write_text(text)
+    with pytest.raises(RecipeError, match="is outside the current folder and the recipe's own"):
+        load_recipe("mine.yaml")
+    assert load_recipe("mine.yaml", allow_outside=True).recipe.data.source == "../oth*.jsonl"
