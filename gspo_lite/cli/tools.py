@@ -44,7 +44,7 @@ def plan(
     quiet_libraries()  # transformers builds a model of a rare kind
     from gspo_lite.sizing import plan as planning
 
-    chosen = load(recipe, overrides or []).recipe
+    chosen = load(recipe, overrides or [], with_data=False).recipe
     found = planning.plan(chosen, planning.room_for(chosen, vram))
     print(json.dumps(planning.as_dict(found), indent=2) if as_json else "\n".join(planning.lines_of(found)))
     if not found.fits:

@@ -97,13 +97,13 @@ def open_chat(path: Path, recipe: str | None = None, **options: Any) -> Chat:
 def recipe_for(path: Path, recipe: str | None) -> Recipe:
     """Return the named recipe, else that of the run which is, contains or was exported to this folder."""
     if recipe is not None:
-        return load_recipe(recipe).recipe
+        return load_recipe(recipe, with_data=False).recipe
     places = [path, path.resolve().parent]
     if (path / round_trip.RESULT).is_file():
         places.append(Path(run_folder.read_json(path / round_trip.RESULT)["run"]))
     for place in places:
         if run_folder.is_run(place):
-            return load_recipe(str(place / run_folder.RECIPE), allow_outside=True).recipe
+            return load_recipe(str(place / run_folder.RECIPE), allow_outside=True, with_data=False).recipe
     raise UsageError(f"`{path}` does not say which recipe it was trained with", "add --recipe NAME")
 
 

@@ -20,7 +20,7 @@ from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive
 from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import GuardedReward, calls
-from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.contract.sums import exceeds
 from gspo_lite.system.figures import brief, columns, number
 
@@ -68,7 +68,7 @@ class Trial:
 def bench(recipe: Recipe) -> Bench:
     """Load a recipe's rewards and problems; raise UsageError if the data does not have a column that a reward reads."""
     rewards = build_rewards(recipe.rewards, recipe.data.marker)
-    train = load_problems(recipe.data).train
+    train = load_problems(recipe.data, problem_checks(recipe.rewards)).train
     check_columns(rewards, train.column_names)
     marker = rewards[0].marker or recipe.data.marker
     return Bench(rewards, list(train), marker, recipe.generation.max_completion_length)

@@ -5,6 +5,7 @@ A rule is a generator of problems; `RULES` lists them. Imports nothing heavy.
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -260,9 +261,10 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
     for place, name in named:
         if name is None:
             continue
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))  # Path.expanduser raises for an unknown user
         target = path.resolve()
-        if (path.exists() or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
+        there = os.path.exists(path) or set("*?[") & set(name)  # or a pattern of files
+        if (there or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
             message = f"`{name}` is outside the current folder and the recipe's own. Add --allow-outside, or give the"
             found.append(Problem(place, f"{message} path with --set"))
     return found

@@ -6,7 +6,7 @@ read in `load.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,11 +58,29 @@ class ModelSettings(Settings):
 
 
 class Columns(Settings):
-    """Names of the source's columns; every other column keeps its name and is available to the rewards."""
+    """Names of the source's columns, `a.b` for an entry of one; every other column is available to the rewards."""
 
-    prompt: Text = Field("prompt", description="Column with the question, a string or a list of messages.")
-    answer: Text = Field("answer", description="Column with the right answer.")
+    prompt: Text | None = Field(
+        None, description="Column with the question, text or messages. Default: the adapter's, `prompt` for `columns`."
+    )
+    answer: Text | None = Field(
+        None, description="Column with the right answer. Default: the adapter's, `answer` for `columns`."
+    )
     images: Text = Field("images", description="Column with an image or a list of images; ignored where absent.")
+    rename: dict[str, Text] = Field(
+        default_factory=dict, description="Names that rewards read, each with its column: {tests: input_output}."
+    )
+
+    def named(self, prompt: str = "prompt", answer: str = "answer") -> Named:
+        """Return the columns of question and answer; an adapter gives those it reads where the recipe names none."""
+        return Named(self.prompt or prompt, self.answer or answer)
+
+
+class Named(NamedTuple):
+    """The columns of question and answer."""
+
+    prompt: str
+    answer: str
 
 
 class EvalData(Settings):
@@ -77,17 +95,24 @@ class EvalData(Settings):
 class DataSettings(Settings):
     """Where problems come from, and how each becomes a prompt."""
 
-    source: Text = Field(description="Hub id, local .jsonl, .csv or .parquet file, `arithmetic` or `countdown`.")
+    source: Text = Field(
+        description="Hub id, local file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), pattern of files, or folder; "
+        "`arithmetic` or `countdown`."
+    )
     subset: Text | None = Field(
         None, description="Configuration of a hub dataset (gsm8k: `main`), or difficulty of `arithmetic`: easy, hard."
     )
     split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
     adapter: Text = Field("columns", description="Maker of problems: a name, `module:function` or `file.py:function`.")
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
+    template: Text | None = Field(
+        None, description="The question, with columns in braces: {instruction}\\n{input}. Replaces columns.prompt."
+    )
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
         "think_answer", description="Prompt style: think and answer tags, answer in \\boxed{}, or only the question."
     )
     limit: PositiveInt | None = Field(None, description="Number of problems to use, from the first; null for all.")
+    streaming: bool = Field(False, description="Read only the first rows of a hub data set, as many as needed.")
     bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do with rows that cannot be used.")
     eval: EvalData = Field(EvalData(), description="The held-out problems.")
 

@@ -118,7 +118,6 @@ def test_a_value_error_is_about_the_row_and_can_be_skipped(home):
         ("half", "row 1: adapter `mine.py:half` must return a dict with `prompt` and `answer`; it returned"),
         ("half", "one with ['prompt', 'level']"),
         ("listed", "it returned a list"),
-        ("mixed", "a column has values of two types"),
     ],
 )
 def test_a_fault_of_the_code_stops_even_where_bad_rows_are_skipped(home, name, says):

@@ -123,7 +123,7 @@ def test_a_source_that_is_not_there_is_named(tmp_path, monkeypatch, name, says):
     jsonl(tmp_path, GOOD)
     if name == "train.xlsx":
         (tmp_path / name).write_text("x")
-        name, says = "./train.xlsx", "allowed: .jsonl, .csv, .parquet"
+        name, says = "./train.xlsx", "is a spreadsheet; save it as CSV"
     with pytest.raises(DataError, match=says):
         load_problems(settings(name))
 

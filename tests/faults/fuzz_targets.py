@@ -17,7 +17,7 @@ from gspo_lite.rewards import choice, code, structured
 from gspo_lite.rewards import math as grading
 from gspo_lite.rewards.contract import guarded as contract
 from gspo_lite.rewards.format import follows_form
-from gspo_lite.rewards.grading import answers, spelling, units
+from gspo_lite.rewards.grading import answers, program_tests, spelling, units
 from gspo_lite.system import redaction
 from tests.faults import fuzz_calls as calls
 from tests.faults.fuzz_inputs import SEEDS, answer, in_tag, mutated, recipe, value
@@ -106,7 +106,7 @@ def finding() -> Iterator[Target]:
     yield Target("text.thought_spans", 1, one, text.thought_spans)
     yield Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"]))
     yield Target("code.program_of", 1, one, code.program_of)
-    yield Target("code.tests_of (data)", 0.3, anything, code.tests_of, (ValueError,))
+    yield Target("program_tests.read_tests (data)", 0.3, anything, program_tests.read_tests, (ValueError,))
     yield Target("format.follows_form", 1, lambda rng: (hostile(rng), rng.choice(text.MARKERS)), follows_form)
 
 

@@ -32,6 +32,7 @@ REGISTRY: dict[str, Reward] = {}
 
 Anywhere = Callable[[str, Any], "bool | None"]
 Prepare = Callable[..., None]  # of the options
+Accepts = Callable[[dict[str, Any]], None]  # of a problem
 Check = Callable[[dict[str, Any]], str | None]  # valid options to what is wrong with their combination
 
 
@@ -44,6 +45,7 @@ class Reward:
         summary: first line of its docstring.
         options: pydantic model of its keyword options.
         prepare: called with the options when a run starts, before anything is sampled.
+        accepts: raises ValueError for a problem that it can never judge.
         marker, markers: value of its option `marker`, the place of the answer, and the allowed values.
         judges: 1.0 means that a completion is right, any other value that it is not.
         anywhere: from a completion and the column `answer`, whether the right answer occurs anywhere in the text.
@@ -58,11 +60,12 @@ class Reward:
         *,
         judges: bool = False,
         anywhere: Anywhere | None = None,
+        accepts: Accepts | None = None,
     ):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
         self.function, self.check, self.prepare = function, check, prepare
-        self.judges, self.anywhere, self.values = judges, anywhere, values or {}
+        self.judges, self.anywhere, self.accepts, self.values = judges, anywhere, accepts, values or {}
         self.__name__ = function.__name__
         self.__doc__ = inspect.cleandoc(function.__doc__ or "")
         self.summary = self.__doc__.split("\n")[0]
@@ -95,7 +98,8 @@ class Reward:
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
         values = self.options(**options).model_dump()
-        return Reward(self.function, values, self.check, self.prepare, judges=self.judges, anywhere=self.anywhere)
+        kept = {name: getattr(self, name) for name in ("check", "prepare", "judges", "anywhere", "accepts")}
+        return Reward(self.function, values, **kept)
 
     def problems(self, options: dict[str, Any]) -> list[str]:
         """Return what is wrong with these options, one line each."""
@@ -147,7 +151,12 @@ class Reward:
 def reward(function: Callable[..., Any]) -> Reward: ...
 @overload
 def reward(
-    *, check: Check | None = ..., prepare: Prepare | None = ..., judges: bool = ..., anywhere: Anywhere | None = ...
+    *,
+    check: Check | None = ...,
+    prepare: Prepare | None = ...,
+    judges: bool = ...,
+    anywhere: Anywhere | None = ...,
+    accepts: Accepts | None = ...,
 ) -> Callable[[Callable[..., Any]], Reward]: ...
 def reward(
     function: Callable[..., Any] | None = None,
@@ -156,6 +165,7 @@ def reward(
     prepare: Prepare | None = None,
     judges: bool = False,
     anywhere: Anywhere | None = None,
+    accepts: Accepts | None = None,
 ) -> Any:
     """Make a reward from a function of one completion and register it under the function's name.
 
@@ -172,10 +182,11 @@ def reward(
         judges: the reward decides correctness: 1.0 is a right completion. The first such reward of a recipe measures
             held-out accuracy and is shown as accuracy during training.
         anywhere: from a completion and its `answer`, whether the right one occurs anywhere, for lenient accuracy.
+        accepts: called with each problem when the data is loaded; raises ValueError for one that it can never judge.
     """
 
     def register(function: Callable[..., Any]) -> Reward:
-        made = Reward(function, check=check, prepare=prepare, judges=judges, anywhere=anywhere)
+        made = Reward(function, None, check, prepare, judges=judges, anywhere=anywhere, accepts=accepts)
         REGISTRY[made.__name__] = made
         return made
 
@@ -227,6 +238,12 @@ def contradictions(recipe: Recipe, index: int) -> list[Problem]:
     message += f" right answer would be rewarded. Set it to {agreeing}, or data.prompt to"
     styles = [style for style, marker in STYLE_MARKERS.items() if marker == made.marker != data.marker]
     return [Problem(("rewards", index, "options", "marker"), f"{message} `{style}`") for style in styles]
+
+
+def problem_checks(settings: Sequence[RewardSettings]) -> list[Accepts]:
+    """Return what a recipe's rewards ask of every problem."""
+    known = [registered()[one.name] for one in settings if not is_code(one.name)]
+    return [one.accepts for one in known if one.accepts is not None]
 
 
 def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
