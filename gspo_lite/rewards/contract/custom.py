@@ -16,7 +16,6 @@ from gspo_lite.rewards.contract.signature import (
     BATCH,
     ENVIRONMENTS,
     LIVE,
-    SEEN,
     Signature,
     WithOptions,
     is_async_generator,
@@ -26,6 +25,9 @@ from gspo_lite.rewards.contract.signature import (
 from gspo_lite.system.imports import FAULTS, load_code
 
 PASSED = (*BATCH, *(name for name in LIVE if name != ENVIRONMENTS))  # to every call, unlike columns of the data
+SINGLE = ("completion", "prompt")  # columns of the data that TRL passes as lists under the names of several
+SINGLE_REMEDY = "put `@gspo_lite.reward` over a function of one `completion`"
+BLIND = "takes no `completions`"  # nor anything else that shows what a model wrote
 Function = Callable[..., Any]
 
 
@@ -77,8 +79,8 @@ def made_by(maker: Function, name: str, options: dict[str, Any]) -> Function:
     """Return the reward that a class or a function makes of these options."""
     signature = signature_of(maker)
     if signature is not None:
-        refuse_missing_options(maker, name, options, signature)
         refuse_options(name, options, signature)
+        refuse_missing_options(maker, name, options, signature)
     try:
         made = maker(**options)
     except FAULTS as error:
@@ -90,7 +92,7 @@ def made_by(maker: Function, name: str, options: dict[str, Any]) -> Function:
         raise UsageError(f"reward `{name}` is a class whose instances cannot be called", "add a method `__call__`")
     if inspect.iscoroutine(made):
         made.close()  # or Python warns that nobody awaited it
-    raise UsageError(f"reward `{name}` {blind()}, and it returned a {type(made).__name__}, not a reward", rename([]))
+    raise UsageError(f"reward `{name}` {BLIND}, and it returned a {type(made).__name__}, not a reward", rename([]))
 
 
 def refuse_missing_options(maker: Function, name: str, options: dict[str, Any], signature: Signature) -> None:
@@ -98,25 +100,19 @@ def refuse_missing_options(maker: Function, name: str, options: dict[str, Any], 
     missing = [one for one in signature.required if one not in options]
     if not missing:
         return
-    wanted = f"{{{', '.join(f'{one}: ...' for one in missing)}}}"
-    if inspect.isclass(maker):
-        raise UsageError(f"reward `{name}` is made with {listed(missing)}", f"add `options: {wanted}` to it")
-    raise UsageError(
-        f"reward `{name}` {blind()}, and nothing fills its {listed(missing)}{did_you_mean(missing[0], SEEN)}",
-        f"{rename(missing)}; if it makes a reward, add `options: {wanted}`",
-    )
-
-
-def blind() -> str:
-    """Say how a reward would hear of completions, and that this one does not."""
-    return f"takes none of TRL's {listed(SEEN)}"
+    wanted = f"add `options: {{{', '.join(f'{one}: ...' for one in missing)}}}`"
+    if inspect.isclass(maker) or signature.gives_function or options:
+        raise UsageError(f"reward `{name}` is made with {listed(missing)}, which nothing fills", wanted)
+    message = f"reward `{name}` {BLIND}, and nothing fills its {listed(missing)}"
+    single = any(one in SINGLE for one in missing)
+    raise UsageError(message, rename(missing) + ("" if single else f"; if it makes a reward, {wanted}"))
 
 
 def rename(missing: list[str]) -> str:
     """Return the remedy for a function that takes the completions under another name, or not at all."""
-    first = f"`{missing[0]}`" if missing else "a parameter"
-    single = " (or put `@gspo_lite.reward` over a function of one `completion`)" if "completion" in missing else ""
-    return f"TRL passes every argument by its name: call {first} `completions`{single}"
+    what = f"rename `{missing[0]}` to `completions`" if missing else "add a parameter `completions`"
+    single = f", or {SINGLE_REMEDY}" if any(one in SINGLE for one in missing) else ""
+    return f"arguments are passed by name, as in TRL: {what}{single}"
 
 
 def refuse_impossible(found: Function, name: str) -> None:
@@ -134,7 +130,11 @@ def refuse_impossible(found: Function, name: str) -> None:
         hint = f"name a method of an instance, as of `judge` after `judge = {owner}(...)`"
         raise UsageError(f"reward `{name}` is a method of the class `{owner}`, and there is no instance", hint)
     if not signature.sees_completions:
-        raise UsageError(f"reward `{name}` {blind()}", rename(signature.required))
+        call = "; if it makes a reward, call it and give what it returns" if inspect.isroutine(found) else ""
+        raise UsageError(f"reward `{name}` {BLIND}", rename(signature.required) + call)
+    if alone := next((one for one in SINGLE if one in signature.required), None):
+        hint = f"name it `{alone}s`, a list with one entry for each completion, or {SINGLE_REMEDY}"
+        raise UsageError(f"reward `{name}` takes `{alone}`, which TRL does not pass", hint)
 
 
 def refuse_options(name: str, options: dict[str, Any], signature: Signature) -> None:

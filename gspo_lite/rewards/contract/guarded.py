@@ -55,6 +55,10 @@ class Call:
         """Completions that the reward could not judge."""
         return sum(value is None for value in self.values)
 
+    def extra_of(self, row: int) -> dict[str, Any]:
+        """Return what the reward logged about one completion, by column."""
+        return {name: values[row] for name, values in self.extra.items()}
+
 
 @dataclass
 class Answers:

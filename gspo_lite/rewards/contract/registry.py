@@ -22,7 +22,7 @@ from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
 from gspo_lite.rewards.contract.custom import column_remedy, load_custom, needed_columns
 from gspo_lite.rewards.contract.guarded import GuardedReward
-from gspo_lite.rewards.contract.signature import BATCH, LIVE
+from gspo_lite.rewards.contract.signature import LIVE
 from gspo_lite.system.imports import code_problem, is_code, unknown
 
 # Inputs that every call provides, unlike columns.
@@ -264,4 +264,4 @@ def check_columns(rewards: Sequence[GuardedReward], columns: Sequence[str]) -> N
             if name not in columns:
                 there = ", ".join(f"`{column}`" for column in columns)
                 message = f"reward `{made.__name__}` reads the column `{name}`; the data has {there}"
-                raise UsageError(message + did_you_mean(name, (*columns, *BATCH)), column_remedy(made.function, name))
+                raise UsageError(message + did_you_mean(name, columns), column_remedy(made.function, name))
