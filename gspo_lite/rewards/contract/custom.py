@@ -16,6 +16,7 @@ from gspo_lite.rewards.contract.signature import (
     BATCH,
     ENVIRONMENTS,
     LIVE,
+    SEEN,
     Signature,
     WithOptions,
     is_async_generator,
@@ -167,4 +168,7 @@ def column_remedy(function: Function, name: str) -> str | None:
         return "only a trainer with an `environment_factory` passes it: give the parameter a default"
     if is_marked(function):
         return None
-    return "add the column to the data, or give the parameter a default or a value in the reward's `options`"
+    signature = signature_of(function)
+    shown = signature is None or any(one in SEEN for one in signature.names)
+    add = "add the column to the data, or give the parameter a default or a value in the reward's `options`"
+    return add if shown else f"{rename([name])}, or {add}"
