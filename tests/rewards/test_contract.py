@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import subprocess
 import sys
 
@@ -208,6 +209,34 @@ def test_the_row_that_fails_is_shown_with_its_prompt(tmp_path):
         guarded(tmp_path, body)(completions=COMPLETIONS, prompts=["p", "the\x1b[2J question", "r"])
     assert "prompt: the [2J question" in caught.value.message
     assert "completion: b" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "completions", "says"),
+    [
+        ("return columns['solution']", COMPLETIONS, "no completion can be judged, so look at the code; it got "),
+        ("return [c.strip() for c in completions]", COMPLETIONS, r"are lists of messages, the text is `completion\[0"),
+        ("return [c[0]['content'] for c in completions]", ["a", "b"], "the completions are texts"),
+        ("return columns['solution']", COMPLETIONS, "`completions`, `prompts`, `answer`; the completions"),
+        ("return [1 / (len(str(c)) % 2) for c in completions]", ["a", "bb"], "with `on_error: skip` an error counts"),
+    ],
+)
+def test_only_where_some_rows_can_be_judged_the_hint_is_to_skip_the_others(tmp_path, body, completions, says):
+    columns = {"prompts": ["p"] * len(completions), "answer": ["1"] * len(completions)}
+    with pytest.raises(RewardError) as caught:
+        guarded(tmp_path, body)(completions=completions, **columns)
+    assert re.search(says, caught.value.hint)
+    assert ("on_error" in caught.value.hint) == ("on_error" in says)
+
+
+def test_a_function_gets_only_what_it_takes_and_no_copies_of_anything_else(tmp_path):
+    class Refuses(list):
+        def __iter__(self):
+            raise AssertionError("was copied")
+
+    (tmp_path / "mine.py").write_text("def f(completions, answer=None):\n    return [1.0] * len(completions)\n")
+    (made,) = build_rewards([RewardSettings(name=made_name(tmp_path))])
+    assert made(completions=["a"], other=[Refuses()], prompts=["p"]) == [1.0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
