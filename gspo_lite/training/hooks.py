@@ -18,6 +18,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from gspo_lite.errors import MachineError
+from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.system.environment import installed
 from gspo_lite.training.changes import OBJECTIVE, SIZES
 from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP
@@ -104,6 +105,7 @@ HOOKS = (
          "cut, join and save rows", SCORED),
     Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
     Hook("completion_mask tool_mask old_per_token_logps", "key", "shift the ratio", "_compute_loss", path="TRL"),
+    Hook(" ".join((*BATCH, *LIVE)), "key", "give rewards all that TRL passes", "_calculate_rewards"),
     Hook("max_left_pad unsloth_sample_weight", "key", "follow the packing", SCORED, path="Unsloth"),
     Hook("pixel_values_videos", "key", "leave batches with videos whole", LOGPS, path="Unsloth"),
     Hook("reward reward_std frac_reward_zero_std rewards/ /mean", "key", "see that nothing is learned", SCORED),

@@ -7,6 +7,7 @@ import pytest
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import UsageError
+from gspo_lite.lab import preview
 from gspo_lite.lab.judging import judge, stress
 from gspo_lite.lab.trials import lines_of_trials, stressed, trials
 from gspo_lite.recipe.schema import RewardSettings
@@ -60,7 +61,10 @@ def test_a_signature_works_wherever_rewards_are_called(home, name, options, valu
     assert made(**from_trl(state, [])) == values  # training
     assert made.trainer_state is state
     (made,) = built(home, name, options)
-    assert score([made], ROWS, TEXTS, IDS, at_once=2)[name].values == values  # evaluation and preview
+    assert score([made], ROWS, TEXTS, IDS, at_once=2)[name].values == values  # evaluation
+    loaded = SimpleNamespace(processing_class=SimpleNamespace(decode=lambda ids, **_: "x" * len(ids)))
+    previewed = preview.judged(SimpleNamespace(loaded=loaded, rewards=[made]), ROWS[0], IDS)
+    assert len(previewed[name].values) == 3
     assert len(judge([made], ROWS[0], TEXTS, "tag")) == 3  # rewards test
     stress([made], ROWS[0], "tag", 20)  # rewards stress
 
