@@ -41,6 +41,7 @@ def default_for_a_column(completions, level=None): return [float(n) for n in lev
 def default_for_no_column(completions, missing=3.0): return [missing] * len(completions)
 def with_option(completions, scale=1.0, **kw): return [scale * n for n in lengths(completions)]
 def option_named_as_a_column(completions, level=0.0): return [level] * len(completions)
+def option_as_a_column_beside_kwargs(completions, level=0.0, **kw): return [level] * len(completions)
 def option_in_kwargs(completions, **kw): return [kw["scale"] * n for n in lengths(completions)]
 from_lambda = lambda completions, **_: lengths(completions)
 short_lambda = lambda completions, level: [float(n) for n in level]
@@ -95,6 +96,18 @@ def decorated_of_a_text(text): return float(len(text))
 def decorated_with_a_client(completions, client, **kw): return [client * n for n in lengths(completions)]
 @timed
 async def decorated_asynchronous(completions, answer): return [float(gold) for gold in answer]
+@with_client
+def decorated_closed_with_a_client(completions, client): return [client * n for n in lengths(completions)]
+def text_and_gold(function):
+    @functools.wraps(function)
+    def wrapper(**kwargs):
+        return [function(one[0]["content"], int(gold)) for one, gold in zip(kwargs["completions"], kwargs["answer"])]
+    return wrapper
+@text_and_gold
+def decorated_of_text_and_gold(text, gold): return float(len(text) + gold)
+class Timed:
+    @timed
+    def __call__(self, completions, answer): return [float(gold) for gold in answer]
 updated_partial = functools.update_wrapper(functools.partial(with_option, scale=3.0), with_option)
 
 def numpy_array(completions): return np.array(lengths(completions))
@@ -135,6 +148,7 @@ def first_is_texts(texts): return [0.0] * len(texts)
 def first_is_responses(responses, answer): return [0.0]
 def first_with_kwargs(texts, **kwargs): return [0.0] * len(texts)
 def first_is_completion(completion, answer): return 1.0
+def completion_with_kwargs(completion, answer, **kwargs): return 1.0
 def one_prompt(completions, prompt, **kw): return [0.0]
 def nothing(): return [0.0]
 def missing_column(completions, answr): return [0.0]
@@ -168,6 +182,7 @@ WORKING = [
     ("default_for_no_column", {}, [3.0, 3.0, 3.0]),
     ("with_option", {"scale": 2.0}, [2.0, 4.0, 6.0]),
     ("option_named_as_a_column", {"level": 9.0}, [9.0, 9.0, 9.0]),
+    ("option_as_a_column_beside_kwargs", {"level": 9.0}, [9.0, 9.0, 9.0]),
     ("option_in_kwargs", {"scale": 2.0}, [2.0, 4.0, 6.0]),
     ("from_lambda", {}, LENGTHS),
     ("short_lambda", {}, LEVELS),
@@ -189,6 +204,9 @@ WORKING = [
     ("decorated", {}, GOLDS),
     ("decorated_of_a_text", {}, LENGTHS),
     ("decorated_with_a_client", {}, LENGTHS),
+    ("decorated_closed_with_a_client", {}, LENGTHS),
+    ("decorated_of_text_and_gold", {}, [2.0, 4.0, 6.0]),
+    ("Timed", {}, GOLDS),
     ("decorated_asynchronous", {}, GOLDS),
     ("numpy_array", {}, LENGTHS),
     ("numpy_scalars", {}, LENGTHS),
@@ -211,6 +229,7 @@ REFUSED = [
     ("first_is_texts", {}, "takes no `completions`, and nothing fills its `texts`", BY_NAME),
     ("first_is_responses", {}, "nothing fills its `responses`, `answer`", "rename `responses` to `completions`; if it"),
     ("first_is_completion", {}, "takes no `completions`", "or put `@gspo_lite.reward` over a function of one"),
+    ("completion_with_kwargs", {}, "takes `completion`, which TRL does not pass", "name it `completions`, a list"),
     ("one_prompt", {}, "takes `prompt`, which TRL does not pass", "name it `prompts`, a list"),
     ("nothing", {}, "takes no `completions`, and it returned a list", "add a parameter `completions`"),
     ("missing_column", {}, "reads the column `answr`; the data has `prompt`, `answer`, `level`; did you mean `answer`",
