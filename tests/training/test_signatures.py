@@ -17,6 +17,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import calls
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+from gspo_lite.rewards.contract.signature import WithOptions
 from gspo_lite.training.arguments import under_contract
 from tests.rewards.signatures import SOURCE, WORKING
 from tests.rewards.test_signatures import COLUMNS, IDS, ROWS, TEXTS
@@ -55,6 +56,8 @@ def test_trl_gets_the_same_from_every_signature_as_it_is_and_under_contract(tmp_
         held = under_contract([made.function], COLUMNS)
         wanted = [math.nan if value is None else value for value in values]
         assert str(rewarded(held, loop)[0].flatten().tolist()) == str(wanted), name
+        if isinstance(made.function, WithOptions):  # options are a recipe's; in TRL a column would win
+            continue
         try:
             stock, heard = rewarded([made.function], loop)
         except TypeError:  # TRL cannot call a function without **kwargs
