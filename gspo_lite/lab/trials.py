@@ -78,9 +78,15 @@ def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench,
     """Judge the completions in a file, or made-up ones of the first `count` problems."""
     one = bench(recipe)
     groups = made_up(one, count) if completions is None else recorded(one, completions)
-    known = [ids is not None for group in groups for ids in group.completion_ids]
-    one.notes.append(RECORDED_IDS if known and all(known) else MADE_UP_IDS)
+    if any(reward.reads("completion_ids") for reward in one.rewards):
+        one.notes.append(about_ids(groups))
     return one, [one.judge(group) for group in groups]
+
+
+def about_ids(groups: Sequence[Group]) -> str:
+    """Say where the completion_ids of the rewards come from."""
+    known = [ids is not None for group in groups for ids in group.completion_ids]
+    return RECORDED_IDS if known and all(known) else MADE_UP_IDS
 
 
 def made_up(one: Bench, count: int) -> list[Group]:
