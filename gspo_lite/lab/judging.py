@@ -6,13 +6,14 @@ Owns judging and the findings. Must not know where problems come from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gspo_lite.completion.text import completion_text, find_answer
 from gspo_lite.lab.attempts import Attempt, hostile, in_form
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.judging import score
+from gspo_lite.rewards.contract.logged import TrainingState
 from gspo_lite.rewards.contract.sums import exceeds, weighted_sum
 from gspo_lite.rewards.math import gold_text
 
@@ -28,12 +29,14 @@ class Verdict:
         extracted: the answer that was found in the completion.
         values: score of each reward by name, None where it could not judge.
         total: weighted sum of the scores, which a run optimizes.
+        extra: what each reward logged about the completion, by reward and column.
     """
 
     completion: str
     extracted: str | None
     values: dict[str, float | None]
     total: float
+    extra: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,34 @@ class Finding:
 
 
 def judge(
-    rewards: Sequence[GuardedReward], row: Mapping[str, Any], completions: Sequence[str], marker: str
+    rewards: Sequence[GuardedReward],
+    row: Mapping[str, Any],
+    completions: Sequence[Any],
+    marker: str,
+    completion_ids: Sequence[list[int] | None] | None = None,
+    state: TrainingState | None = None,
 ) -> list[Verdict]:
     """Score completions of one problem, as one group, with every reward.
 
     Args:
         row: the problem with its prompt and the columns that the rewards read.
+        completions: texts, or lists of messages.
         marker: where to look for the answer if no reward has a marker.
+        completion_ids: token ids of each completion; made up where they are None.
+        state: `trainer_state` of the calls.
     """
-    ids = [made_up_ids(text) for text in completions]
-    calls = score(rewards, [row] * len(completions), completions, ids)
+    texts = [completion_text(completion) for completion in completions]
+    known = completion_ids or [None] * len(texts)
+    ids = [made_up_ids(text) if own is None else own for text, own in zip(texts, known, strict=True)]
+    calls = score(rewards, [row] * len(completions), completions, ids, state=state)
     finder = next((one.marker for one in rewards if one.marker), marker)
     weights = [one.weight for one in rewards]
     verdicts = []
-    for index, text in enumerate(completions):
+    for index, text in enumerate(texts):
         own = {name: call.values[index] for name, call in calls.items()}
         total = weighted_sum(list(own.values()), weights) or 0.0
-        verdicts.append(Verdict(text, find_answer(text, finder), own, total))
+        extra = {name: call.extra_of(index) for name, call in calls.items() if call.extra}
+        verdicts.append(Verdict(text, find_answer(text, finder), own, total, extra))
     return verdicts
 
 

@@ -11,40 +11,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.completion.text import completion_text
-from gspo_lite.data.files import read_file
-from gspo_lite.data.prompts import as_text
 from gspo_lite.data.sources import load_problems
-from gspo_lite.errors import DataError
 from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive
 from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
+from gspo_lite.lab.recorded import Finder, Group, Row, read_completions
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import GuardedReward, calls
+from gspo_lite.rewards.contract.logged import TrainingState
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.contract.sums import exceeds
 from gspo_lite.system.figures import brief, columns, number
 
-OWN_KEYS = ("step", "rewards", "advantage", "extracted", "completion_ids")  # of completions.jsonl, not columns
 WIDTH = 48  # characters of a completion in a table
-Row = dict[str, Any]
+RECORDED_IDS = "completion_ids are those that the run recorded"
 
 
 @dataclass
 class Bench:
-    """A recipe's rewards and problems, and the seconds that each reward has taken so far."""
+    """A recipe's rewards and problems, the seconds that each reward has taken so far, and notes for the user."""
 
+    recipe: Recipe
     rewards: list[GuardedReward]
     problems: list[Row]
+    held_out: list[Row]
     marker: str
-    max_tokens: int
     seconds: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
-    def judge(self, row: Row, completions: Sequence[str]) -> list[Verdict]:
-        """Score completions of one problem with every reward."""
+    def judge(self, group: Group) -> Trial:
+        """Score the completions of one problem with every reward."""
+        state = TrainingState(group.step, self.recipe.training.max_steps)
         with calls() as heard:
-            verdicts = judge(self.rewards, row, completions, self.marker)
+            verdicts = judge(self.rewards, group.row, group.completions, self.marker, group.completion_ids, state)
         self.seconds.update({call.name: call.seconds for call in heard})
-        return verdicts
+        return Trial(group.row, group.attempts, verdicts)
 
 
 @dataclass(frozen=True)
@@ -61,52 +61,50 @@ class Trial:
             yield {
                 "question": question_of(self.row["prompt"]), "gold": self.row.get("answer"), "kind": attempt.kind,
                 "completion": verdict.completion, "extracted": verdict.extracted,
-                "rewards": verdict.values, "total": verdict.total,
+                "rewards": verdict.values, "total": verdict.total, "extra": verdict.extra,
             }  # fmt: skip
 
 
 def bench(recipe: Recipe) -> Bench:
     """Load a recipe's rewards and problems; raise UsageError if the data does not have a column that a reward reads."""
     rewards = build_rewards(recipe.rewards, recipe.data.marker)
-    train = load_problems(recipe.data, problem_checks(recipe.rewards)).train
-    check_columns(rewards, train.column_names)
+    problems = load_problems(recipe.data, problem_checks(recipe.rewards))
+    check_columns(rewards, problems.train.column_names)
     marker = rewards[0].marker or recipe.data.marker
-    return Bench(rewards, list(train), marker, recipe.generation.max_completion_length)
+    return Bench(recipe, rewards, list(problems.train), list(problems.held_out), marker)
 
 
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
     """Judge the completions in a file, or made-up ones of the first `count` problems."""
     one = bench(recipe)
-    if completions is not None:
-        groups = from_file(completions, one)
-    else:
-        groups = [(row, instructive(gold_of(row), one.marker)) for row in one.problems[:count]]
-    return one, [Trial(row, tries, one.judge(row, [a.text for a in tries])) for row, tries in groups]
+    groups = made_up(one, count) if completions is None else recorded(one, completions)
+    if any(reward.reads("completion_ids") for reward in one.rewards):
+        one.notes.append(about_ids(groups))
+    return one, [one.judge(group) for group in groups]
 
 
-def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
-    """Return a JSONL file's completions by problem; a row also has columns, or a prompt of the recipe's data.
+def about_ids(groups: Sequence[Group]) -> str:
+    """Say where the completion_ids of the rewards come from."""
+    known = [ids is not None for group in groups for ids in group.completion_ids]
+    return RECORDED_IDS if known and all(known) else MADE_UP_IDS
 
-    Raises:
-        DataError: a row cannot be read, or does not have what a reward needs.
-    """
-    known = {as_text(row["prompt"]): row for row in one.problems}
+
+def made_up(one: Bench, count: int) -> list[Group]:
+    """Return made-up completions of the first `count` problems."""
+    groups = []
+    for row in one.problems[:count]:
+        attempts = instructive(gold_of(row), one.marker)
+        groups.append(Group(row, 0, attempts, [attempt.text for attempt in attempts], [None] * len(attempts)))
+    return groups
+
+
+def recorded(one: Bench, path: Path) -> list[Group]:
+    """Return the completions in a file, with a note about those whose problems are not in the recipe's data."""
+    find = Finder([*one.problems, *one.held_out], one.recipe.data.prompt)
     needed = dict.fromkeys(column for reward in one.rewards for column in reward.columns)
-    groups: list[tuple[Row, list[Attempt]]] = []
-    for line in read_file(path):
-        if line.problem is not None or "completion" not in line.values:
-            raise DataError(f"`{path}` row {line.number}: {line.problem or 'there is no `completion`'}")
-        own = {name: value for name, value in line.values.items() if name not in ("completion", *OWN_KEYS)}
-        prompt = own.setdefault("prompt", "")
-        row = {**known.get(as_text(prompt), {}), **own}
-        missing = [name for name in needed if name not in row]
-        if missing:
-            message = f"`{path}` row {line.number} has no `{missing[0]}`, which a reward reads"
-            raise DataError(message, "add that column, or a `prompt` of the recipe's data")
-        if not groups or groups[-1][0] != row:
-            groups.append((row, []))
-        text = completion_text(line.values["completion"])
-        groups[-1][1].append(Attempt(f"row {line.number}", text, "wrong"))
+    groups = read_completions(path, find, needed)
+    if find.lost:
+        one.notes.append(f"{find.lost} completions are of problems that the recipe's data does not have")
     return groups
 
 
@@ -138,16 +136,26 @@ def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
             for attempt, verdict in zip(trial.attempts, trial.verdicts, strict=True)
         ]  # fmt: skip
         yield from (f"  {line}" for line in columns([head, *rows]))
+        yield from lines_of_extra(trial)
         yield ""
     yield "weights  " + "  ".join(f"{reward.__name__} {reward.weight:g}" for reward in one.rewards)
     yield "seconds  " + "  ".join(f"{name} {one.seconds[name]:.3f}" for name in names)
-    yield f"note: {MADE_UP_IDS}"
+    yield from (f"note: {note}" for note in one.notes)
+
+
+def lines_of_extra(trial: Trial) -> Iterator[str]:
+    """Yield what the rewards logged about each completion of a trial."""
+    for attempt, verdict in zip(trial.attempts, trial.verdicts, strict=True):
+        for name, logged in verdict.extra.items():
+            texts = ", ".join(f"{column} {brief(str(value), WIDTH)}" for column, value in logged.items())
+            yield f"  {attempt.kind}: `{name}` logged {texts}"
 
 
 def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], list[Trial]]:
     """Return findings and notes on the first `count` problems of a recipe, and plain trials of the same problems."""
     one, plain = trials(recipe, None, count)
-    results = [stress(one.rewards, row, one.marker, one.max_tokens) for row in one.problems[:count]]
+    longest = recipe.generation.max_completion_length
+    results = [stress(one.rewards, row, one.marker, longest) for row in one.problems[:count]]
     found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
     return found, notes, plain
 

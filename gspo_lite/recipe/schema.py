@@ -151,7 +151,7 @@ class RewardSettings(Settings):
     on_error: Literal["stop", "skip"] = Field(
         "stop", description="If it raises or does not return a number: stop the run, or score None and count."
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="Keyword options of the reward function.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Keyword options of the function, or its maker.")
 
 
 class ObjectiveSettings(Settings):

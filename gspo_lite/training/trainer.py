@@ -55,7 +55,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
 
     Args:
         model: hub id, folder, `"starter"` for the model built on this machine, or a loaded model.
-        reward_funcs: one or more functions `f(completions, **columns) -> list[float | None]`.
+        reward_funcs: one or more functions `f(completions, ...) -> list[float | None]`, each of which gets the columns
+            of the data and TRL's other arguments that it takes.
         args: a `GSPOConfig`; the paper's settings if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read; or a list of prompts or rows.
         credits: for each reward the part of a completion it is about, as `credit` in a recipe; level `sequence_token`
@@ -75,7 +76,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
 
     Attributes:
         self_test: relative gaps of loss and gradient between the installed loss and the definition, if there is one.
-        rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
+        rollout: the rows last trained on: problem_key, prompt, completion, answer, extracted, rewards, advantage.
         calls: the last call of each reward.
         per_token: ids and advantages (T,) of each row, if tokens differ.
     """
@@ -108,7 +109,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
-        reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
+        reward_funcs = under_contract(
+            as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
+        )
         super().__init__(model, reward_funcs, args=args, train_dataset=train_dataset, **options)
         check_hooks(GSPOTrainer, self)
         self._refuse_too_few_prompts()
@@ -208,11 +211,11 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         return output
 
     def _calculate_rewards(
-        self, inputs: Any, prompts: Any, completions: Any, *rest: Any, **options: Any
+        self, inputs: Any, prompts: Any, completions: Any, ids: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
         with calls() as heard:
-            rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, *rest, **options)
-        self._rewarded: Scored = Scored(list(inputs), list(completions), rewards, heard)
+            rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, ids, *rest, **options)
+        self._rewarded: Scored = Scored(list(inputs), list(completions), list(ids), rewards, heard)
         return rewards
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:

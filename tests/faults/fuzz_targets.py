@@ -15,7 +15,7 @@ from gspo_lite.errors import RecipeError
 from gspo_lite.lab import attempts
 from gspo_lite.rewards import choice, code, structured
 from gspo_lite.rewards import math as grading
-from gspo_lite.rewards.contract import guarded as contract
+from gspo_lite.rewards.contract import failures
 from gspo_lite.rewards.format import follows_form
 from gspo_lite.rewards.grading import answers, program_tests, spelling, units
 from gspo_lite.system import redaction
@@ -140,7 +140,7 @@ def other() -> Iterator[Target]:
         lambda rng: (calls.sampled(rng, tokenizer),),
         lambda ids: calls.placed(tokenizer, ids),
     )
-    yield Target("contract.shortened", 1, one, contract.shortened)
+    yield Target("failures.shortened", 1, one, failures.shortened)
     yield Target("redaction.redact", 1, one, redaction.redact)
     yield Target("cli printable", 1, one, printable)
 

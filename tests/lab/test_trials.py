@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.cli import app
 from gspo_lite.lab.attempts import differs, hostile, in_form, instructive, other_than
-from gspo_lite.lab.judging import judge, made_up_ids, question_of, stress
+from gspo_lite.lab.judging import MADE_UP_IDS, judge, made_up_ids, question_of, stress
 from gspo_lite.lab.trials import bench, lines_of_findings, lines_of_trials, stressed, trials
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import GuardedReward
@@ -160,6 +162,28 @@ def test_an_answer_that_is_all_of_the_text_is_tried_as_such(tmp_path):
 def test_completions_of_a_file_are_not_held_to_be_right(tmp_path):
     (tmp_path / "c.jsonl").write_text('{"prompt": "?", "answer": "2", "completion": "3"}\n')
     assert next(lines_of_trials(*trials(recipe_with(), tmp_path / "c.jsonl", 1))).startswith("problem: ")
+
+
+@pytest.mark.parametrize(
+    ("reward", "notes"),
+    [
+        ("{name: math_correct}", []),
+        ("{name: length_penalty}", [MADE_UP_IDS]),
+        ("{name: 'trl.rewards:get_repetition_penalty_reward'}", [MADE_UP_IDS]),
+    ],
+)
+def test_made_up_ids_are_said_to_be_so_where_a_reward_reads_them(reward, notes):
+    assert trials(recipe_with(f"rewards=[{reward}]"), None, 1)[0].notes == notes
+
+
+def test_what_a_reward_prints_is_kept_out_of_the_data(tmp_path):
+    code = "def f(completions, **_):\n    print('noise')\n    return [1.0] * len(completions)\n"
+    (tmp_path / "mine.py").write_text(code)
+    rewards = f"rewards=[{{name: '{tmp_path}/mine.py:f'}}]"
+    words = ["rewards", "test", "quickstart", "--json", "--allow-outside", "--problems", "1", "--set", rewards]
+    done = CliRunner().invoke(app, words)
+    assert [record["rewards"] for record in json.loads(done.stdout)] == [{"f": 1.0}] * 7
+    assert "noise" in done.stderr
 
 
 def test_hostile_completions_are_of_every_kind_once():

@@ -21,12 +21,13 @@ from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.foreign.rewards import ours
 from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
-from gspo_lite.rewards.contract.custom import load_custom, needed_columns
+from gspo_lite.rewards.contract.custom import column_remedy, load_custom, needed_columns
 from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.signature import LIVE
 from gspo_lite.system.imports import code_problem, is_code, unknown
 
 # Inputs that every call provides, unlike columns.
-GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts")
+GIVEN = ("completion", "completions", "completion_ids", "prompt", "prompts", *LIVE)
 OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated` at a positional parameter
 REGISTRY: dict[str, Reward] = {}
 
@@ -127,16 +128,18 @@ class Reward:
         nothing = [None] * len(completions)
         texts = [completion_text(completion) for completion in completions]
         prompts = nothing if prompts is None else prompts
-        rows = {"completion": texts, "completions": texts, "prompt": prompts, "prompts": prompts}
+        rows: dict[str, Any] = {"completion": texts, "completions": texts, "prompt": prompts, "prompts": prompts}
         rows["completion_ids"] = nothing if completion_ids is None else completion_ids
         missing = [name for name in self.columns if name not in columns]
         if missing:
             raise RewardError(f"reward `{self.__name__}` reads the column `{missing[0]}`, which was not passed to it")
         rows |= {name: columns[name] for name in self.columns}
+        whole = "completions" in self.inputs
+        rows |= {name: columns.get(name) if whole else [columns.get(name)] * len(completions) for name in LIVE}
         rows |= {name: self.column(name, columns, len(completions)) for name in self.optional}
         inputs = [rows[name] for name in self.inputs]
         values = {name: value for name, value in values.items() if name not in rows}
-        if "completions" in self.inputs:
+        if whole:
             return cast(list[float | None], self.function(*inputs, **values))
         return [self.function(*row, **values) for row in zip(*inputs, strict=True)]
 
@@ -283,4 +286,4 @@ def check_columns(rewards: Sequence[GuardedReward], columns: Sequence[str]) -> N
             if name not in columns:
                 there = ", ".join(f"`{column}`" for column in columns)
                 message = f"reward `{made.__name__}` reads the column `{name}`; the data has {there}"
-                raise UsageError(message + did_you_mean(name, columns))
+                raise UsageError(message + did_you_mean(name, columns), column_remedy(made.function, name))
