@@ -69,7 +69,7 @@ def evaluate(
         "sampled_accuracy": share(drawn),
         "sampled_ci95": wilson(drawn),
         "lenient_accuracy": share(found_anywhere(judge, rows, greedy) or strict),
-        "format_rate": share([follows_form(text, recipe.data.marker) for text, _ in greedy]),
+        "format_rate": share([follows_form(text, recipe.data.layout) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
         "rewards": {name: mean(one) for name, one in values.items()},

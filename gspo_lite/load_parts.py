@@ -46,7 +46,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     problems = load_problems(recipe.data)
     images = IMAGES in problems.train.column_names
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
-    rewards = build_rewards(recipe.rewards, recipe.data.marker)
+    rewards = build_rewards(recipe.rewards, recipe.data.layout)
     check_columns(rewards, problems.train.column_names)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(

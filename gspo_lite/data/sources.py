@@ -18,7 +18,7 @@ from gspo_lite.data import arithmetic, countdown
 from gspo_lite.data.adapters import Adapter, load_adapter
 from gspo_lite.data.files import READERS, Row, read_file
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
-from gspo_lite.data.prompts import as_text, messages
+from gspo_lite.data.prompts import as_text, messages, system_message
 from gspo_lite.errors import DataError, MachineError
 from gspo_lite.recipe.schema import DataSettings
 
@@ -84,7 +84,7 @@ def read_problems(
         try:
             if row.problem:
                 raise ValueError(row.problem)
-            problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
+            problem = finished(with_images(adapt(row.values, data.columns), data, source), system_message(data))
         except ValueError as error:
             bad.append(f"row {row.number}: {error}")
             continue
@@ -149,7 +149,7 @@ def from_hub(source: str, subset: str | None, split: str) -> Any:
         raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check data.subset and data.split") from error
 
 
-def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
+def finished(row: dict[str, Any], system: str | None) -> dict[str, Any]:
     """Return the problem with its prompt as a chat and its answer as text; raise ValueError if either is wrong."""
     prompt, answer = row["prompt"], row["answer"]
     if not isinstance(prompt, str) and not is_chat(prompt):
@@ -159,7 +159,7 @@ def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
         raise ValueError("the prompt is empty")
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"the prompt has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed")
-    return {**row, "prompt": messages(prompt, style), "answer": answer_text(answer)}
+    return {**row, "prompt": messages(prompt, system), "answer": answer_text(answer)}
 
 
 def with_images(row: dict[str, Any], data: DataSettings, source: str) -> dict[str, Any]:

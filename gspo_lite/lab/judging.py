@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gspo_lite.completion.text import completion_text, find_answer
+from gspo_lite.completion.text import Layout, chat_text, find_answer
 from gspo_lite.lab.attempts import Attempt, hostile, in_form
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.judging import score
@@ -53,28 +53,28 @@ class Finding:
 
 
 def judge(
-    rewards: Sequence[GuardedReward], row: Mapping[str, Any], completions: Sequence[str], marker: str
+    rewards: Sequence[GuardedReward], row: Mapping[str, Any], completions: Sequence[str], layout: Layout
 ) -> list[Verdict]:
     """Score completions of one problem, as one group, with every reward.
 
     Args:
         row: the problem with its prompt and the columns that the rewards read.
-        marker: where to look for the answer if no reward has a marker.
+        layout: of a completion, if no reward has one.
     """
     ids = [made_up_ids(text) for text in completions]
     calls = score(rewards, [row] * len(completions), completions, ids)
-    finder = next((one.marker for one in rewards if one.marker), marker)
+    finder = next((one.layout for one in rewards if one.layout), layout)
     weights = [one.weight for one in rewards]
     verdicts = []
     for index, text in enumerate(completions):
         own = {name: call.values[index] for name, call in calls.items()}
         total = weighted_sum(list(own.values()), weights) or 0.0
-        verdicts.append(Verdict(text, find_answer(text, finder), own, total))
+        verdicts.append(Verdict(text, find_answer(text, *finder), own, total))
     return verdicts
 
 
 def stress(
-    rewards: Sequence[GuardedReward], row: Mapping[str, Any], marker: str, max_tokens: int
+    rewards: Sequence[GuardedReward], row: Mapping[str, Any], layout: Layout, max_tokens: int
 ) -> tuple[list[Finding], list[Finding]]:
     """Look for completions that score at least as much as a right one.
 
@@ -82,8 +82,8 @@ def stress(
         Findings, and notes: answers with the right value that are not worked out, which value graders accept.
     """
     question, gold = question_of(row["prompt"]), gold_of(row)
-    attempts = [Attempt("right", in_form(marker, gold), "right"), *hostile(question, gold, marker, max_tokens)]
-    right, *others = judge(rewards, row, [attempt.text for attempt in attempts], marker)
+    attempts = [Attempt("right", in_form(layout, gold), "right"), *hostile(question, gold, layout, max_tokens)]
+    right, *others = judge(rewards, row, [attempt.text for attempt in attempts], layout)
     found: dict[str, list[Finding]] = {"hostile": [], "equal": []}
     for attempt, verdict in zip(attempts[1:], others, strict=True):
         if not exceeds(right.total, verdict.total):
@@ -99,7 +99,7 @@ def gold_of(row: Mapping[str, Any]) -> str:
 
 def question_of(prompt: Any) -> str:
     """Return the last message of a prompt, which is the user's."""
-    return prompt if isinstance(prompt, str) else completion_text(list(prompt)[-1:])
+    return prompt if isinstance(prompt, str) else chat_text(list(prompt)[-1:])
 
 
 def made_up_ids(text: str) -> list[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import Layout, completion_text
 from gspo_lite.data.files import read_file
 from gspo_lite.data.prompts import as_text
 from gspo_lite.data.sources import load_problems
@@ -35,14 +35,14 @@ class Bench:
 
     rewards: list[GuardedReward]
     problems: list[Row]
-    marker: str
+    layout: Layout
     max_tokens: int
     seconds: Counter[str] = field(default_factory=Counter)
 
     def judge(self, row: Row, completions: Sequence[str]) -> list[Verdict]:
         """Score completions of one problem with every reward."""
         with calls() as heard:
-            verdicts = judge(self.rewards, row, completions, self.marker)
+            verdicts = judge(self.rewards, row, completions, self.layout)
         self.seconds.update({call.name: call.seconds for call in heard})
         return verdicts
 
@@ -67,11 +67,11 @@ class Trial:
 
 def bench(recipe: Recipe) -> Bench:
     """Load a recipe's rewards and problems; raise UsageError if the data does not have a column that a reward reads."""
-    rewards = build_rewards(recipe.rewards, recipe.data.marker)
+    rewards = build_rewards(recipe.rewards, recipe.data.layout)
     train = load_problems(recipe.data).train
     check_columns(rewards, train.column_names)
-    marker = rewards[0].marker or recipe.data.marker
-    return Bench(rewards, list(train), marker, recipe.generation.max_completion_length)
+    layout = rewards[0].layout or recipe.data.layout
+    return Bench(rewards, list(train), layout, recipe.generation.max_completion_length)
 
 
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
@@ -80,7 +80,7 @@ def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench,
     if completions is not None:
         groups = from_file(completions, one)
     else:
-        groups = [(row, instructive(gold_of(row), one.marker)) for row in one.problems[:count]]
+        groups = [(row, instructive(gold_of(row), one.layout)) for row in one.problems[:count]]
     return one, [Trial(row, tries, one.judge(row, [a.text for a in tries])) for row, tries in groups]
 
 
@@ -105,7 +105,7 @@ def from_file(path: Path, one: Bench) -> list[tuple[Row, list[Attempt]]]:
             raise DataError(message, "add that column, or a `prompt` of the recipe's data")
         if not groups or groups[-1][0] != row:
             groups.append((row, []))
-        text = completion_text(line.values["completion"])
+        text = completion_text(line.values["completion"], one.layout.thinking)
         groups[-1][1].append(Attempt(f"row {line.number}", text, "wrong"))
     return groups
 
@@ -147,7 +147,7 @@ def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
 def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], list[Trial]]:
     """Return findings and notes on the first `count` problems of a recipe, and plain trials of the same problems."""
     one, plain = trials(recipe, None, count)
-    results = [stress(one.rewards, row, one.marker, one.max_tokens) for row in one.problems[:count]]
+    results = [stress(one.rewards, row, one.layout, one.max_tokens) for row in one.problems[:count]]
     found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
     return found, notes, plain
 

@@ -133,6 +133,8 @@ def key_place(location: tuple[str | int, ...], values: Any) -> Place:
     """Return the keys of the recipe in pydantic's location, without the union members that pydantic appends."""
     place: list[str | int] = []
     for part in location:
+        if isinstance(part, str) and part.startswith("["):  # the name of a form, as in `completion.thinking`
+            continue
         if isinstance(values, dict) and isinstance(part, str):
             place.append(part)
             if part not in values:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from string import Formatter
 
-from gspo_lite.completion.text import PLACES, find_answer
+from gspo_lite.completion.text import find_answer
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Recipe
 
@@ -31,8 +31,10 @@ def teaches_a_form(recipe: Recipe) -> Iterator[Problem]:
     columns = [name for _, name in parts if name is not None]
     if not columns or not all(name.isidentifier() for name in columns):
         yield Problem(place, "must name at least one column of a row in braces, as in <answer>{answer}</answer>")
-    style, marker = recipe.data.prompt, recipe.data.marker
+    data = recipe.data
+    asks = data.prompt != "plain" or data.system_prompt != "auto" or data.marker is not None
     written = "".join(text + (name or "") for text, name in parts)
-    if style != "plain" and find_answer(written, marker) is None:  # `plain` does not ask for a form
-        form = PLACES[marker].form.format(thoughts="..", answer="..").strip()
-        yield Problem(place, f"has no answer where data.prompt `{style}` asks for it, as in `{form}`", "warning")
+    if asks and find_answer(written, *data.layout) is None:  # `plain` alone does not ask for a form
+        form = data.layout.form("..", "..").strip()
+        where = f"data.prompt `{data.prompt}` asks for it" if data.marker is None else "data.marker looks for it"
+        yield Problem(place, f"has no answer where {where}, as in `{form}`", "warning")

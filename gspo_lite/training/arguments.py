@@ -21,7 +21,7 @@ def under_contract(reward: Any) -> Any:
     if isinstance(reward, str | torch.nn.Module | GuardedReward):
         return reward
     name = getattr(reward, "__name__", type(reward).__name__)
-    return GuardedReward(reward, name, 1.0, [], marker=getattr(reward, "marker", None))
+    return GuardedReward(reward, name, 1.0, [], layout=getattr(reward, "layout", None))
 
 
 def as_dataset(rows: Any) -> Any:

@@ -66,7 +66,7 @@ HOOKS = (
          rf"((?!{LOGPS}).)*\bold_per_token_logps, _, _ = self\.{LOGPS}\(", "TRL"),
     Hook("_generate", "overridden", "sample through plain weights", SCORED),
     Hook("_calculate_rewards", "overridden", "keep the rollout's rows and the rewards of all processes", SCORED,
-         "inputs prompts completions"),
+         "inputs prompts completions completion_ids_list"),
     Hook(LOGPS, "overridden", "take old log-probs from the arranged micro-batches and shift the ratio",
          f"{SCORED} _compute_loss", "model input_ids attention_mask logits_to_keep", "TRL"),
     Hook("_compute_loss", "overridden", "add the level `sequence_token`", "compute_loss", "model inputs", "TRL"),

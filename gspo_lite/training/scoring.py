@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import completion_text, first_layout
 from gspo_lite.errors import RunError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.rewards.contract.guarded import Call
@@ -81,12 +81,13 @@ def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[di
     """Return one row per completion of this process; `output` holds its tensors, with advantages (B,)."""
     start = trainer.accelerator.process_index * len(scored.inputs)
     rewards = scored.rewards[start : start + len(scored.inputs)].tolist()
-    finder = next((one for one in trainer.reward_funcs if getattr(one, "marker", None)), None)
+    finder = next((one for one in trainer.reward_funcs if getattr(one, "layout", None)), None)
+    thinking = first_layout(getattr(one, "layout", None) for one in trainer.reward_funcs).thinking
     prompts = zip(output["prompt_ids"], output["prompt_mask"].bool(), strict=True)
     asked = tokenizer_of(trainer.processing_class).batch_decode(
         [ids[mask].tolist() for ids, mask in prompts], skip_special_tokens=True
     )
-    texts = [completion_text(completion) for completion in scored.completions]
+    texts = [completion_text(completion, thinking) for completion in scored.completions]
     return [
         {
             "prompt": asked[row],

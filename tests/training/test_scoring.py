@@ -41,7 +41,7 @@ def test_rows_come_from_what_was_scored_and_from_the_inputs():
     rewards = torch.tensor([[9.0, 9.0], [9.0, 9.0], [1.0, math.nan], [0.0, 0.5]])  # this process has the second half
     scored = Scored([{"answer": "7"}, {}], said, rewards, [])
     trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(process_index=1), reward_funcs=[SimpleNamespace(marker=None)],
+        accelerator=SimpleNamespace(process_index=1), reward_funcs=[SimpleNamespace(layout=None)],
         reward_func_names=["a", "b"], processing_class=Letters(),
     )  # fmt: skip
     output = {

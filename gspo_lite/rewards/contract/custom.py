@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
+from gspo_lite.completion.text import Layout
 from gspo_lite.errors import UsageError
 from gspo_lite.rewards.contract.calling import SHARED
 from gspo_lite.system.imports import FAULTS, load_code
@@ -14,12 +15,14 @@ from gspo_lite.system.imports import FAULTS, load_code
 BROUGHT = ("completions", "prompts", "completion_ids", *SHARED)  # passed to every call, unlike columns of the data
 
 
-def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -> tuple[Callable[..., Any], str | None]:
+def load_custom(
+    name: str, options: dict[str, Any], layout: Layout | None = None
+) -> tuple[Callable[..., Any], str | None]:
     """Import a custom reward: a function, an instance with `__call__`, or a class that makes one.
 
     Args:
         options: keyword arguments of every call, or of the class.
-        marker: of the recipe's prompt; a reward made by `@reward` follows it.
+        layout: of the recipe; a reward made by `@reward` follows it.
 
     Returns:
         The function with its options, and the sha256 of its file, where it has one.
@@ -28,16 +31,16 @@ def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -
         UsageError: file, module or function is missing, the code cannot be imported, or an option does not fit.
     """
     code = load_code(name, "reward")
-    return with_options(code.found, name, options, marker), code.sha256
+    return with_options(code.found, name, options, layout), code.sha256
 
 
-def with_options(found: Any, name: str, options: dict[str, Any], marker: str | None) -> Callable[..., Any]:
+def with_options(found: Any, name: str, options: dict[str, Any], layout: Layout | None) -> Callable[..., Any]:
     """Return the function to call at every rollout."""
     if not callable(found):
         raise UsageError(f"reward `{name}` is a {type(found).__name__}, not a function")
     try:
         if hasattr(found, "with_options"):  # made by `@reward`
-            return cast(Callable[..., Any], found.with_options(marker, **options))
+            return cast(Callable[..., Any], found.with_options(layout, **options))
         if not inspect.isclass(found):
             return bound(found, options) if options else found
         made = found(**options)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gspo_lite.completion.marks import Score, Steps
-from gspo_lite.completion.text import PLACES, completion_text, find_answer
+from gspo_lite.completion.text import Layout, chat_text, completion_text, find_answer
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.calling import call_each, rows_of
@@ -84,7 +84,7 @@ class GuardedReward:
         sha256: hash of the file of a custom reward.
         timeout: seconds for one call; None means no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
-        marker: place of the answer, as in `find_answer`; any other value counts as None.
+        layout: of the completions, in which the reward finds the answer.
         judges: whether 1.0 means that a completion is right.
     """
 
@@ -98,7 +98,7 @@ class GuardedReward:
         *,
         timeout: float | None = TIMEOUT,
         on_error: Literal["stop", "skip"] = "stop",
-        marker: str | None = None,
+        layout: Layout | None = None,
         judges: bool = False,
     ):
         self.function = function
@@ -106,7 +106,7 @@ class GuardedReward:
         self.weight, self.columns, self.sha256 = weight, columns, sha256
         self.timeout = timeout
         self.on_error = on_error
-        self.marker = marker if isinstance(marker, str) and marker in PLACES else None
+        self.layout = layout
         self.judges = judges
         self.warned = False
 
@@ -120,7 +120,7 @@ class GuardedReward:
 
     def extracted(self, text: str) -> str | None:
         """Return the answer that the reward finds in a completion; None if it finds or looks for none."""
-        return None if self.marker is None else find_answer(text, self.marker)
+        return None if self.layout is None else find_answer(text, *self.layout)
 
     def answered(self, inputs: dict[str, Any], count: int) -> Answers:
         """Call the function; return its answers, or those left after a timeout or an error."""
@@ -203,7 +203,7 @@ class GuardedReward:
         if row is None:
             return RewardError(f"reward `{self.__name__}` failed: {what}")
         completions = inputs["completions"]
-        prompt = completion_text((inputs.get("prompts") or [""] * len(completions))[row])
+        prompt = chat_text((inputs.get("prompts") or [""] * len(completions))[row])
         return RewardError(
             f"reward `{self.__name__}` failed at row {row}: {what}\n"
             f"  prompt: {shortened(prompt)}\n  completion: {shortened(completion_text(completions[row]))}",
