@@ -45,6 +45,11 @@ class Layout(NamedTuple):
         own = self.marker.tags if isinstance(self.marker, OwnMarker) else None
         return own or ANSWER_TAGS
 
+    @property
+    def in_tags(self) -> bool:
+        """Whether the answer stands between tags."""
+        return self.marker == "tag" or (isinstance(self.marker, OwnMarker) and self.marker.tags is not None)
+
     def form(self, answer: str, thoughts: str) -> str:
         """Return a completion in this layout."""
         tagged = f"{self.thoughts.open}{thoughts}{self.thoughts.close}" if self.place.tagged else thoughts

@@ -52,6 +52,6 @@ def boxed_format(completion: str, *, thinking: Thinking = "think") -> float:
 
 def follows_form(text: str, layout: Layout) -> bool:
     """Return whether a completion has the form that a prompt with this layout asks for."""
-    if layout.marker == "tag" or layout.answer_tags != ANSWER_TAGS:
+    if layout.in_tags:
         return bool(think_format.function(text, thinking=layout.thinking, answer_tags=layout.answer_tags) == 1.0)
     return find_answer(text, *layout) is not None
