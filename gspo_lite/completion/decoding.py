@@ -18,7 +18,8 @@ def decoder(tokenizer: Any, layout: Layout) -> Decode:
     """Return the function from sampled ids to the text that is judged."""
     special = special_tokens(tokenizer)
     written = f"{layout.thoughts.open}{layout.thoughts.close}{''.join(layout.answer_tags)}"
-    kept = {token for token, text in special.items() if text and text in written}
+    end = getattr(tokenizer, "eos_token_id", None)  # training samples it, evaluation cuts it off
+    kept = {token for token, text in special.items() if text and text in written and token != end}
     if not kept:
         return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True))
     dropped = special.keys() - kept
