@@ -5,12 +5,13 @@ import yaml
 
 from gspo_lite import evaluation
 from gspo_lite.checked_recipe import load_recipe, refuse
-from gspo_lite.completion.text import Layout
+from gspo_lite.completion.text import Layout, layout_of
 from gspo_lite.data.prompts import system_message
 from gspo_lite.data.sources import finished
 from gspo_lite.errors import RecipeError
 from gspo_lite.lab.attempts import instructive
 from gspo_lite.recipe.dump import to_yaml
+from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.judging import score
 from gspo_lite.rewards.contract.registry import build_rewards
 
@@ -209,3 +210,24 @@ def test_what_a_reward_follows_is_what_it_has_options_for():
     followed = [build_rewards([one], layout)[0].function.values for one in made.rewards]
     assert [one.get("marker") for one in followed] == ["last_number", None, None, None]
     assert {one["thinking"] for one in followed} == {"reasoning"}
+
+
+def test_a_warm_up_is_told_where_its_answer_is_looked_for():
+    sets = ["data.prompt=plain", "data.marker={prefix: 'Answer:'}", "warmup.completion='<answer>{answer}</answer>'"]
+    said = "`warmup.completion`: has no answer where data.marker looks for it, as in `..\nAnswer: ..`"
+    assert said in load_recipe("quickstart_warmup", sets).warnings
+    sets[-1] = "warmup.completion='Answer: {answer}'"
+    assert not [one for one in load_recipe("quickstart_warmup", sets).warnings if "warmup" in one]
+
+
+def test_a_program_and_a_language_are_read_in_this_layout():
+    layout = layout_of({"tags": ["<CODE>", "</CODE>"]}, "magistral")
+    options = {"trusted": True}
+    [code] = build_rewards([RewardSettings(name="code_execution", options=options)], layout)
+    texts = ["[THINK]no[/THINK]<CODE>print(7)</CODE>", "[THINK]<CODE>print(7)</CODE>", "<answer>print(7)</answer>"]
+    tests = [[{"input": "", "output": "7"}]] * 3
+    assert code(completions=texts, tests=tests) == [1.0, 0.0, 0.0]
+    options = {"scripts": ["cyrillic"]}
+    [language] = build_rewards([RewardSettings(name="language_consistency", options=options)], layout)
+    texts = ["[THINK]да[/THINK]<CODE>да</CODE>", "<answer>да</answer>"]  # 2 letters, and 12 of other tags
+    assert language(completions=texts) == [1.0, pytest.approx(2 / 14)]

@@ -1,15 +1,19 @@
 """Training judges the same text as evaluation: all that the assistant wrote, and nothing else."""
 
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from trl import GRPOTrainer
 
-from gspo_lite import GSPOTrainer
+from gspo_lite import GSPOTrainer, load_recipe
 from gspo_lite.completion.decoding import decoder
 from gspo_lite.completion.offsets import part_offsets, token_offsets
 from gspo_lite.completion.text import Layout, completion_parts, completion_text
+from gspo_lite.evaluation import evaluate
+from gspo_lite.lab.preview import text_of
+from gspo_lite.models import generate
 from gspo_lite.models.starter import build_tokenizer
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.judging import score
@@ -179,3 +183,17 @@ def test_tags_that_are_special_tokens_stay_in_the_text(tmp_path, starter, thinki
 )
 def test_reasoning_is_put_back_and_only_the_assistant_speaks(message, text):
     assert completion_text([{"role": "assistant", **message}]) == text
+
+
+def test_evaluation_decodes_as_training_does(monkeypatch, starter):
+    parts, written = loaded(), "[THINK]7+5=12[/THINK]<answer>12</answer>"
+    tokenizer = parts.processing_class
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]"]})
+    ids = tokenizer.encode(written, add_special_tokens=False)
+    monkeypatch.setattr(generate, "generate", lambda *_, **__: [ids])
+    recipe = load_recipe("quickstart", ["data.thinking=magistral"]).recipe
+    row = {"prompt": PROMPTS[0], "answer": "12"}
+    assert generate.answer(parts.model, tokenizer, [row], recipe, None) == [(written, ids)]
+    assert text_of(SimpleNamespace(loaded=parts, recipe=recipe), ids) == written
+    figures = evaluate(parts.model, tokenizer, [row], recipe).figures
+    assert (figures["accuracy"], figures["sampled_accuracy"], figures["format_rate"]) == (1.0, 1.0, 1.0)
