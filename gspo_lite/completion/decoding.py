@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gspo_lite.completion.text import OWN_ROLES, Layout, message_parts
+from gspo_lite.completion.text import Layout
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -26,22 +26,15 @@ def decoder(tokenizer: Any, layout: Layout) -> Decode:
     return lambda ids: str(tokenizer.decode([i for i in ids if i not in dropped], skip_special_tokens=False))
 
 
-def as_judged(completion: Any, ids: Sequence[int], decode: Decode, layout: Layout) -> Any:
+def as_judged(completion: Any, ids: Sequence[int], decode: Decode) -> Any:
     """Return a completion whose content is the text that is judged, thoughts included, as in evaluation.
 
-    A parser may have split thoughts and tool calls off. One message is what all its tokens decode to; of a conversation
-    with tools only the messages can be told apart, so that the thoughts of each are put back.
+    A parser may have split thoughts and tool calls off. One message is what all its tokens decode to. The messages of a
+    conversation with tools stay as they were parsed; `completion_text` puts their thoughts back.
     """
     if isinstance(completion, str):
         return decode(ids)
-    if len(completion) == 1:
-        return [{**completion[0], "content": decode(ids)}]
-    return [
-        {**message, "content": "".join(message_parts(message, layout.thinking))}
-        if message.get("role") in OWN_ROLES
-        else message
-        for message in completion
-    ]
+    return [{**completion[0], "content": decode(ids)}] if len(completion) == 1 else completion
 
 
 def special_tokens(tokenizer: Any) -> dict[int, str]:

@@ -216,7 +216,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         decode = decoder(tokenizer_of(self.processing_class), self.layout)
         ids = rest[0] if rest else options["completion_ids_list"]
         pairs = zip(completions, ids, strict=True)
-        completions = [as_judged(completion, tokens, decode, self.layout) for completion, tokens in pairs]
+        completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
         with calls() as heard:
             rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, *rest, **options)
         self._rewarded: Scored = Scored(list(inputs), list(completions), rewards, heard)

@@ -14,6 +14,7 @@ from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.judging import score
 from gspo_lite.rewards.contract.registry import build_rewards
+from gspo_lite.rewards.format import follows_form
 
 
 def recipe(rewards, base="math_boxed", **data):
@@ -37,6 +38,8 @@ def test_unsloths_notebooks_with_tags_of_their_own():
         system_prompt="Work between <start_working_out> and <end_working_out>, solve in <SOLUTION></SOLUTION>",
     )
     refuse(made)
+    assert follows_form("so<end_working_out><SOLUTION>7</SOLUTION>", made.data.layout)
+    assert not follows_form("<SOLUTION>7</SOLUTION>", made.data.layout)
     open_tag, close = "<start_working_out>", "<end_working_out>"
     assert scored(
         made,
