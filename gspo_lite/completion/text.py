@@ -108,9 +108,9 @@ def message_parts(message: dict[str, Any], thinking: Thinking) -> list[str]:
 
 
 def chat_text(chat: Any) -> str:
-    """Return the text of a prompt, a string or messages of any role."""
-    if isinstance(chat, str):
-        return chat
+    """Return the text of a prompt, a string or messages of any role; anything without text is empty."""
+    if not isinstance(chat, list | tuple):
+        return content_text(chat)
     return "".join(content_text(message.get("content")) for message in chat if isinstance(message, dict))
 
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import chat_text, completion_text
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import as_number, calls
@@ -253,6 +253,11 @@ def test_an_async_reward_runs_inside_a_running_loop(tmp_path):
 )
 def test_every_shape_of_completion_is_text(completion, text):
     assert completion_text(completion) == text
+
+
+def test_the_text_of_a_prompt_is_what_anybody_says():
+    assert chat_text([{"role": "system", "content": "a"}, {"role": "user", "content": [{"text": "b"}]}, None]) == "ab"
+    assert (chat_text("a"), chat_text(None), chat_text([])) == ("a", "", "")
 
 
 RIGHT = "<think>x</think><answer>7</answer>"
