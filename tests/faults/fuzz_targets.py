@@ -11,7 +11,7 @@ from typing import Any
 
 from gspo_lite.cli.shared import printable
 from gspo_lite.completion import markers, text
-from gspo_lite.completion.thinking import thought_spans
+from gspo_lite.completion.thinking import PRESETS, thought_spans
 from gspo_lite.errors import RecipeError
 from gspo_lite.lab import attempts
 from gspo_lite.rewards import choice, code, structured
@@ -104,7 +104,11 @@ def finding() -> Iterator[Target]:
     for marker in markers.PLACES:
         yield Target(f"text.answer_spans {marker}", 2, one, lambda t, m=marker: calls.read_at(t, m))
     yield Target("text.completion_text", 1, anything, text.completion_text)
-    yield Target("thinking.thought_spans", 1, one, thought_spans)
+    for own in ({"prefix": "Answer:"}, {"tags": ["<answer>", "</answer>"]}, {"regex": r"(?:answer|=) *(\S+)"}):
+        place = text.layout_of(own).marker
+        yield Target(f"text.answer_spans {own}", 1, one, lambda t, m=place: calls.read_at(t, m))
+    for name in PRESETS:
+        yield Target(f"thinking.thought_spans {name}", 0.3, one, lambda t, n=name: thought_spans(t, n))
     yield Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"]))
     yield Target("code.program_of", 1, one, lambda t: code.program_of(t, "think", markers.ANSWER_TAGS))
     yield Target("code.tests_of (data)", 0.3, anything, code.tests_of, (ValueError,))
@@ -189,7 +193,7 @@ def near_12(rng: random.Random) -> tuple[str]:
 
 
 def question(rng: random.Random) -> tuple[str, Any, str, int]:
-    return answer(rng)[:200], rng.choice(calls.GOLDS), "tag", 64
+    return answer(rng)[:200], rng.choice(calls.GOLDS), text.Layout(), 64
 
 
 def json_or_text(rng: random.Random) -> tuple[str]:
