@@ -70,7 +70,7 @@ def evaluate(
         "sampled_accuracy": drawn and share(drawn),
         "sampled_ci95": drawn and wilson(drawn),
         "lenient_accuracy": lenient and share(lenient),
-        "format_rate": share([follows_form(text, recipe.data.marker) for text, _ in greedy]),
+        "format_rate": share([follows_form(text, recipe.data.layout) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
         "rewards": {name: mean(one) for name, one in values.items()},

@@ -49,7 +49,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     problems = load_problems(recipe.data, problem_checks(recipe.rewards))
     images = IMAGES in problems.train.column_names
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
-    rewards = build_rewards(recipe.rewards, recipe.data.marker)
+    rewards = build_rewards(recipe.rewards, recipe.data.layout)
     for part in (problems.train, problems.held_out):
         check_columns(rewards, part.column_names)
     check_examples(recipe, problems)

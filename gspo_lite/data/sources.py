@@ -21,7 +21,7 @@ from gspo_lite.data.columns import RESERVED, SET_ASIDE, filled, renamed
 from gspo_lite.data.files import Row
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
 from gspo_lite.data.local import is_folder, is_local, path_of
-from gspo_lite.data.prompts import as_text, messages
+from gspo_lite.data.prompts import as_text, messages, system_message
 from gspo_lite.data.rows import has_splits, read_rows
 from gspo_lite.data.table import as_dataset, has_surrogate, plain
 from gspo_lite.errors import DataError
@@ -133,7 +133,7 @@ def made(row: Row, data: DataSettings, adapt: Adapter, source: str, counted: Cou
     for name in [name for name in problem if name in RESERVED and name != names.images]:
         problem[f"{SET_ASIDE}{name}"] = problem.pop(name)
         counted[TAKEN.replace("NAME", name)] += 1
-    return finished(asked(problem, data, source, counted), data.prompt)
+    return finished(asked(problem, data, source, counted), system_message(data))
 
 
 def asked(row: dict[str, Any], data: DataSettings, source: str, counted: Counter[str]) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def without_marker(prompt: Any) -> Any:
     return [{**message, "content": without_marker(message["content"])} for message in prompt]
 
 
-def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
+def finished(row: dict[str, Any], system: str | None) -> dict[str, Any]:
     """Return the problem with its prompt as a chat and its answer as text; raise ValueError if either is wrong."""
     prompt = row["prompt"]
     if not isinstance(prompt, str) and not is_chat(prompt):
@@ -178,7 +178,7 @@ def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
     if has_surrogate(text):
         raise ValueError("the prompt has half of a surrogate pair, which is no character")
     answer = {"answer": answer_text(row["answer"])} if "answer" in row else {}
-    return {**row, "prompt": messages(prompt, style), **answer}
+    return {**row, "prompt": messages(prompt, system), **answer}
 
 
 def identity(problem: dict[str, Any]) -> str:

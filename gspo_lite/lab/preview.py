@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
+from gspo_lite.completion.decoding import decoder
 from gspo_lite.load_parts import Parts, load_parts
 from gspo_lite.models.generate import generate, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
@@ -113,9 +114,13 @@ def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
 
 def judged(parts: Parts, row: dict[str, Any], group: list[list[int]]) -> dict[str, Call]:
     """Call each reward on the completions of one group."""
-    tokenizer = tokenizer_of(parts.loaded.processing_class)
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group]
+    texts = [text_of(parts, ids) for ids in group]
     return score(parts.rewards, [row] * len(group), texts, group)
+
+
+def text_of(parts: Parts, ids: list[int]) -> str:
+    """Return the text of a completion that is judged."""
+    return decoder(tokenizer_of(parts.loaded.processing_class), parts.recipe.data.layout)(ids)
 
 
 def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], seconds: float) -> Sampling:
@@ -136,8 +141,7 @@ def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], s
 
 def examples(parts: Parts, group: list[list[int]], values: Values) -> list[dict[str, Any]]:
     """Return the first completions of a group with their scores."""
-    tokenizer = tokenizer_of(parts.loaded.processing_class)
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group[:SHOWN]]
+    texts = [text_of(parts, ids) for ids in group[:SHOWN]]
     scores = [{name: column[index] for name, column in values.items()} for index in range(len(texts))]
     return [{"completion": text, "rewards": row} for text, row in zip(texts, scores, strict=True)]
 

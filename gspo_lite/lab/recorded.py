@@ -48,8 +48,8 @@ class Finder:
         lost: rows that name a problem which is not there; they keep the columns of the file.
     """
 
-    def __init__(self, problems: Sequence[Row], style: str):
-        self.style, self.lost = style, 0
+    def __init__(self, problems: Sequence[Row], system: str | None):
+        self.system, self.lost = system, 0
         self.by_key = {key_of(row): row for row in problems}
         self.by_text = {question_of(row["prompt"]).strip(): row for row in problems}
         self.by_text |= {as_text(row["prompt"]): row for row in problems}
@@ -65,7 +65,7 @@ class Finder:
         if not isinstance(prompt, str) and not is_chat(prompt):
             raise ValueError("the prompt is not text or a list of messages")
         found = self.by_text.get(as_text(prompt)) or self.by_text.get(as_text(prompt).strip())
-        return {**(found or {}), **columns, "prompt": found["prompt"] if found else messages(prompt, self.style)}
+        return {**(found or {}), **columns, "prompt": found["prompt"] if found else messages(prompt, self.system)}
 
 
 def read_completions(path: Path, find: Finder, needed: Iterable[str]) -> list[Group]:

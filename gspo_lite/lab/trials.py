@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gspo_lite.completion.text import Layout
+from gspo_lite.data.prompts import system_message
 from gspo_lite.data.sources import load_problems
 from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive
 from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
@@ -34,7 +36,7 @@ class Bench:
     rewards: list[GuardedReward]
     problems: list[Row]
     held_out: list[Row]
-    marker: str
+    layout: Layout
     seconds: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
@@ -42,7 +44,7 @@ class Bench:
         """Score the completions of one problem with every reward."""
         state = TrainingState(group.step, self.recipe.training.max_steps)
         with calls() as heard:
-            verdicts = judge(self.rewards, group.row, group.completions, self.marker, group.completion_ids, state)
+            verdicts = judge(self.rewards, group.row, group.completions, self.layout, group.completion_ids, state)
         self.seconds.update({call.name: call.seconds for call in heard})
         return Trial(group.row, group.attempts, verdicts)
 
@@ -67,11 +69,11 @@ class Trial:
 
 def bench(recipe: Recipe) -> Bench:
     """Load a recipe's rewards and problems; raise UsageError if the data does not have a column that a reward reads."""
-    rewards = build_rewards(recipe.rewards, recipe.data.marker)
+    rewards = build_rewards(recipe.rewards, recipe.data.layout)
     problems = load_problems(recipe.data, problem_checks(recipe.rewards))
     check_columns(rewards, problems.train.column_names)
-    marker = rewards[0].marker or recipe.data.marker
-    return Bench(recipe, rewards, list(problems.train), list(problems.held_out), marker)
+    layout = rewards[0].layout or recipe.data.layout
+    return Bench(recipe, rewards, list(problems.train), list(problems.held_out), layout)
 
 
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
@@ -93,14 +95,14 @@ def made_up(one: Bench, count: int) -> list[Group]:
     """Return made-up completions of the first `count` problems."""
     groups = []
     for row in one.problems[:count]:
-        attempts = instructive(gold_of(row), one.marker)
+        attempts = instructive(gold_of(row), one.layout)
         groups.append(Group(row, 0, attempts, [attempt.text for attempt in attempts], [None] * len(attempts)))
     return groups
 
 
 def recorded(one: Bench, path: Path) -> list[Group]:
     """Return the completions in a file, with a note about those whose problems are not in the recipe's data."""
-    find = Finder([*one.problems, *one.held_out], one.recipe.data.prompt)
+    find = Finder([*one.problems, *one.held_out], system_message(one.recipe.data))
     needed = dict.fromkeys(column for reward in one.rewards for column in reward.columns)
     groups = read_completions(path, find, needed)
     if find.lost:
@@ -155,7 +157,7 @@ def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], 
     """Return findings and notes on the first `count` problems of a recipe, and plain trials of the same problems."""
     one, plain = trials(recipe, None, count)
     longest = recipe.generation.max_completion_length
-    results = [stress(one.rewards, row, one.marker, longest) for row in one.problems[:count]]
+    results = [stress(one.rewards, row, one.layout, longest) for row in one.problems[:count]]
     found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
     return found, notes, plain
 

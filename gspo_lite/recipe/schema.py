@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gspo_lite.completion.text import Marker
+from gspo_lite.completion.markers import Marker
+from gspo_lite.completion.text import Layout
+from gspo_lite.completion.thinking import Thinking
 
 Text = Annotated[str, Field(min_length=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -111,15 +113,28 @@ class DataSettings(Settings):
     prompt: Literal["think_answer", "boxed", "plain"] = Field(
         "think_answer", description="Prompt style: think and answer tags, answer in \\boxed{}, or only the question."
     )
+    system_prompt: str | None = Field(
+        "auto", description="System message of one's own; `auto` is that of data.prompt, null or empty is none."
+    )
+    marker: Marker | None = Field(
+        None,
+        description="Where the answer stands: `tag`, `boxed`, `gsm8k`, `last_number`, `text`, `fence`, or a mapping "
+        "with one of `tags: [open, close]`, `prefix` and `regex`. Default: where data.prompt asks for it.",
+    )
+    thinking: Thinking = Field(
+        "think",
+        description="Which tags mean thinking: `think`, `thinking`, `reasoning`, `magistral`, `gpt_oss`, `gemma`, or "
+        "an opening and a closing tag of one's own, `[open, close]`.",
+    )
     limit: PositiveInt | None = Field(None, description="Number of problems to use, from the first; null for all.")
     streaming: bool = Field(False, description="Read only the first rows of a hub data set, as many as needed.")
     bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do with rows that cannot be used.")
     eval: EvalData = Field(EvalData(), description="The held-out problems.")
 
     @property
-    def marker(self) -> Marker:
-        """Where this prompt style puts the answer in a completion; rewards, credit and evaluation follow it."""
-        return STYLE_MARKERS[self.prompt]
+    def layout(self) -> Layout:
+        """How a completion is laid out; rewards, credit and evaluation follow it."""
+        return Layout(self.marker or STYLE_MARKERS[self.prompt], self.thinking)
 
 
 class TailCredit(Settings):

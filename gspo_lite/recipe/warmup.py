@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gspo_lite.completion.text import PLACES, find_answer
+from gspo_lite.completion.text import find_answer
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.template import pieces, template_problem
@@ -27,8 +27,10 @@ def teaches_a_form(recipe: Recipe) -> Iterator[Problem]:
     if wrong:
         yield Problem(place, wrong)
         return
-    style, marker = recipe.data.prompt, recipe.data.marker
+    data = recipe.data
+    asks = data.prompt != "plain" or data.system_prompt != "auto" or data.marker is not None
     written = "".join(text + (name or "") for text, name in pieces(completion))
-    if style != "plain" and find_answer(written, marker) is None:  # `plain` does not ask for a form
-        form = PLACES[marker].form.format(thoughts="..", answer="..").strip()
-        yield Problem(place, f"has no answer where data.prompt `{style}` asks for it, as in `{form}`", "warning")
+    if asks and find_answer(written, *data.layout) is None:  # `plain` alone does not ask for a form
+        form = data.layout.form("..", "..").strip()
+        where = f"data.prompt `{data.prompt}` asks for it" if data.marker is None else "data.marker looks for it"
+        yield Problem(place, f"has no answer where {where}, as in `{form}`", "warning")

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from gspo_lite.completion.text import Marker, find_answer
+from gspo_lite.completion.markers import Marker
+from gspo_lite.completion.text import find_answer
+from gspo_lite.completion.thinking import Thinking
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.math import folded
 
@@ -19,7 +21,12 @@ DRESSING = re.compile(r"\\text(?:bf)?\{([^{}]*)\}|[*$`]")
 
 @reward(judges=True)
 def multiple_choice(
-    completion: str, answer: Any, choices: Sequence[str] | None = None, *, marker: Marker = "tag"
+    completion: str,
+    answer: Any,
+    choices: Sequence[str] | None = None,
+    *,
+    marker: Marker = "tag",
+    thinking: Thinking = "think",
 ) -> float | None:
     """Return 1.0 if the final answer names the choice in the column `answer` and no other, else 0.0.
 
@@ -36,7 +43,7 @@ def multiple_choice(
         return None
     texts = [folded(str(choice)) for choice in choices or ()]
     right = index_of(answer, texts)
-    given = named(find_answer(completion, marker) or "", texts)
+    given = named(find_answer(completion, marker, thinking) or "", texts)
     return float(given is not None and (given == right or (bool(texts) and texts[given] == texts[right])))
 
 

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gspo_lite.completion.text import after_thinking, fence_spans, tag_spans, text_at
+from gspo_lite.completion.markers import ANSWER_TAGS, fence_spans, tag_spans
+from gspo_lite.completion.text import text_at
+from gspo_lite.completion.thinking import Pair, Thinking, after_thinking
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.grading.program_tests import ProgramTest, read_tests
 from gspo_lite.system.sandbox import Limits, run_python
@@ -43,6 +45,8 @@ def code_execution(
     memory_mb: Annotated[int, Field(ge=64, le=65536)] = 512,
     output_kb: Annotated[int, Field(ge=1, le=65536)] = 256,
     workers: Annotated[int, Field(ge=1, le=64)] = 4,
+    thinking: Thinking = "think",
+    answer_tags: Pair = ANSWER_TAGS,
 ) -> list[float | None]:
     """Return 1.0 if the program in a completion passes all tests of its row, else 0.0; with `partial` the share passed.
 
@@ -62,18 +66,18 @@ def code_execution(
     cases = [read_tests(row) for row in tests]
 
     def judged(completion: str, row: list[ProgramTest]) -> float | None:
-        return passed(program_of(completion), row, limits, partial) if row else None
+        return passed(program_of(completion, thinking, answer_tags), row, limits, partial) if row else None
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(judged, completions, cases))
 
 
-def program_of(completion: str) -> str | None:
+def program_of(completion: str, thinking: Thinking, answer_tags: Pair) -> str | None:
     """Return the program in a completion; None without one."""
-    spoken = after_thinking(completion)
+    spoken = after_thinking(completion, thinking)
     if spoken is None:
         return None
-    program = text_at(spoken, fence_spans(spoken, PYTHON) or tag_spans(spoken))
+    program = text_at(spoken, fence_spans(spoken, PYTHON) or tag_spans(spoken, answer_tags))
     return program if program and program.strip() and len(program) <= MAX_PROGRAM else None
 
 

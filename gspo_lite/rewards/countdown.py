@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from gspo_lite.completion.text import Marker, find_answer
+from gspo_lite.completion.markers import Marker
+from gspo_lite.completion.text import find_answer
+from gspo_lite.completion.thinking import Thinking
 from gspo_lite.rewards.contract.registry import reward
 
 MAX_EXPRESSION = 500  # characters; a game has a handful of numbers
@@ -20,7 +22,9 @@ OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.m
 
 
 @reward(judges=True)
-def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: Marker = "tag") -> float | None:
+def countdown(
+    completion: str, numbers: Sequence[Any], target: Any, *, marker: Marker = "tag", thinking: Thinking = "think"
+) -> float | None:
     """Return 1.0 if the final answer reaches `target` with each number of the column `numbers` exactly once, else 0.0.
 
     The answer is an expression of whole numbers with + - * / and parentheses, evaluated exactly; it may end in
@@ -32,7 +36,7 @@ def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: M
     if numbers is None or target is None:
         return None
     wanted = exactly(target)
-    answer = spelled(find_answer(completion, marker) or "")
+    answer = spelled(find_answer(completion, marker, thinking) or "")
     expression, equals, result = answer.partition("=")
     if equals and number_of(result) != wanted:
         return 0.0

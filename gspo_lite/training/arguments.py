@@ -41,7 +41,7 @@ def under_contract(rewards: Sequence[Any], columns: Sequence[str] | None, *, env
         refuse_unmade(reward)
         name = unused(name_of(reward), names)
         names.append(name)
-        held.append(GuardedReward(reward, name, 1.0, needed_columns(reward), marker=getattr(reward, "marker", None)))
+        held.append(GuardedReward(reward, name, 1.0, needed_columns(reward), layout=getattr(reward, "layout", None)))
     if columns is not None:
         there = [*columns, *([ENVIRONMENTS] if environments else [])]
         check_columns([one for one in held if isinstance(one, GuardedReward)], there)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import completion_text, first_layout
 from gspo_lite.data.keys import key_of
 from gspo_lite.errors import RunError
 from gspo_lite.models.kinds import tokenizer_of
@@ -92,12 +92,13 @@ def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[di
     """
     start = trainer.accelerator.process_index * len(scored.inputs)
     rewards = scored.rewards[start : start + len(scored.inputs)].tolist()
-    finder = next((one for one in trainer.reward_funcs if getattr(one, "marker", None)), None)
+    finder = next((one for one in trainer.reward_funcs if getattr(one, "layout", None)), None)
+    thinking = first_layout(getattr(one, "layout", None) for one in trainer.reward_funcs).thinking
     prompts = zip(output["prompt_ids"], output["prompt_mask"].bool(), strict=True)
     asked = tokenizer_of(trainer.processing_class).batch_decode(
         [ids[mask].tolist() for ids, mask in prompts], skip_special_tokens=True
     )
-    texts = [completion_text(completion) for completion in scored.completions]
+    texts = [completion_text(completion, thinking) for completion in scored.completions]
     with_ids = any(isinstance(one, GuardedReward) and one.reads("completion_ids") for one in trainer.reward_funcs)
     return [
         {

@@ -16,6 +16,8 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
+from gspo_lite.completion.decoding import as_judged, decoder
+from gspo_lite.completion.text import completion_parts, first_layout
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
@@ -122,6 +124,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
         level, clips = args.importance_sampling_level, args.loss_type not in OTHER_CLIPS
         self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
+        self.layout = first_layout(getattr(one, "layout", None) for one in self.reward_funcs)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)
         if measure_noise and self.row_rules is not None:
@@ -213,6 +216,10 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, ids: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
+        decode = decoder(tokenizer_of(self.processing_class), self.layout)
+        ids = rest[0] if rest else options["completion_ids_list"]
+        pairs = zip(completions, ids, strict=True)
+        completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
         with calls() as heard:
             rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, ids, *rest, **options)
         self._rewarded: Scored = Scored(list(inputs), list(completions), list(ids), rewards, heard)
@@ -239,15 +246,20 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credits = credits if credits is not None else [None] * len(self.reward_funcs)
         if len(credits) != len(self.reward_funcs):
             raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
-        markers, weights = [getattr(one, "marker", None) for one in self.reward_funcs], self.reward_weights.tolist()
+        layouts, weights = [getattr(one, "layout", None) for one in self.reward_funcs], self.reward_weights.tolist()
         scale, tokenizer = str(self.scale_rewards), tokenizer_of(self.processing_class)
-        return TokenCredit(credits, markers, weights, self.num_generations, scale, estimator, tokenizer)
+        return TokenCredit(credits, layouts, weights, self.num_generations, scale, estimator, tokenizer)
 
     def _give_credit(self, credit: TokenCredit, scored: Scored, output: dict[str, Any]) -> None:
         """Replace the rollout's advantages (B,) by (B, T) if tokens of a completion differ."""
         rewards = np.array([[np.nan if v is None else v for v in row["rewards"].values()] for row in self.rollout])
         rows = zip(output["completion_ids"], output["completion_mask"].bool(), strict=True)
         ids, width = [row[mask].tolist() for row, mask in rows], output["completion_ids"].shape[1]
-        advantages = credit.advantages(rewards, scored.marks(self.reward_func_names), ids, width)
+        parts = [completion_parts(completion, self.layout.thinking) for completion in scored.completions]
+        own = None  # no tools: the model wrote every token
+        if "tool_mask" in output:
+            masks = zip(output["tool_mask"].bool(), output["completion_mask"].bool(), strict=True)
+            own = [row[mask].tolist() for row, mask in masks]
+        advantages = credit.advantages(rewards, scored.marks(self.reward_func_names), ids, width, parts, own)
         if advantages is not None:
             output["advantages"] = advantages.to(output["advantages"].device)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gspo_lite.cli.shared import printable
-from gspo_lite.completion import text
+from gspo_lite.completion import markers, text
+from gspo_lite.completion.thinking import PRESETS, thought_spans
 from gspo_lite.errors import RecipeError
 from gspo_lite.lab import attempts
 from gspo_lite.rewards import choice, code, structured
@@ -100,18 +101,24 @@ def rewards() -> Iterator[Target]:
 
 
 def finding() -> Iterator[Target]:
-    for marker in text.PLACES:
+    for marker in markers.PLACES:
         yield Target(f"text.answer_spans {marker}", 2, one, lambda t, m=marker: calls.read_at(t, m))
     yield Target("text.completion_text", 1, anything, text.completion_text)
-    yield Target("text.thought_spans", 1, one, text.thought_spans)
+    for own in ({"prefix": "Answer:"}, {"tags": ["<answer>", "</answer>"]}, {"regex": r"(?:answer|=) *(\S+)"}):
+        place = text.layout_of(own).marker
+        yield Target(f"text.answer_spans {own}", 1, one, lambda t, m=place: calls.read_at(t, m))
+    for name in PRESETS:
+        yield Target(f"thinking.thought_spans {name}", 0.3, one, lambda t, n=name: thought_spans(t, n))
     yield Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"]))
-    yield Target("code.program_of", 1, one, code.program_of)
+    yield Target("code.program_of", 1, one, lambda t: code.program_of(t, "think", markers.ANSWER_TAGS))
     yield Target("program_tests.read_tests (data)", 0.3, anything, program_tests.read_tests, (ValueError,))
-    yield Target("format.follows_form", 1, lambda rng: (hostile(rng), rng.choice(text.MARKERS)), follows_form)
+    yield Target(
+        "format.follows_form", 1, lambda rng: (hostile(rng), text.Layout(rng.choice(markers.ASKED))), follows_form
+    )
 
 
 def grading_answers() -> Iterator[Target]:
-    for marker in text.MARKERS:
+    for marker in markers.PLACES:
         yield Target(f"math.grade {marker}, parent's part", 2, pair, calls.graded(marker))
     short_answer = in_tag(lambda rng: answer(rng)[:1990])
     worker = calls.scored("math_correct", {}, {})
@@ -186,7 +193,7 @@ def near_12(rng: random.Random) -> tuple[str]:
 
 
 def question(rng: random.Random) -> tuple[str, Any, str, int]:
-    return answer(rng)[:200], rng.choice(calls.GOLDS), "tag", 64
+    return answer(rng)[:200], rng.choice(calls.GOLDS), text.Layout(), 64
 
 
 def json_or_text(rng: random.Random) -> tuple[str]:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.cli import app
+from gspo_lite.completion.text import Layout
 from gspo_lite.lab.attempts import differs, hostile, in_form, instructive, other_than
 from gspo_lite.lab.judging import MADE_UP_IDS, judge, made_up_ids, question_of, stress
 from gspo_lite.lab.trials import bench, lines_of_findings, lines_of_trials, stressed, trials
@@ -38,7 +39,7 @@ def rewards(*names, **options):
 @pytest.mark.parametrize("marker", MARKERS)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["answer"]))
 def test_no_hostile_completion_scores_like_a_right_answer_under_math_correct(row, marker):
-    found, _ = stress(rewards("math_correct", marker=marker), row, marker, 200)
+    found, _ = stress(rewards("math_correct", marker=marker), row, Layout(marker), 200)
     assert [str(one) for one in found] == []
 
 
@@ -49,14 +50,14 @@ def test_no_finding_on_gsm8k(marker):
     made = rewards("math_correct", marker=marker)
     for line in lines:
         row = json.loads(line)
-        found, _ = stress(made, {"prompt": row["question"], "answer": row["answer"]}, marker, 100)
+        found, _ = stress(made, {"prompt": row["question"], "answer": row["answer"]}, Layout(marker), 100)
         assert [str(one) for one in found] == []
 
 
 def rewarded(function, weight=1.0):
     """Kinds of hostile completions that a reward pays like a right one."""
     made = GuardedReward(function, "mine", weight, [])
-    return {one.attempt.kind for one in stress([made], ROWS[0], "tag", 50)[0]}
+    return {one.attempt.kind for one in stress([made], ROWS[0], Layout(), 50)[0]}
 
 
 def texts(completions):
@@ -83,14 +84,14 @@ def test_rewards_that_can_be_cheated_are_found():
 
 def test_a_finding_names_who_pays_it():
     made = [*rewards("math_correct"), GuardedReward(lambda completions, **c: [2.0] * len(completions), "gift", 1.0, [])]
-    assert stress(made, ROWS[0], "tag", 50)[0] == []
+    assert stress(made, ROWS[0], Layout(), 50)[0] == []
     made[1].function = lambda completions, **c: [2.0 * ("so so" in text) for text in texts(completions)]
-    found = stress(made, ROWS[0], "tag", 50)[0]
+    found = stress(made, ROWS[0], Layout(), 50)[0]
     assert [str(one) for one in found] == ["longest: scores 2, a right answer 1; rewarded by `gift`"]
 
 
 def test_a_sum_that_is_not_worked_out_is_a_note_and_no_finding():
-    found, notes = stress(rewards("math_correct"), ROWS[0], "tag", 50)
+    found, notes = stress(rewards("math_correct"), ROWS[0], Layout(), 50)
     assert found == []
     assert [(one.attempt.kind, one.verdict.extracted) for one in notes] == [("the question's own sum", "47 + 23")]
 
@@ -98,7 +99,7 @@ def test_a_sum_that_is_not_worked_out_is_a_note_and_no_finding():
 @pytest.mark.parametrize("marker", MARKERS)
 def test_instructive_completions_are_what_they_say(marker):
     for row in ROWS[:3]:
-        for attempt in instructive(str(row["answer"]), marker):
+        for attempt in instructive(str(row["answer"]), Layout(marker)):
             formed = attempt.role == "right" and attempt.kind != "right, no form"
             assert grade(attempt.text, row["answer"], marker) is formed, attempt
 
@@ -141,7 +142,7 @@ def test_golds_that_no_answer_can_match_are_said_first(tmp_path):
 @pytest.mark.parametrize("style", ["think_answer", "boxed", "plain"])
 def test_no_warning_comes_first_where_right_answers_are_rewarded(style):
     recipe = recipe_with(f"data.prompt={style}")
-    assert bench(recipe).marker == recipe.data.marker
+    assert bench(recipe).layout == recipe.data.layout
     tested, stress_said = first_lines(recipe)
     assert tested.startswith("problem: ")
     assert stress_said.startswith("note: the question's own sum: scores 1")
@@ -153,7 +154,7 @@ def test_an_answer_that_is_all_of_the_text_is_tried_as_such(tmp_path):
     sets = [f"data.source={tmp_path}/json.jsonl", "data.prompt=plain"]
     sets += ["data.columns.answer=completion", "rewards=[{name: json_valid, options: {marker: text}}]"]
     one, done = trials(recipe_with(*sets), None, 1)
-    assert one.marker == "text"
+    assert one.layout == Layout("text")
     assert [verdict.total for verdict in done[0].verdicts][:4] == [1.0, 0.0, 1.0, 0.0]
     found, _, tried = stressed(recipe_with(*sets), 1)
     assert (found, len(tried)) == ([], 1)
@@ -187,9 +188,9 @@ def test_what_a_reward_prints_is_kept_out_of_the_data(tmp_path):
 
 
 def test_hostile_completions_are_of_every_kind_once():
-    kinds = [attempt.kind for attempt in hostile("What is 1 + 2?", "3", "tag", 64)]
+    kinds = [attempt.kind for attempt in hostile("What is 1 + 2?", "3", Layout(), 64)]
     assert len(kinds) == len(set(kinds)) > 30
-    longest = next(a for a in hostile("?", "3", "tag", 1000) if a.kind == "longest")
+    longest = next(a for a in hostile("?", "3", Layout(), 1000) if a.kind == "longest")
     assert len(made_up_ids(longest.text)) == pytest.approx(1000, rel=0.01)
 
 
@@ -198,7 +199,7 @@ def test_a_verdict_has_values_weights_and_the_extracted_answer():
         GuardedReward(lambda completions, **c: [None, 2.0], "half", 0.5, []),
         GuardedReward(lambda completions, topic, **c: [float(len(topic[0])), 0.0], "topic", 2.0, ["topic"]),
     ]
-    first, second = judge(made, {"prompt": "p", "topic": "abc"}, [in_form("boxed", "7"), ""], "boxed")
+    first, second = judge(made, {"prompt": "p", "topic": "abc"}, [in_form(Layout("boxed"), "7"), ""], Layout("boxed"))
     assert (first.values, first.total, first.extracted) == ({"half": None, "topic": 3.0}, 6.0, "7")
     assert (second.values, second.total, second.extracted) == ({"half": 2.0, "topic": 0.0}, 1.0, None)
 

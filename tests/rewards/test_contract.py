@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import chat_text, completion_text
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import calls
@@ -291,6 +291,11 @@ def test_every_shape_of_completion_is_text(completion, text):
     assert completion_text(completion) == text
 
 
+def test_the_text_of_a_prompt_is_what_anybody_says():
+    assert chat_text([{"role": "system", "content": "a"}, {"role": "user", "content": [{"text": "b"}]}, None]) == "ab"
+    assert (chat_text("a"), chat_text(None), chat_text([])) == ("a", "", "")
+
+
 RIGHT = "<think>x</think><answer>7</answer>"
 FORMS = [
     (RIGHT, 1.0),
@@ -300,7 +305,11 @@ FORMS = [
         [{"role": "assistant", "content": [{"type": "text", "text": RIGHT[:9]}, {"type": "text", "text": RIGHT[9:]}]}],
         1.0,
     ),
-    ([{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": RIGHT}], 1.0),
+    ([{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": RIGHT}], 0.0),
+    ([{"role": "tool", "content": "8"}, {"role": "assistant", "content": RIGHT}], 1.0),
+    ([{"role": "user", "content": RIGHT}, {"role": "system", "content": RIGHT}], 0.0),
+    ([{"role": "assistant", "reasoning_content": "x", "content": "<answer>7</answer>"}], 1.0),
+    ([{"role": "assistant", "thinking": "x", "content": "<answer>7</answer>"}], 1.0),
     ([{"role": "assistant", "content": None}], 0.0),
     ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], 0.0),
     ([{"role": "assistant", "content": [{"type": "image"}, {"text": None}, None, 7]}], 0.0),

@@ -45,7 +45,7 @@ def test_rows_come_from_what_was_scored_and_from_the_inputs():
     scored = Scored([{"prompt": "?", "answer": "7"}, {}], said, [[5, 6], (7,)], rewards, [call])
     reads_ids = GuardedReward(lambda completion_ids: [], "a", 1.0, [])
     trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(process_index=1), reward_funcs=[SimpleNamespace(marker=None), reads_ids],
+        accelerator=SimpleNamespace(process_index=1), reward_funcs=[SimpleNamespace(layout=None), reads_ids],
         reward_func_names=["a", "b"], processing_class=Letters(),
     )  # fmt: skip
     output = {

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from gspo_lite.completion.text import Layout
 from gspo_lite.errors import UsageError, did_you_mean
 from gspo_lite.rewards.contract.signature import (
     BATCH,
@@ -32,12 +33,12 @@ BLIND = "takes no `completions`"  # nor anything else that shows what a model wr
 Function = Callable[..., Any]
 
 
-def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -> tuple[Function, str | None]:
+def load_custom(name: str, options: dict[str, Any], layout: Layout | None = None) -> tuple[Function, str | None]:
     """Import a custom reward, or what makes one.
 
     Args:
         options: keyword arguments of every call, or of the class or function that makes the reward.
-        marker: of the recipe's prompt; a reward made by `@reward` follows it.
+        layout: of the recipe; a reward made by `@reward` follows it.
 
     Returns:
         The function with its options, and the sha256 of its file, where it has one.
@@ -47,17 +48,17 @@ def load_custom(name: str, options: dict[str, Any], marker: str | None = None) -
             option does not fit.
     """
     code = load_code(name, "reward")
-    return with_options(code.found, name, options, marker), code.sha256
+    return with_options(code.found, name, options, layout), code.sha256
 
 
-def with_options(found: Any, name: str, options: dict[str, Any], marker: str | None) -> Function:
+def with_options(found: Any, name: str, options: dict[str, Any], layout: Layout | None) -> Function:
     """Return the function to call at every rollout."""
     if not callable(found):
         raise UsageError(f"reward `{name}` is a {type(found).__name__}, not a function")
     if not is_marked(found) and makes_rewards(found):
         found, options = made_by(found, name, options), {}
     if is_marked(found):
-        return cast(Function, found.with_options(marker, **options))
+        return cast(Function, found.with_options(layout, **options))
     refuse_impossible(found, name)
     signature = signature_of(found)
     if signature is not None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gspo_lite.completion.marks import Score, Steps
-from gspo_lite.completion.text import PLACES, find_answer
+from gspo_lite.completion.text import Layout, find_answer
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.calling import Outcome, call_each, rows_of
@@ -94,7 +94,7 @@ class GuardedReward:
         sha256: hash of the file of a custom reward.
         timeout: seconds for one call; None means no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
-        marker: place of the answer, as in `find_answer`; any other value counts as None.
+        layout: of the completions, in which the reward finds the answer.
         judges: whether 1.0 means that a completion is right.
     """
 
@@ -108,7 +108,7 @@ class GuardedReward:
         *,
         timeout: float | None = TIMEOUT,
         on_error: Literal["stop", "skip"] = "stop",
-        marker: str | None = None,
+        layout: Layout | None = None,
         judges: bool = False,
     ):
         self.function = function
@@ -116,7 +116,7 @@ class GuardedReward:
         self.weight, self.columns, self.sha256 = weight, columns, sha256
         self.timeout = timeout
         self.on_error = on_error
-        self.marker = marker if isinstance(marker, str) and marker in PLACES else None
+        self.layout = layout
         self.judges = judges
         self.trainer_state: Any = TrainingState()  # in training the trainer's, which outlives it
         self.warned: set[str] = set()
@@ -143,7 +143,7 @@ class GuardedReward:
 
     def extracted(self, text: str) -> str | None:
         """Return the answer that the reward finds in a completion; None if it finds or looks for none."""
-        return None if self.marker is None else find_answer(text, self.marker)
+        return None if self.layout is None else find_answer(text, *self.layout)
 
     def answered(self, inputs: dict[str, Any], count: int) -> Answers:
         """Call the function; return its answers, or those left after a timeout or an error."""

@@ -83,7 +83,7 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
         return built
     settings = () if rewards else recipe.rewards
     chosen = next((one for one in settings if decides(one)), DEFAULT_JUDGE)
-    return build_rewards([chosen], recipe.data.marker)[0]
+    return build_rewards([chosen], recipe.data.layout)[0]
 
 
 def decides(settings: RewardSettings) -> bool:

@@ -7,6 +7,7 @@ makes one from a function of a single completion. Must stay light: no torch, no 
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -16,11 +17,13 @@ from typing import Any, cast, get_args, get_type_hints, overload
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 import gspo_lite.rewards
-from gspo_lite.completion.text import MARKERS, completion_text
+from gspo_lite.completion.markers import PLACES, OwnMarker
+from gspo_lite.completion.text import Layout, completion_text
 from gspo_lite.errors import RecipeError, RewardError, UsageError, did_you_mean
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.foreign.rewards import ours
-from gspo_lite.recipe.schema import STYLE_MARKERS, Recipe, RewardSettings
+from gspo_lite.recipe.schema import Recipe, RewardSettings
+from gspo_lite.rewards.contract.agreement import disagreements
 from gspo_lite.rewards.contract.custom import column_remedy, load_custom, needed_columns
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.signature import LIVE
@@ -47,7 +50,7 @@ class Reward:
         options: pydantic model of its keyword options.
         prepare: called with the options when a run starts, before anything is sampled.
         accepts: raises ValueError for a problem that it can never judge.
-        marker, markers: value of its option `marker`, the place of the answer, and the allowed values.
+        layout: of the completions that it reads, by its options `marker` and `thinking`; None without a marker.
         judges: 1.0 means that a completion is right, any other value that it is not.
         anywhere: from a completion and the column `answer`, whether the right answer occurs anywhere in the text.
     """
@@ -86,33 +89,53 @@ class Reward:
             self.options: type[BaseModel] = create_model(
                 self.__name__, __config__=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), **fields
             )
-        kind, default = fields.get("marker", (None, None))
-        self.marker, self.markers = self.values.get("marker", default), get_args(kind)
+        marker = self.values.get("marker", fields.get("marker", (None, None))[1])
+        known = isinstance(marker, OwnMarker) or marker in PLACES
+        self.layout = Layout(marker, self.values.get("thinking", "think")) if known else None
 
-    def with_options(self, prompt_marker: str | None = None, /, **options: Any) -> Reward:
+    def with_options(self, layout: Layout | None = None, /, **options: Any) -> Reward:
         """Return the reward with these options; raise UsageError for an unknown or invalid one.
 
-        A `marker` that is left out is the prompt's, if the reward allows it.
+        A `marker`, `thinking` or `answer_tags` that is left out is the recipe's, if the reward allows it.
         """
-        options = {"marker": prompt_marker, **options} if prompt_marker in self.markers else options
+        options = {**self.followed(layout), **options}
         problems = self.problems(options)
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
-        values = self.options(**options).model_dump()
+        values = dict(self.options(**options))
         kept = {name: getattr(self, name) for name in ("check", "prepare", "judges", "anywhere", "accepts")}
         return Reward(self.function, values, **kept)
+
+    def followed(self, layout: Layout | None) -> dict[str, Any]:
+        """Return the options that follow a recipe's layout: those which list its value among the allowed ones."""
+        if layout is None:
+            return {}
+        given = {"marker": layout.marker, "thinking": layout.thinking, "answer_tags": layout.answer_tags}
+        fields = self.options.model_fields
+        listed = {name: value for name, value in given.items() if name in fields and get_args(fields[name].annotation)}
+        return {name: value for name, value in listed.items() if not self.refuses(name, value)}
+
+    def refuses(self, name: str, value: Any) -> bool:
+        """Return whether an option cannot have this value."""
+        try:
+            self.options(**{name: value})
+        except ValidationError as error:
+            return any(problem["loc"][0] == name for problem in error.errors())
+        return False
 
     def problems(self, options: dict[str, Any]) -> list[str]:
         """Return what is wrong with these options, one line each."""
         try:
-            values = self.options(**options).model_dump()
+            values = dict(self.options(**options))
         except ValidationError as error:
             known = ", ".join(self.options.model_fields) or "none"
             lines = []
             for e in error.errors():
                 unknown_name = e["type"] == "extra_forbidden"
                 text = f"unknown; allowed: {known}" if unknown_name else f"{e['msg']}, got `{e['input']}`"
-                lines.append(f"option `{'.'.join(map(str, e['loc']))}`: {text}")
+                names = re.findall(r"'(\w+)'", str(e.get("ctx", {}).get("expected", "")))
+                place = ".".join(part for part in map(str, e["loc"]) if not part.startswith("["))
+                lines.append(f"option `{place}`: {text}{did_you_mean(str(e['input']), names)}")
             return lines
         together = self.check(values) if self.check else None
         return [together] if together else []
@@ -126,7 +149,7 @@ class Reward:
     ) -> list[float | None]:
         values = self.values or self.with_options().values
         nothing = [None] * len(completions)
-        texts = [completion_text(completion) for completion in completions]
+        texts = [completion_text(completion, values.get("thinking", "think")) for completion in completions]
         prompts = nothing if prompts is None else prompts
         rows: dict[str, Any] = {"completion": texts, "completions": texts, "prompt": prompts, "prompts": prompts}
         rows["completion_ids"] = nothing if completion_ids is None else completion_ids
@@ -233,14 +256,10 @@ def check_rewards(recipe: Recipe) -> list[Problem]:
 
 
 def contradictions(recipe: Recipe, index: int) -> list[Problem]:
-    """Return a problem if a reward looks for the answer in another place than the prompt asks for."""
-    data, settings = recipe.data, recipe.rewards[index]
-    made = get(settings.name).with_options(data.marker, **settings.options)
-    agreeing = " or ".join(f"`{one}`" for one in made.markers if one == data.marker or one not in MARKERS)
-    message = f"`{made.marker}` contradicts data.prompt `{data.prompt}`, which puts the answer at `{data.marker}`: no"
-    message += f" right answer would be rewarded. Set it to {agreeing}, or data.prompt to"
-    styles = [style for style, marker in STYLE_MARKERS.items() if marker == made.marker != data.marker]
-    return [Problem(("rewards", index, "options", "marker"), f"{message} `{style}`") for style in styles]
+    """Return the problems with a reward that looks in another place than the recipe asks for."""
+    settings = recipe.rewards[index]
+    made = get(settings.name).with_options(recipe.data.layout, **settings.options)
+    return disagreements(recipe.data, made, ("rewards", index, "options"))
 
 
 def problem_checks(settings: Sequence[RewardSettings]) -> list[Accepts]:
@@ -249,30 +268,30 @@ def problem_checks(settings: Sequence[RewardSettings]) -> list[Accepts]:
     return [one.accepts for one in known if one.accepts is not None]
 
 
-def build_rewards(settings: Sequence[RewardSettings], marker: str | None = None) -> list[GuardedReward]:
+def build_rewards(settings: Sequence[RewardSettings], layout: Layout | None = None) -> list[GuardedReward]:
     """Return the reward functions of a recipe for TRL's `reward_funcs`; every call is checked against the contract.
 
     Args:
-        marker: where the prompt asks for the answer. Rewards with an option `marker` follow it unless it is set; the
-            others use the marker of the first reward that has one.
+        layout: of the completions that the prompt asks for. Rewards with the options follow it unless they are set;
+            those without a marker use the layout of the first reward that has one.
     """
     rewards = []
     for one in settings:
         held: dict[str, Any] = {"timeout": one.timeout, "on_error": one.on_error}
         if is_code(one.name):
-            function, sha256 = load_custom(one.name, one.options, marker)
-            held |= {name: getattr(function, name, None) for name in ("marker", "judges")}
+            function, sha256 = load_custom(one.name, one.options, layout)
+            held |= {name: getattr(function, name, None) for name in ("layout", "judges")}
             name = one.name.rpartition(":")[2]
             rewards.append(GuardedReward(function, name, one.weight, needed_columns(function), sha256, **held))
         else:
-            made = get(one.name).with_options(marker, **one.options)
+            made = get(one.name).with_options(layout, **one.options)
             if made.prepare is not None:
                 made.prepare(**made.values)
-            held |= {"marker": made.marker, "judges": made.judges}
+            held |= {"layout": made.layout, "judges": made.judges}
             rewards.append(GuardedReward(made, one.name, one.weight, made.columns, **held))
-    marker = next((made.marker for made in rewards if made.marker), marker)
+    first = next((made.layout for made in rewards if made.layout), layout)
     for guarded in rewards:
-        guarded.marker = guarded.marker or marker
+        guarded.layout = guarded.layout or first
     names = [made.__name__ for made in rewards]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise RecipeError([f"`rewards`: two functions have the name `{name}`; rename one" for name in sorted(repeated)])
