@@ -173,7 +173,7 @@ HEDGING = in_tag([
     ("Answer: 7", "7", True, "a label"),
     ("The answer is 7 or 8", "7", False, "a sentence that hedges"),
     ("I think the number of apples is 7", "7", False, "prose is no final answer"),
-    ("seven", "7", False, "no digits for a plain gold"),
+    ("seven", "7", True, "a number in words"),
     ("yes or no", "yes", False, "two words"),
 ])  # fmt: skip
 
@@ -303,7 +303,7 @@ MARKERS = [
     (box("\\frac{1}{2}"), "0.5", B, True, "nested braces"),
     ("\\boxed{7", "7", B, False, "a box that is not closed"),
     ("\\boxed{\\frac{7}{1}", "7", B, False, "a box whose outer brace is not closed"),
-    ("\\boxed 7", "7", B, False, "a box without braces"),
+    ("\\boxed 7", "7", B, True, "a box without braces"),
     ("\\boxed{6} so \\boxed{7}", "7", B, True, "the last box counts"),
     ("\\boxed{7} so \\boxed{6}", "7", B, False, "the last box counts, which is wrong"),
     ("\\boxed{7} so \\boxed{8", "7", B, False, "the last box was cut off"),

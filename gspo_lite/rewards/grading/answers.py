@@ -1,7 +1,8 @@
 """Compares two answers part by part: solution sets, tuples, intervals, inequalities, matrices, labels, bases and text.
 
-Owns when two shapes are the same (`shapes.py` reads them). The caller's `leaf` compares single formulas, so nothing
-here knows a computer algebra system. Hedged answers are wrong by their shape: two parts are not one.
+Owns when two shapes are the same (`shapes.py`, `regions.py`, `matrices.py`, `bases.py` and `choices.py` read them); what
+is no formula at all has a kind of its own (`kinds.py`). The caller's `leaf` compares single formulas, so nothing here
+knows a computer algebra system. Hedged answers are wrong by their shape: two parts are not one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ import re
 from collections.abc import Callable, Sequence
 
 from gspo_lite.rewards.grading import shapes
+from gspo_lite.rewards.grading.bases import based_of
+from gspo_lite.rewards.grading.choices import choice_of
+from gspo_lite.rewards.grading.kinds import of_another_kind, same_kind
+from gspo_lite.rewards.grading.matrices import rows_of, unit_vectors, vector_of
 from gspo_lite.rewards.grading.numbers import read_plain, same
+from gspo_lite.rewards.grading.regions import all_but, region_of
+from gspo_lite.rewards.grading.sequences import capitals_of
 from gspo_lite.rewards.grading.spelling import squeezed
 from gspo_lite.rewards.grading.units import units_agree
 
@@ -21,24 +28,63 @@ PREFIX = re.compile(
     r"(?: is| are|:| =| equals)+|it is|it's|there are|there is|=)\s*",
     re.IGNORECASE,
 )
-UNSURE = re.compile(
-    r"[?≈]|\\approx|\\sim(?![a-z])|\b(?:about|approximately|roughly|around|maybe|not|either)\b", re.IGNORECASE
-)
-BASED = re.compile(r"([0-9A-Fa-f]+) ?(?:_ ?\{? ?(\d{1,2}|two|eight|ten|sixteen) ?\}?|(?:in )?base ?(\d{1,2}))")
-BASES = {"two": "2", "eight": "8", "ten": "10", "sixteen": "16"}
+ROUGH = re.compile(r"≈|\\approx|\\sim(?:eq)?(?![a-z])|\b(?:about|approximately|approx\.?|roughly|around)\b", re.IGNORECASE)
+UNSURE = re.compile(r"\?|\b(?:maybe|perhaps|possibly|not|either)\b", re.IGNORECASE)
+EMPTY = re.compile(r"\\emptyset|\\\{ ?\\\}|(?:the )?(?:empty|null) set|(?:there (?:is|are) )?no (?:real )?solutions?", re.IGNORECASE)
 
 
 def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
     """Return whether two spelled answers are the same."""
-    answer = PREFIX.sub("", answer, count=1) if PREFIX.match(answer) else answer
+    answer = without_prefix(answer)
     if squeezed(answer) == squeezed(gold) and read_plain(gold) is None:
         return True
     if UNSURE.search(answer) and not UNSURE.search(gold):
         return False
+    if ROUGH.search(gold):
+        answer, gold = exactly(answer), exactly(gold)
+    elif ROUGH.search(answer):
+        return False
+    for whole in (same_choice, lambda *texts: same_kind(*texts[:2]), same_region):
+        verdict = whole(answer, gold, leaf)
+        if verdict is not None:
+            return verdict
+    return not of_another_kind(answer, gold) and same_parts(answer, gold, leaf)
+
+
+def exactly(text: str) -> str:
+    """Return an approximate answer as if it were exact: x \\approx 9 becomes x = 9."""
+    return without_prefix(re.sub(r"[= ]+= *", " = ", ROUGH.sub(" = ", text)).strip())
+
+
+def without_prefix(text: str) -> str:
+    """Return a text without the words that introduce an answer."""
+    prefix = PREFIX.match(text)
+    return text[prefix.end() :] if prefix else text
+
+
+def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
+    """Compare the letters of two choices, and their texts where both have one; None if the gold names no choice."""
+    wanted, given = choice_of(gold), choice_of(answer)
+    if wanted is None:
+        return None
+    if given is None:
+        if wanted.text:
+            return same_answer(answer, wanted.text, leaf)
+        return True if answer.upper() == wanted.letter else None
+    if given.letter != wanted.letter:
+        return False
+    return not (given.text and wanted.text) or same_answer(given.text, wanted.text, leaf)
+
+
+def same_parts(answer: str, gold: str, leaf: Leaf) -> bool:
+    """Return whether two answers list the same solutions."""
     given, wanted = shapes.parts_of(answer), shapes.parts_of(gold)
+    values, others = shapes.assignments(given), shapes.assignments(wanted)
+    if values and others:
+        return values.keys() == others.keys() and all(same_part(values[name], others[name], leaf) for name in others)
     if len(given) == len(wanted):
-        variables, others = shapes.labels(given), shapes.labels(wanted)
-        if len(variables) != len(others) and max(len(variables), len(others)) > 1:
+        variables, named = shapes.labels(given), shapes.labels(wanted)
+        if len(variables) != len(named) and max(len(variables), len(named)) > 1:
             return in_order(given, wanted, leaf)  # x = 1, y = 2 against 1, 2
         return in_any_order(given, wanted, leaf)
     return (len(wanted) == 1 or len(given) == 1) and same_listing(given, wanted, leaf)
@@ -48,10 +94,10 @@ def same_listing(given: list[str], wanted: list[str], leaf: Leaf) -> bool:
     """Return whether a bare listing has the elements of one set, in any order, or of one tuple, in the same order."""
     listed, enclosed = (given, wanted[0]) if len(wanted) == 1 else (wanted, given[0])
     bracketed = shapes.Bracketed.read(enclosed)
-    if bracketed is None or len(bracketed.parts) != len(listed):
+    if bracketed is None:
         return False
     if bracketed.brackets == "{}":
-        return in_any_order(listed, bracketed.parts, leaf)
+        return in_any_order(listed, shapes.signed(bracketed.parts), leaf)
     return bracketed.brackets == "()" and in_order(list(map(shapes.without_label, listed)), bracketed.parts, leaf)
 
 
@@ -75,26 +121,37 @@ def same_part(answer: str, gold: str, leaf: Leaf) -> bool:
     """Return whether two single parts are the same, by the first comparison that applies to them."""
     if squeezed(answer) == squeezed(gold):
         return True
-    for kind in (same_text, same_matrix, same_region, same_bracketed, same_equation, same_based, same_number):
-        verdict = kind(answer, gold, leaf)
+    for compare in (same_text, same_matrix, same_region, same_bracketed, same_equation, same_based, same_number):
+        verdict = compare(answer, gold, leaf)
         if verdict is not None:
             return verdict
-    return same_formula(answer, gold, leaf)
+    alike = same_kind(answer, gold)
+    return same_formula(answer, gold, leaf) if alike is None else alike
 
 
 def same_text(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare an answer with a gold in words, ignoring case and punctuation; None for any other gold."""
-    return shapes.folded(answer) == shapes.folded(gold) if shapes.is_text(gold) else None
+    if EMPTY.fullmatch(answer) and EMPTY.fullmatch(gold):
+        return True
+    if shapes.folded(answer) == shapes.folded(gold) and shapes.has_words(gold):
+        return True
+    return False if shapes.is_text(gold) else None
 
 
 def same_matrix(answer: str, gold: str, leaf: Leaf) -> bool | None:
-    """Compare matrices cell by cell, in round or square brackets alike; None without a matrix."""
-    given, wanted = shapes.rows_of(answer), shapes.rows_of(gold)
-    if given is None and wanted is None:
+    """Compare matrices cell by cell in any brackets, and vectors in any form; None without a matrix or a vector."""
+    given, wanted = rows_of(answer), rows_of(gold)
+    if given is not None and wanted is not None:
+        return len(given) == len(wanted) and all(in_order(a, g, leaf) for a, g in zip(given, wanted, strict=True))
+    summed = unit_vectors(answer) or unit_vectors(gold)
+    if given is None and wanted is None and summed is None:
         return None
-    if given is None or wanted is None or len(given) != len(wanted):
-        return False
-    return all(in_order(a, g, leaf) for a, g in zip(given, wanted, strict=True))
+    components, others = vector_of(answer), vector_of(gold)
+    if components is None or others is None:
+        return None if summed else False
+    longest = max(len(components), len(others)) if summed else 0  # 2i + 3j has no third component
+    padded = [one + ["0"] * (longest - len(one)) for one in (components, others)]
+    return in_order(*padded, leaf)
 
 
 def same_bracketed(answer: str, gold: str, leaf: Leaf) -> bool | None:
@@ -105,19 +162,32 @@ def same_bracketed(answer: str, gold: str, leaf: Leaf) -> bool | None:
     if given is None or given.brackets != wanted.brackets:
         return False
     if wanted.brackets == "{}":
-        return in_any_order(given.parts, wanted.parts, leaf)
+        return in_any_order(shapes.signed(given.parts), shapes.signed(wanted.parts), leaf)
     return in_order(given.parts, wanted.parts, leaf)
 
 
 def same_region(answer: str, gold: str, leaf: Leaf) -> bool | None:
-    """Compare inequalities and intervals, in either form, by their bounds and whether each is open or closed."""
-    given, wanted = shapes.region_of(answer), shapes.region_of(gold)
-    if given is None or wanted is None or (given.variable is None and wanted.variable is None):
+    """Compare inequalities and intervals, in either form, by their bounds, and all numbers but some by those."""
+    but, others = all_but(answer), all_but(gold)
+    if but is not None and others is not None:
+        return named_alike(but.variable, others.variable) and in_any_order(but.left_out, others.left_out, leaf)
+    given, wanted = region_of(answer), region_of(gold)
+    if given is None or wanted is None:
         return None
-    if given.variable and wanted.variable and given.variable != wanted.variable:
-        return False
-    ends, others = [given.lower, given.upper], [wanted.lower, wanted.upper]
-    return given.brackets == wanted.brackets and in_order(ends, others, leaf)
+    if given.variable is None and wanted.variable is None and "\\mathbb" not in answer + gold:
+        return None
+    ends = [[normal_end(end) for end in (one.lower, one.upper)] for one in (given, wanted)]
+    return named_alike(given.variable, wanted.variable) and given.brackets == wanted.brackets and in_order(*ends, leaf)
+
+
+def normal_end(bound: str) -> str:
+    """Return a bound with one spelling of infinity."""
+    return re.sub(r"^\+ ?(?=\\infty)|(?<=-) (?=\\infty)", "", bound)
+
+
+def named_alike(first: str | None, second: str | None) -> bool:
+    """Return whether two variables can be the same: one may be left out."""
+    return not first or not second or first == second
 
 
 def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
@@ -127,7 +197,7 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
     given, wanted = shapes.LABEL.match(answer), shapes.LABEL.match(gold)
     if given and wanted and squeezed(given[1]) == squeezed(wanted[1]) and "=" not in gold[wanted.end() :]:
         return chain(answer[given.end() :], gold[wanted.end() :], leaf)
-    if wanted and "=" not in answer and not shapes.RELATION.search(answer):
+    if wanted and not ("=" in answer or shapes.RELATION.search(answer) or "\\neq" in answer):
         return same_part(answer, gold[wanted.end() :], leaf)
     if "=" not in gold:
         return chain(shapes.without_label(answer), gold, leaf) if not shapes.RELATION.search(gold) else False
@@ -136,22 +206,23 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
 
 def chain(steps: str, gold: str, leaf: Leaf) -> bool:
     """Return whether every step of `a = b = c` equals the gold."""
-    return all(same_part(step.strip(), gold, leaf) for step in steps.split("="))
+    return all(same_part(step.strip(), gold, leaf) or same_product(step.strip(), gold, leaf) for step in steps.split("="))
+
+
+def same_product(answer: str, gold: str, leaf: Leaf) -> bool:
+    """Return whether two strings of capitals are the same product, which they are behind an equals sign."""
+    return capitals_of(answer) is not None and capitals_of(gold) is not None and leaf(answer, gold)
 
 
 def same_based(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare numbers in a base: digits and base must be the same, or the base may be left out."""
-    given, wanted = BASED.fullmatch(answer), BASED.fullmatch(gold)
+    given, wanted = based_of(answer), based_of(gold)
     if wanted is not None:
-        digits = given[1] if given else answer.replace(" ", "")
-        return digits.upper() == wanted[1].upper() and (given is None or base_of(given) == base_of(wanted))
+        digits = given.digits if given else answer.replace(" ", "").upper().lstrip("0") or "0"
+        return digits == wanted.digits and (given is None or given.base == wanted.base)
     if given is not None:
-        return base_of(given) == "10" and same_part(given[1], gold, leaf)
+        return given.base == 10 and same_part(given.digits, gold, leaf)
     return None
-
-
-def base_of(match: re.Match[str]) -> str:
-    return BASES.get(match[2] or match[3], match[2] or match[3])
 
 
 def same_number(answer: str, gold: str, leaf: Leaf) -> bool | None:

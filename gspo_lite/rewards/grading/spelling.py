@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
+
+from gspo_lite.rewards.grading.words import with_digits
 
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 SUPERSCRIPT = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
@@ -17,16 +20,17 @@ GREEK = {
     "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "ω": "omega",
 }  # fmt: skip
 SIGNS = {
-    **dict.fromkeys("−–—‒―﹣－", "-"), "⁄": "/", "÷": "/", "∕": "/", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ",
+    **dict.fromkeys("‐‑−–—‒―﹣－", "-"), "⁄": "/", "÷": "/", "∕": "/", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ",
     "∙": r"\cdot ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ",
     "≠": r"\neq ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ",
-    "∓": r"\mp ", "’": "'", "。": ".", "ℝ": r"\mathbb{R}",
+    "∓": r"\mp ", "’": "'", "′": "'", "″": '"', "”": '"', "“": '"', "。": ".", "ℝ": r"\mathbb{R}", "∖": r"\setminus ", "→": r"\to ",
+    "∧": r"\land ", "∨": r"\lor ", "…": "...",
     **{letter: f"\\{name} " for letter, name in GREEK.items()},
 }  # fmt: skip
 TABLE = str.maketrans(SIGNS)
 
 # Patterns and their replacements, applied in this order.
-LATEX: list[tuple[str, str]] = [
+LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"^~", r"\\approx "),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![a-zA-Z])\.?", ""),
     (r"\\(?:displaystyle|textstyle|limits|quad|qquad|hspace\{[^{}]*\}|phantom\{[^{}]*\})(?![a-zA-Z])", " "),
@@ -44,13 +48,14 @@ LATEX: list[tuple[str, str]] = [
     (r"\\sqrt\s*(\d+|[a-zA-Z])", r"\\sqrt{\1}"),
     (r"\\(?:leqslant|leqq|leq)(?![a-zA-Z])", r"\\le "),
     (r"\\(?:geqslant|geqq|geq)(?![a-zA-Z])", r"\\ge "),
-    (r"\\ne(?![a-zA-Z])", r"\\neq "),
+    (r"\\ne(?![a-zA-Z])|\\not ?=|(?<=[\sa-zA-Z])!=|=/=", r"\\neq "),
+    (r"\\(?:smallsetminus|backslash)(?![a-zA-Z])", r"\\setminus "),
+    (r"\\(?:long)?rightarrow(?![a-zA-Z])|->", r"\\to "),
     (r"\\lt(?![a-zA-Z])", "<"),
     (r"\\gt(?![a-zA-Z])", ">"),
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
     (r"\\rbrace(?![a-zA-Z])", r"\\}"),
     (r"\\(?:varnothing)(?![a-zA-Z])", r"\\emptyset "),
-    (r"\\(?:text|textrm|textbf|textit|mathrm|mathbf|mathit|mbox|boldsymbol|operatorname)\s*\{([^{}]*)\}", r" \1 "),
     (r"\^\s*\{?\s*\\(?:circ|degree)(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])", "°"),
     (r"<=|=<", r"\\le "),
     (r">=|=>", r"\\ge "),
@@ -59,8 +64,17 @@ LATEX: list[tuple[str, str]] = [
     (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![\\a-zA-Z])(sqrt|pi|sin|cos|tan|cot|sec|csc|log|ln|arcsin|arccos|arctan|exp)(?![a-zA-Z])", r"\\\1 "),
     (r"(?<![\\a-zA-Z])(?:infinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
+    (r"\\mathbb ?\{? ?([A-Z])(?![a-zA-Z]) ?\}?|\\(?:R|reals|Reals)(?![a-zA-Z])", lambda match: f"\\mathbb{{{match[1] or 'R'}}}"),
     (r"\s+", " "),
 ]  # fmt: skip
+WRAPPED = re.compile(
+    r"\\(?:text(?:rm|bf|it|sf|tt|sc|normal|up)?|math(?:rm|bf|it|sf|tt|up|normal)|mbox|hbox|fbox|boxed|framebox|boldsymbol|bm|emph"
+    r"|underline|operatorname\*?|ce|pu|unit)\s{0,9}\{|\\[{}]|[{}]"
+)
+OUTWARDS = re.compile(r"(?<![\w)}\]])([\[\]])([^\[\],;]{1,80}[,;][^\[\],;]{1,80})([\[\]])")
+UNIT_VECTOR = re.compile(
+    r"\\(?:mathbf|hat|vec|boldsymbol|bm|bold) ?\{? ?(?:\\(?:hat|mathbf|vec|boldsymbol) ?\{? ?)?\\?([ijk])(?:math)?(?![a-z]) ?\}? ?\}?"
+)
 REPLACEMENTS = [(re.compile(pattern), new) for pattern, new in LATEX]
 
 
@@ -70,24 +84,57 @@ def spell(text: str) -> str:
     # NFKC would change some signs, so they are translated first; a space keeps a fraction apart from its whole number.
     text = unicodedata.normalize("NFKC", BEFORE_FRACTION.sub(" ", text).translate(TABLE)).translate(TABLE)
     text = "".join(str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in text)
-    text = without_layout(text)
+    text = without_layout("".join(c for c in text if unicodedata.category(c) != "Cf"))
+    text = unwrapped(UNIT_VECTOR.sub(r"\\vec{\1} ", text))
     for pattern, new in REPLACEMENTS:
         text = pattern.sub(new, text)
-    text = text.strip()
-    return text[:-1].strip() if text.endswith((".", ",")) and not text.endswith("..") else text
+    text = with_digits(french_brackets(text.strip()))
+    return without_full_stop(text)
+
+
+def unwrapped(text: str) -> str:
+    """Return the text without the commands that only set the type of what is in their braces, however deep."""
+    pieces, end, stack = [], 0, []  # of open braces: whether they belong to such a command
+    for match in WRAPPED.finditer(text):
+        pieces.append(text[end : match.start()])
+        end, piece = match.end(), match[0]
+        if piece in ("\\{", "\\}", "{"):
+            stack += [False] if piece == "{" else []
+        elif piece == "}":
+            piece = " " if stack and stack.pop() else piece
+        else:
+            stack.append(True)
+            piece = " "
+        pieces.append(piece)
+    return "".join(pieces) + text[end:]
+
+
+def french_brackets(text: str) -> str:
+    """Return the text with round brackets for square ones that are turned outwards: `]a,b[` is `(a,b)`."""
+    opening, closing = {"]": "(", "[": "["}, {"]": "]", "[": ")"}
+    return OUTWARDS.sub(lambda match: opening[match[1]] + match[2] + closing[match[3]], text)
 
 
 def without_layout(text: str) -> str:
     """Return the text without markdown around it or dollar signs around formulas; a currency's dollar sign stays."""
-    text = text.strip().strip('`"“”').strip()
-    if text.endswith((".", ",")) and not text.endswith(".."):
-        text = text[:-1].strip()
+    text = without_full_stop(without_quotes(text.strip().strip("`")))
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         text = text[2:-2].strip()
     held = text.replace("\\$", "\0")
     if held.count("$") % 2 == 0:
         held = held.replace("$", " ")
     return held.replace("\0", "$").strip()
+
+
+def without_quotes(text: str) -> str:
+    """Return a text without the quotation marks around it; those of 6'2" are inches."""
+    text = text.strip()
+    return text if text.endswith('"') and "'" in text else text.strip('"').strip()
+
+
+def without_full_stop(text: str) -> str:
+    """Return a text without the full stop or comma at its end, but with three dots or a LaTeX space."""
+    return text[:-1].strip() if text.endswith((".", ",")) and not text.endswith(("..", "\\,", "\\.")) else text
 
 
 def squeezed(text: str) -> str:

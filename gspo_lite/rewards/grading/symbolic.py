@@ -1,4 +1,4 @@
-"""Decides whether two formulas are equal, exactly: math-verify reads the LaTeX, sympy compares.
+"""Decides whether two formulas are equal, exactly: math-verify's parser reads the LaTeX, sympy compares.
 
 Runs in the grader's worker process only: it imports sympy, and hostile text can take forever or all memory.
 """
@@ -9,9 +9,10 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from latex2sympy2_extended import NormalizationConfig
-from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Expr, I, MatrixBase, Symbol, simplify
+from latex2sympy2_extended import NormalizationConfig, normalize_latex
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+from math_verify import verify
+from sympy import Basic, Expr, I, MatrixBase, Symbol, nan, simplify, zoo
 
 DEEPEST = 12  # nested brackets
 # 9^{999999}, 99999!, 9^9^9^9, 10^{10^{10}}: no answer is such a number, and no computer can hold it
@@ -21,10 +22,17 @@ FUNCTION = re.compile(r"\\(?:(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|ln|log|exp|sq
 MOST_FUNCTIONS = 24  # without brackets each is the argument of the one before
 DECIMAL = re.compile(r"(?<![\w.])(\d*\.\d+)(?:[eE]([-+]?\d{1,3})(?![\w.]))?|(?<![\w.])(\d+)[eE]([-+]?\d{1,3})(?![\w.])")
 DEGREES = re.compile(r"(\d+|\{[^{}]*\})°")
+# Names that the engine takes for a constant, drops or cannot read, and letters with two shapes, as what it can tell apart
+NAMES = [
+    (re.compile(r"(?<!\\)(?<!\\[a-zA-Z])(?<!\\[a-zA-Z]{2})I"), r"\\Upsilon "),
+    (re.compile(r"\\gamma(?![a-zA-Z])"), r"\\varrho "),
+    (re.compile(r"\\Gamma(?![a-zA-Z( ])"), r"\\varpi "),
+    (re.compile(r"\\var(phi|epsilon|theta)(?![a-zA-Z])"), r"\\\1"),
+    (re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])'"), r"\1_{prime}"),
+]
 DIGITS = 40  # to which relations are compared
-# LaTeX only, because plain expressions would go through Python's parser; no units: the h of \pi r^2 h is not an hour.
-NORMAL = NormalizationConfig(units=False, equations=False, boxed="none")
-LATEX = [LatexExtractionConfig(boxed_match_priority=-1, normalization_config=NORMAL)]
+NORMAL = NormalizationConfig(units=False, equations=False, boxed="none")  # the h of \pi r^2 h is not an hour
+CASED = ConversionConfig(lowercase_symbols=False)  # R and r are two symbols
 
 
 def same_value(answer: str, gold: str) -> bool:
@@ -56,10 +64,19 @@ def absurd(text: str) -> bool:
 def read(latex: str) -> Basic | MatrixBase | None:
     """Return the formula in sympy, with every decimal exact; None if the text is not a formula."""
     exact = DEGREES.sub(r"(\\frac{\1\\pi}{180})", DECIMAL.sub(as_fraction, latex)).replace("$", "")
-    found = parse(f"${exact}$", LATEX, fallback_mode="no_fallback", parsing_timeout=None)
-    if not found or isinstance(found[0], str):
+    for name, readable in NAMES:
+        exact = name.sub(readable, exact)
+    try:
+        # The engine's own `parse` lower-cases all symbols, and falls back to the part behind the last equals sign.
+        found = latex2sympy(normalize_latex(exact, NORMAL), normalization_config=None, conversion_config=CASED)
+    except (RecursionError, MemoryError):
+        raise
+    except Exception:
         return None
-    return plain_symbols(found[0])
+    if not isinstance(found, Basic | MatrixBase):
+        return None
+    formula = plain_symbols(found)
+    return None if formula.has(zoo, nan) else formula  # what divides by zero equals nothing
 
 
 def as_fraction(match: re.Match[str]) -> str:
@@ -79,7 +96,10 @@ def same_expression(given: Expr, wanted: Expr) -> bool:
     """Return whether two expressions are equal everywhere."""
     if given == wanted:
         return True
-    difference = (given - wanted).doit()
+    given, wanted = given.doit(), wanted.doit()
+    if given.has(zoo, nan) or wanted.has(zoo, nan):
+        return False
+    difference = given - wanted
     if difference.is_Rational:
         return bool(difference == 0)
     verdict = difference.equals(0)  # tries a few points first, which finds most differences quickly
