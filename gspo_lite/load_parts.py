@@ -18,6 +18,7 @@ from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns
 from gspo_lite.rewards.grading.grader import start_ahead
 from gspo_lite.training.watch.trackers import require
@@ -48,6 +49,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
     rewards = build_rewards(recipe.rewards, recipe.data.marker)
     check_columns(rewards, problems.train.column_names)
+    problems.notes.extend(check_golds(rewards, problems.train, recipe.data.source))
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(
         recipe.model, backend, seed=recipe.training.seed, vllm=engine.fast_inference, images=images,

@@ -94,7 +94,7 @@ def stress_rewards(
     quiet_libraries()
     from gspo_lite.lab.trials import lines_of_findings, stressed
 
-    found, notes, tried = stressed(chosen, problems)
-    print(printable("\n".join(lines_of_findings(found, notes, tried))))
+    bench, found, notes, tried = stressed(chosen, problems)
+    print(printable("\n".join(lines_of_findings(bench, found, notes, tried))))
     if found:
         raise typer.Exit(4)

@@ -19,6 +19,7 @@ from gspo_lite.errors import DataError
 from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive
 from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.golds import check_golds, unusable_golds
 from gspo_lite.rewards.contract.guarded import GuardedReward, calls
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns
 from gspo_lite.rewards.contract.sums import exceeds
@@ -31,10 +32,17 @@ Row = dict[str, Any]
 
 @dataclass
 class Bench:
-    """A recipe's rewards and problems, and the seconds that each reward has taken so far."""
+    """A recipe's rewards and problems, and the seconds that each reward has taken so far.
+
+    Attributes:
+        sound: the problems whose gold can be matched, so that a right completion can be made up.
+        notes: lines for the user about the other problems.
+    """
 
     rewards: list[GuardedReward]
     problems: list[Row]
+    sound: list[Row]
+    notes: list[str]
     marker: str
     max_tokens: int
     seconds: Counter[str] = field(default_factory=Counter)
@@ -70,8 +78,12 @@ def bench(recipe: Recipe) -> Bench:
     rewards = build_rewards(recipe.rewards, recipe.data.marker)
     train = load_problems(recipe.data).train
     check_columns(rewards, train.column_names)
+    notes = check_golds(rewards, train, recipe.data.source)
+    rows = list(train)
+    lost = {number for number, _, _ in unusable_golds(rewards, (row.get("answer") for row in rows))} if notes else set()
+    sound = [row for number, row in enumerate(rows, 1) if number not in lost]
     marker = rewards[0].marker or recipe.data.marker
-    return Bench(rewards, list(train), marker, recipe.generation.max_completion_length)
+    return Bench(rewards, rows, sound, notes, marker, recipe.generation.max_completion_length)
 
 
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
@@ -80,7 +92,7 @@ def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench,
     if completions is not None:
         groups = from_file(completions, one)
     else:
-        groups = [(row, instructive(gold_of(row), one.marker)) for row in one.problems[:count]]
+        groups = [(row, instructive(gold_of(row), one.marker)) for row in one.sound[:count]]
     return one, [Trial(row, tries, one.judge(row, [a.text for a in tries])) for row, tries in groups]
 
 
@@ -125,6 +137,7 @@ def unrewarded(done: Sequence[Trial]) -> Iterator[str]:
 
 def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
     """Yield a warning if right answers are not rewarded, a table for each problem, and the cost of the rewards."""
+    yield from (f"note: {note}" for note in one.notes)
     yield from unrewarded(done)
     names = [reward.__name__ for reward in one.rewards]
     for trial in done:
@@ -144,25 +157,28 @@ def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
     yield f"note: {MADE_UP_IDS}"
 
 
-def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], list[Trial]]:
+def stressed(recipe: Recipe, count: int) -> tuple[Bench, list[Finding], list[Finding], list[Trial]]:
     """Return findings and notes on the first `count` problems of a recipe, and plain trials of the same problems."""
     one, plain = trials(recipe, None, count)
-    results = [stress(one.rewards, row, one.marker, one.max_tokens) for row in one.problems[:count]]
-    found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
-    return found, notes, plain
+    results = [stress(one.rewards, row, one.marker, one.max_tokens) for row in one.sound[:count]]
+    found, notes = ([finding for result in results for finding in result[part]] for part in (0, 1))
+    return one, found, notes, plain
 
 
-def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], tried: Sequence[Trial]) -> Iterator[str]:
+def lines_of_findings(
+    one: Bench, found: Sequence[Finding], notes: Sequence[Finding], tried: Sequence[Trial]
+) -> Iterator[str]:
     """Yield a warning if right answers are not rewarded, and an example of each kind of finding with its count."""
     count = len(tried)
+    yield from (f"note: {note}" for note in one.notes)
     yield from unrewarded(tried)
     for word, group in (("FINDING", found), ("note", notes)):
-        for kind, times in Counter(one.attempt.kind for one in group).items():
-            example = next(one for one in group if one.attempt.kind == kind)
+        for kind, times in Counter(finding.attempt.kind for finding in group).items():
+            example = next(finding for finding in group if finding.attempt.kind == kind)
             yield f"{word}: {example} ({times} of {count} problems)"
             yield f"    question    {brief(example.question, 100)}"
             yield f"    completion  {brief(example.verdict.completion, 100)}"
     if notes:
         yield "A note is an answer with the right value, but not worked out; a reward that compares values accepts it."
-    kinds = len({one.attempt.kind for one in found})
+    kinds = len({finding.attempt.kind for finding in found})
     yield f"{f'{kinds} kinds of finding' if kinds else 'no finding'} on {count} problems; {MADE_UP_IDS}"

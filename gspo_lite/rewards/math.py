@@ -6,15 +6,16 @@ Plain answers are compared as fractions (`numbers.py`). All others go to a worke
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from gspo_lite.completion.text import MARKERS, Marker, boxed, find_answer
+from gspo_lite.completion.text import MARKERS, Marker, boxed, completion_text, find_answer
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.grading import grader
-from gspo_lite.rewards.grading.numbers import read_plain, same
+from gspo_lite.rewards.grading.golds import gold_text, why_unusable
+from gspo_lite.rewards.grading.numbers import Plain, read_plain, same
 from gspo_lite.rewards.grading.spelling import spell
 
 MAX_ANSWER = 2000  # characters; a longer text is not a final answer
@@ -26,7 +27,8 @@ def grade(completion: str, gold: Any, marker: Marker = "gsm8k") -> bool | None:
 
     Args:
         completion: everything the model wrote; only the text at the last marker after its thinking counts.
-        gold: the right answer: text, LaTeX, a GSM8K solution that ends in `#### n`, or a number.
+        gold: the right answer as data sets write it: text, LaTeX, a number, a list, or a solution with its answer
+            behind `####`, in a box or in a tag. See `grading.golds`.
         marker: `gsm8k` for the last `####` line, `boxed` for the last \\boxed{}, `tag` for <answer>..</answer>.
     """
     return grade_all([completion], [gold], marker)[0]
@@ -53,7 +55,7 @@ def to_compare(completion: str, gold: Any, marker: Marker) -> tuple[str, str] | 
     right = gold_text(gold)
     if right is None:
         return None
-    answer = find_answer(completion, marker)
+    answer = find_answer(completion_text(completion), marker)
     if answer is not None and "\\boxed" in answer:
         answer = boxed(answer)  # a box inside the tag
     if answer is None or len(answer) > MAX_ANSWER:
@@ -69,35 +71,28 @@ def quick_verdict(answer: str, gold: str) -> bool | None:
     return same(given, wanted) if given is not None and wanted is not None else None
 
 
-def gold_text(gold: Any) -> str | None:
-    """Return a gold as text; None if it is unusable."""
-    if hasattr(gold, "item") and getattr(gold, "ndim", None) == 0:
-        gold = gold.item()  # a numpy number
-    if isinstance(gold, bool):
-        return None
-    if isinstance(gold, int):  # as a float it may be too large, and written out longer than Python allows
-        return repr(gold) if gold.bit_length() <= 3 * MAX_ANSWER else None
-    if isinstance(gold, float):
-        return repr(gold) if math.isfinite(gold) else None
-    if not isinstance(gold, str):
-        return None
-    text = gold.rpartition("####")[2].strip()
-    text = boxed(text) or "" if "\\boxed" in text else text
-    return None if text.strip("$ ").casefold() in ("", "nan") else text
-
-
 def lenient_match(completion: str, gold: Any) -> bool | None:
     """Return whether the last number anywhere in a completion equals the gold; None if that is not a plain number."""
-    right = gold_text(gold)
-    wanted = read_plain(spell(right)) if right is not None else None
+    wanted = plain_gold(gold)
     if wanted is None:
         return None
-    numbers = LAST_NUMBER.findall(spell(completion[-MAX_ANSWER:]))
+    numbers = LAST_NUMBER.findall(spell(completion_text(completion)[-MAX_ANSWER:]))
     last = read_plain(numbers[-1]) if numbers else None
     return last is not None and same(last, wanted)
 
 
-@reward(judges=True, anywhere=lenient_match)
+def plain_gold(gold: Any) -> Plain | None:
+    """Return the value of a gold that is a plain number; None for any other."""
+    right = gold_text(gold)
+    return None if right is None else read_plain(spell(right))
+
+
+def why_no_number(gold: Any) -> str | None:
+    """Return why a gold is not a plain number; None if it is one."""
+    return why_unusable(gold) or (None if plain_gold(gold) else "not a plain number")
+
+
+@reward(judges=True, anywhere=lenient_match, unusable=why_unusable)
 def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: Marker = "tag") -> list[float | None]:
     """Return 1.0 if the final answer equals the column `answer`, 0.0 if it does not, None if that cannot be judged.
 
@@ -111,7 +106,7 @@ def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: M
     return [None if right is None else float(right) for right in grade_all(completions, answer, marker)]
 
 
-@reward(judges=True, anywhere=lenient_match)
+@reward(judges=True, anywhere=lenient_match, unusable=why_no_number)
 def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
     """Return 1.0 if the last number of the final answer has exactly the value of the column `answer`, else 0.0.
 
@@ -126,10 +121,10 @@ def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> fl
     return None if right is None else float(right)
 
 
-@reward(judges=True, anywhere=lenient_match)
+@reward(judges=True, anywhere=lenient_match, unusable=partial(why_unusable, prose=True))
 def exact_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
     """Return 1.0 if the final answer is the text of the column `answer`, ignoring case and white space, else 0.0."""
-    right = gold_text(answer)
+    right = gold_text(answer, prose=True)
     if right is None:
         return None
     found = find_answer(completion, marker)

@@ -327,7 +327,7 @@ GOLDS = [
     (tag("7"), " $$ ", T, None, "an empty formula"),
     (tag("7"), float("nan"), T, None, "a gold that is no number"),
     (tag("7"), "nan", T, None, "a gold that was no number in a table"),
-    (tag("7"), ["7"], T, None, "a gold in a list"),
+    (tag("7"), ["7"], T, True, "a gold in a list"),
     (tag("7"), True, T, None, "a gold of the wrong kind"),
     ("no answer", None, T, None, "neither"),
 ]

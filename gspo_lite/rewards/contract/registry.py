@@ -30,6 +30,7 @@ OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated
 REGISTRY: dict[str, Reward] = {}
 
 Anywhere = Callable[[str, Any], "bool | None"]
+Unusable = Callable[[Any], "str | None"]
 Prepare = Callable[..., None]  # of the options
 Check = Callable[[dict[str, Any]], str | None]  # valid options to what is wrong with their combination
 
@@ -46,6 +47,7 @@ class Reward:
         marker, markers: value of its option `marker`, the place of the answer, and the allowed values.
         judges: 1.0 means that a completion is right, any other value that it is not.
         anywhere: from a completion and the column `answer`, whether the right answer occurs anywhere in the text.
+        unusable: from the column `answer`, why no completion can match it; None if one can.
     """
 
     def __init__(
@@ -57,11 +59,12 @@ class Reward:
         *,
         judges: bool = False,
         anywhere: Anywhere | None = None,
+        unusable: Unusable | None = None,
     ):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
         self.function, self.check, self.prepare = function, check, prepare
-        self.judges, self.anywhere, self.values = judges, anywhere, values or {}
+        self.judges, self.anywhere, self.unusable, self.values = judges, anywhere, unusable, values or {}
         self.__name__ = function.__name__
         self.__doc__ = inspect.cleandoc(function.__doc__ or "")
         self.summary = self.__doc__.split("\n")[0]
@@ -94,7 +97,10 @@ class Reward:
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
         values = self.options(**options).model_dump()
-        return Reward(self.function, values, self.check, self.prepare, judges=self.judges, anywhere=self.anywhere)
+        return Reward(
+            self.function, values, self.check, self.prepare,
+            judges=self.judges, anywhere=self.anywhere, unusable=self.unusable,
+        )  # fmt: skip
 
     def problems(self, options: dict[str, Any]) -> list[str]:
         """Return what is wrong with these options, one line each."""
@@ -146,7 +152,12 @@ class Reward:
 def reward(function: Callable[..., Any]) -> Reward: ...
 @overload
 def reward(
-    *, check: Check | None = ..., prepare: Prepare | None = ..., judges: bool = ..., anywhere: Anywhere | None = ...
+    *,
+    check: Check | None = ...,
+    prepare: Prepare | None = ...,
+    judges: bool = ...,
+    anywhere: Anywhere | None = ...,
+    unusable: Unusable | None = ...,
 ) -> Callable[[Callable[..., Any]], Reward]: ...
 def reward(
     function: Callable[..., Any] | None = None,
@@ -155,6 +166,7 @@ def reward(
     prepare: Prepare | None = None,
     judges: bool = False,
     anywhere: Anywhere | None = None,
+    unusable: Unusable | None = None,
 ) -> Any:
     """Make a reward from a function of one completion and register it under the function's name.
 
@@ -171,10 +183,11 @@ def reward(
         judges: the reward decides correctness: 1.0 is a right completion. The first such reward of a recipe measures
             held-out accuracy and is shown as accuracy during training.
         anywhere: from a completion and its `answer`, whether the right one occurs anywhere, for lenient accuracy.
+        unusable: from an `answer`, why no completion can match it, for the note when the data is loaded.
     """
 
     def register(function: Callable[..., Any]) -> Reward:
-        made = Reward(function, check=check, prepare=prepare, judges=judges, anywhere=anywhere)
+        made = Reward(function, None, check, prepare, judges=judges, anywhere=anywhere, unusable=unusable)
         REGISTRY[made.__name__] = made
         return made
 
