@@ -9,7 +9,9 @@ LETTERED = re.compile(
     r"((?i:the )?(?i:(?:final|correct|right|best) )?(?i:answer|option|choice)(?i: is)?:? ?)?"
     r"(?:\(([A-Ja-j])\)(?: ?[.:] ?| - | |$)|([A-J])(?:[.:)] ?| - |$))(.*)"
 )
-ANOTHER = re.compile(r"(?:\b(?:or|and|nor|not)\b|[,/&]) ?(?:option |choice )?\(?[A-J]\)?\W*$|\([A-J]\)", re.IGNORECASE)
+ANOTHER = re.compile(
+    r"(?:\b(?:or|and|nor|not)\b|[,/&]) ?(?:option |choice )?\(?[A-J](?:[).:]|\W*$)|\([A-J]\)", re.IGNORECASE
+)
 
 
 class Choice(NamedTuple):
