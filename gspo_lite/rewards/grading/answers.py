@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from gspo_lite.rewards.grading import shapes
 from gspo_lite.rewards.grading.bases import based_of
 from gspo_lite.rewards.grading.choices import choice_of
-from gspo_lite.rewards.grading.kinds import of_another_kind, same_kind
+from gspo_lite.rewards.grading.kinds import is_bound, of_another_kind, same_kind
 from gspo_lite.rewards.grading.matrices import rows_of, unit_vectors, vector_of
 from gspo_lite.rewards.grading.numbers import read_plain, same
-from gspo_lite.rewards.grading.regions import all_but, region_of
+from gspo_lite.rewards.grading.regions import all_but, contradictory, region_of, unfolded
 from gspo_lite.rewards.grading.sequences import capitals_of
 from gspo_lite.rewards.grading.spelling import squeezed
 from gspo_lite.rewards.grading.units import units_agree
@@ -24,12 +24,16 @@ from gspo_lite.rewards.grading.units import units_agree
 Leaf = Callable[[str, str], bool]  # whether two single formulas are equal, exactly
 
 PREFIX = re.compile(
-    r"(?:(?:so|thus|hence|therefore),? )?(?:(?:the |my )?(?:final |correct )?(?:answer|result|solution|value)s?"
-    r"(?: is| are|:| =| equals)+|it is|it's|there are|there is|=)\s*",
+    r"(?:(?:so|thus|hence|therefore|then|ans|total)[,:]? )?"
+    r"(?:(?:the |my )?(?:final |correct )?(?:answer|result|solution|value)s?(?: is| are|:| =| equals)+|answer:|it is|it's|there are|there is"
+    r"|(?:the|its|his|her|their|our) (?!(?:\w+ )*?(?:wrong|incorrect|false|other|opposite|not) )(?:[a-zA-Z]+ ){1,6}?(?:is|are|was|were|equals?)"
+    r"(?: equal to)?|=)?:?\s*(?:exactly )?",
     re.IGNORECASE,
 )
 ROUGH = re.compile(r"≈|\\approx|\\sim(?:eq)?(?![a-z])|\b(?:about|approximately|approx\.?|roughly|around)\b", re.IGNORECASE)
 UNSURE = re.compile(r"\?|\b(?:maybe|perhaps|possibly|not|either)\b", re.IGNORECASE)
+SMALL, SHORT = "abcde", 12  # letters of choices; characters of an answer that may name one by a small letter
+SYMBOL = re.compile("[a-z][A-Z]")  # NaCl is not nacl
 EMPTY = re.compile(r"\\emptyset|\\\{ ?\\\}|(?:the )?(?:empty|null) set|(?:there (?:is|are) )?no (?:real )?solutions?", re.IGNORECASE)
 
 
@@ -40,6 +44,9 @@ def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
         return True
     if UNSURE.search(answer) and not UNSURE.search(gold):
         return False
+    if same_words(answer, gold):
+        return True
+    answer = before_rounding(answer)
     if ROUGH.search(gold):
         answer, gold = exactly(answer), exactly(gold)
     elif ROUGH.search(answer):
@@ -49,6 +56,14 @@ def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
         if verdict is not None:
             return verdict
     return not of_another_kind(answer, gold) and same_parts(answer, gold, leaf)
+
+
+def before_rounding(text: str) -> str:
+    """Return the exact value of an answer that also gives it rounded, x = 1/3 \\approx 0.33; else the answer."""
+    exact, sign, rounded = text.partition("\\approx")
+    exact = exact.strip()
+    value = shapes.without_label(exact)
+    return exact if sign and read_plain(rounded.strip()) and re.search(r"\d|\\pi", value) and value[-1:] != "=" else text
 
 
 def exactly(text: str) -> str:
@@ -64,13 +79,14 @@ def without_prefix(text: str) -> str:
 
 def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare the letters of two choices, and their texts where both have one; None if the gold names no choice."""
-    wanted, given = choice_of(gold), choice_of(answer)
+    wanted, given = choice_of(gold.upper() if gold in SMALL else gold), choice_of(answer)
     if wanted is None:
         return None
+    given = given or (choice_of(answer.upper()) if len(answer) < SHORT else None)
     if given is None:
         if wanted.text:
             return same_answer(answer, wanted.text, leaf)
-        return True if answer.upper() == wanted.letter else None
+        return None
     if given.letter != wanted.letter:
         return False
     return not (given.text and wanted.text) or same_answer(given.text, wanted.text, leaf)
@@ -78,7 +94,9 @@ def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
 
 def same_parts(answer: str, gold: str, leaf: Leaf) -> bool:
     """Return whether two answers list the same solutions."""
-    given, wanted = shapes.parts_of(answer), shapes.parts_of(gold)
+    if contradictory(answer) != contradictory(gold):
+        return False
+    given, wanted = shapes.parts_of(unfolded(answer)), shapes.parts_of(unfolded(gold))
     values, others = shapes.assignments(given), shapes.assignments(wanted)
     if values and others:
         return values.keys() == others.keys() and all(same_part(values[name], others[name], leaf) for name in others)
@@ -126,16 +144,21 @@ def same_part(answer: str, gold: str, leaf: Leaf) -> bool:
         if verdict is not None:
             return verdict
     alike = same_kind(answer, gold)
-    return same_formula(answer, gold, leaf) if alike is None else alike
+    if alike is None:
+        return not is_bound(gold) and same_formula(answer, gold, leaf)
+    return alike
 
 
 def same_text(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare an answer with a gold in words, ignoring case and punctuation; None for any other gold."""
     if EMPTY.fullmatch(answer) and EMPTY.fullmatch(gold):
         return True
-    if shapes.folded(answer) == shapes.folded(gold) and shapes.has_words(gold):
-        return True
-    return False if shapes.is_text(gold) else None
+    return True if same_words(answer, gold) else False if shapes.is_text(gold) else None
+
+
+def same_words(answer: str, gold: str) -> bool:
+    """Return whether two texts have the same words, in any case unless capitals inside a word make it a symbol."""
+    return shapes.has_words(gold) and not SYMBOL.search(gold) and shapes.folded(answer) == shapes.folded(gold)
 
 
 def same_matrix(answer: str, gold: str, leaf: Leaf) -> bool | None:
@@ -159,6 +182,8 @@ def same_bracketed(answer: str, gold: str, leaf: Leaf) -> bool | None:
     given, wanted = shapes.Bracketed.read(answer), shapes.Bracketed.read(gold)
     if wanted is None or (len(wanted.parts) == 1 and wanted.brackets != "{}"):
         return None
+    if given is None and len(wanted.parts) == 1:
+        return same_part(shapes.without_label(answer), wanted.parts[0], leaf)  # x = 3 is the set {3}
     if given is None or given.brackets != wanted.brackets:
         return False
     if wanted.brackets == "{}":
@@ -174,7 +199,7 @@ def same_region(answer: str, gold: str, leaf: Leaf) -> bool | None:
     given, wanted = region_of(answer), region_of(gold)
     if given is None or wanted is None:
         return None
-    if given.variable is None and wanted.variable is None and "\\mathbb" not in answer + gold:
+    if shapes.Bracketed.read(answer) and shapes.Bracketed.read(gold) and not (given.variable or wanted.variable):
         return None
     ends = [[normal_end(end) for end in (one.lower, one.upper)] for one in (given, wanted)]
     return named_alike(given.variable, wanted.variable) and given.brackets == wanted.brackets and in_order(*ends, leaf)
@@ -194,7 +219,14 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare assignments and equations: x = 7 equals 7 but not y = 7, and every step of 14/2 = 7 must be right."""
     if "=" not in answer and "=" not in gold:
         return None
+    named = shapes.EXPRESSION.match(answer)
+    if named and "=" not in gold:
+        return chain(answer[named.end() :], gold, leaf)
     given, wanted = shapes.LABEL.match(answer), shapes.LABEL.match(gold)
+    if given and wanted and all(map(is_function, (given[1], wanted[1]))):
+        return chain(answer[given.end() :], gold[wanted.end() :], leaf)
+    if wanted and given is None and "=" in answer and read_plain(gold[wanted.end() :]):
+        return False  # 2x = 6 is not solved
     if given and wanted and squeezed(given[1]) == squeezed(wanted[1]) and "=" not in gold[wanted.end() :]:
         return chain(answer[given.end() :], gold[wanted.end() :], leaf)
     if wanted and not ("=" in answer or shapes.RELATION.search(answer) or "\\neq" in answer):
@@ -202,6 +234,11 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
     if "=" not in gold:
         return chain(shapes.without_label(answer), gold, leaf) if not shapes.RELATION.search(gold) else False
     return "=" in answer and leaf(answer, gold)
+
+
+def is_function(name: str) -> bool:
+    """Return whether a name stands for the values of a function: y or f(x)."""
+    return squeezed(name) == "y" or name.rstrip().endswith(")")
 
 
 def chain(steps: str, gold: str, leaf: Leaf) -> bool:
@@ -236,5 +273,7 @@ def same_formula(answer: str, gold: str, leaf: Leaf) -> bool:
     (given, unit), (wanted, other) = shapes.without_unit(answer), shapes.without_unit(gold)
     if not units_agree(unit, other) or shapes.has_words(given):
         return False
+    if "degree" in (unit, other) and unit != other and "\\pi" in gold:
+        return False  # radians
     as_many_signs = len(shapes.RELATION.findall(given)) == len(shapes.RELATION.findall(wanted))
     return as_many_signs and ("\\neq" in given) == ("\\neq" in wanted) and leaf(given, wanted)

@@ -67,7 +67,7 @@ def clock_of(text: str) -> Clock | None:
     hour, minute, second = (int(part or "0") for part in match.group(1, 2, 3))
     half = (match[4] or {"morning": "a"}.get((match[6] or "").lower(), "p" if match[6] or match[7] else "")).lower()
     said = match[2] or half or match[5]
-    ratio = match[3] and match[2][0] != "0" and not half  # three numbers with colons
+    ratio = match[3] and "0" not in (match[2][0], match[3][0]) and not half  # three numbers with colons
     if not said or hour > 24 or minute > 59 or second > 59 or (half and not 0 < hour < 13) or ratio:
         return None
     return Clock(hour, minute, second, half)

@@ -6,11 +6,13 @@ import re
 from typing import NamedTuple
 
 LETTERED = re.compile(
-    r"((?i:the )?(?i:(?:final|correct|right|best) )?(?i:answer|option|choice)(?i: is)?:? ?)?"
+    r"((?i:the )?(?i:(?:final|correct|right|best) )?(?i:answer|option|choice|statement|letter)(?i: is)?:? ?)?"
     r"(?:\(([A-Ja-j])\)(?: ?[.:] ?| - | |$)|([A-J])(?:[.:)] ?| - |$))(.*)"
 )
 ANOTHER = re.compile(
-    r"(?:\b(?:or|and|nor|not)\b|[,/&]) ?(?:option |choice )?\(?[A-J](?:[).:]|\W*$)|\([A-J]\)", re.IGNORECASE
+    r"^(?:or|and|nor|not|,|/|&) ?(?:option |choice )?\(?[A-J](?![a-z])"
+    r"|\b(?:or|nor|not)\b (?:option |choice )?\(?[A-J](?:[).:]|\W*$)|\([A-J]\)",
+    re.IGNORECASE,
 )
 
 

@@ -75,7 +75,8 @@ def in_text(gold: str) -> str | None:
             listed = None
         if isinstance(listed, list | tuple):
             return joined(listed)
-    gold = find_answer(gold, "tag") or gold
+    if "<answer>" in gold:
+        gold = find_answer(gold, "tag") or ""
     if "####" in gold:
         gold = find_answer(gold, "gsm8k") or ""
     if "\\boxed" in gold:

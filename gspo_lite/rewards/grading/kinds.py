@@ -37,13 +37,13 @@ class Kind(NamedTuple):
 
 KINDS = (
     Kind(calendar.date_of, calendar.same_date, always, always),
-    Kind(calendar.clock_of, calendar.same_clock, lambda clock: clock.certain, lambda clock: clock.certain),
+    Kind(calendar.clock_of, calendar.same_clock, always, lambda clock: clock.certain),
     Kind(sequences.remainder_of, operator.eq, always, always),
     Kind(quantities.quantity_of, quantities.same_amount, quantities.is_sum, quantities.is_sum),
     Kind(sequences.range_of, sequences.same_range, always, sequences.rises),
-    Kind(sequences.ratio_of, operator.eq, lambda ratio: len(ratio) > 2, lambda ratio: len(ratio) > 2),
+    Kind(sequences.ratio_of, sequences.same_ratio, sequences.is_long, sequences.is_long),
     Kind(chemistry.compound_of, operator.eq, chemistry.is_spelled),
-    Kind(sequences.capitals_of, sequences.same_capitals),
+    Kind(sequences.capitals_of, sequences.same_capitals, sequences.is_string),
 )
 
 
@@ -60,7 +60,12 @@ def same_kind(answer: str, gold: str) -> bool | None:
 
 def of_another_kind(answer: str, gold: str) -> bool:
     """Return whether one of two texts that have no kind in common can only be of its own."""
-    return any(bound(kind.read(gold), kind.binds_gold) or bound(kind.read(answer), kind.binds_answer) for kind in KINDS)
+    return is_bound(gold) or any(bound(kind.read(answer), kind.binds_answer) for kind in KINDS)
+
+
+def is_bound(gold: str) -> bool:
+    """Return whether a gold equals nothing of another kind."""
+    return any(bound(kind.read(gold), kind.binds_gold) for kind in KINDS)
 
 
 def bound(value: Any, binds: Callable[[Any], bool]) -> bool:

@@ -17,10 +17,10 @@ from gspo_lite.rewards.grading.units import is_known_unit, read_unit, units_agre
 MAX_LENGTH = 1000  # characters of a plain answer
 MAX_EXPONENT = 400
 
-SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 CURRENCY = re.compile(r"(?:US ?\$|USD|EUR|GBP|Rs\.?|[$€£¥₹₩])\s*")
 NUMBER = r"\d{1,2}(?:,\d\d)+,\d{3}(?![\d,])(?:\.\d+)?|\d{1,3}(?:[,'] ?\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+"
-CENTS = {"dollar": ("cent",), "euro": ("cent",), "sterling": ("penny",)}
+CENTS = {"dollar": ("cent",), "sterling": ("penny",)}
 PER = re.compile(r"/|(?:per|an?|each)(?![a-z])")
 REPEATING = re.compile(
     r"(\d*)\.(\d*?)(?:\\(?:overline|bar|dot)\s*\{(\d+)\}|\\(?:bar|dot)\s*(\d)|\((\d+)\)|(\d+?)\6+\s*(?:\.\.\.|\\[lc]?dots))"
@@ -33,18 +33,19 @@ POWER = r"10 ?\^ ?(?:\{ ?([-+]?\d+) ?\}|([-+]?\d+))"
 SCIENTIFIC = re.compile(rf"(?:({NUMBER}) ?(?:\\times|\\cdot|\*|x) ?)?{POWER}|({NUMBER})[eE]([-+]?\d+)")
 DECIMAL = re.compile(NUMBER)
 TAIL = re.compile(
-    r"(?:(?:st|nd|rd|th)(?![a-z]))?( ?(?:%|percent\b|per cent\b|pct\b))?"
-    r"( ?)((?:[A-Za-z$€£¥₹₩¢°Ωµμ]|/ ?[a-z]{2}|\\(?:Omega|ohm|mu)(?![a-z])|\\frac\{ ?[a-zA-Z]).*)?"
+    r"((?:st|nd|rd|th)(?![a-z]))?( ?(?:%|percent\b|per cent\b|pct\b))?"
+    r"( ?)((?:[A-Za-z$€£¥₹₩円元¢°Ωµμ]|/ ?[a-z]{2}|\\(?:Omega|ohm|mu)(?![a-z])|\\frac\{ ?[a-zA-Z]).*)?"
 )
 
 
 @dataclass(frozen=True)
 class Plain:
-    """A plain answer: its value, its unit if written, and whether it is a percentage."""
+    """A plain answer: its value, its unit if written, and whether it is a percentage or a place in an order."""
 
     value: Fraction
     unit: str = ""
     percent: bool = False
+    ordinal: bool = False
 
 
 def read_plain(text: str) -> Plain | None:
@@ -59,14 +60,14 @@ def read_plain(text: str) -> Plain | None:
     tail = TAIL.fullmatch(text[end:].rstrip())
     if tail is None:
         return None
-    percent, gap, after = bool(tail[1]), tail[2], tail[3] or ""
+    percent, gap, after = bool(tail[2]), tail[3], tail[4] or ""
     scale, _, rest = after.partition(" ")
     if scale.lower() in SCALES:
-        value, gap, after = value * 10 ** SCALES[scale.lower()], " ", rest
+        value, gap, after = value * SCALES[scale.lower()], " ", rest
     unit = unit_of(after, currency)
     if unit is None or (after and (len(after) == 1 or not gap) and not percent and not is_known_unit(after)):
         return None  # `7x` is a product, `7 m` a length
-    return Plain(-value if negative else value, unit, percent)
+    return Plain(-value if negative else value, unit, percent, bool(tail[1]))
 
 
 def unit_of(after: str, currency: str) -> str | None:
@@ -144,7 +145,12 @@ FORMS = (
 
 
 def same(answer: Plain, gold: Plain) -> bool:
-    """Return whether two plain answers are exactly equal; a unit may be left out, and 28% equals 0.28 or a bare 28."""
+    """Return whether two plain answers are exactly equal; a unit may be left out, and 28% equals 0.28 or a bare 28.
+
+    A gold below 1 is no number of percent, and neither is one with a unit.
+    """
+    if answer.ordinal != gold.ordinal:
+        return False
     if answer.unit in CENTS.get(gold.unit, ()) or gold.unit in CENTS.get(answer.unit, ()):
         return in_cents(answer) == in_cents(gold)
     if not units_agree(answer.unit, gold.unit):
@@ -152,7 +158,9 @@ def same(answer: Plain, gold: Plain) -> bool:
     if answer.percent == gold.percent:
         return answer.value == gold.value
     in_percent, bare = (answer, gold) if answer.percent else (gold, answer)
-    return bare.value in (in_percent.value, in_percent.value / 100)
+    if bare.unit:
+        return False
+    return bare.value == in_percent.value / 100 or (bare.value == in_percent.value and (gold.percent or gold.value >= 1))
 
 
 def in_cents(money: Plain) -> Fraction:

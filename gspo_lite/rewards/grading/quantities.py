@@ -32,6 +32,7 @@ SCALES: list[dict[str, Fraction]] = [
 MONEY = [9, 10]
 NUMBER = r"\\frac\{\d+\}\{\d+\}|\d+(?:,\d{3})*(?:\.\d+)?(?: ?\d* ?/ ?\d+| ?\\frac\{\d+\}\{\d+\})?"
 PIECE = re.compile(rf"(?:,? ?and |,? ?)([$€£]? ?(?:{NUMBER}) ?(?:[a-zA-Z$€£¢]+\.?|°|'|\")?)")
+HOURS_AND_M = re.compile(r"(\d ?h(?:rs?|ours?)?,? (?:and )?\d{1,2}) ?m(?![a-z])")
 MINUTES, FEET = {"'": "arcminute", '"': "arcsecond"}, {"'": "foot", '"': "inch"}
 MOST_PIECES = 5
 
@@ -47,7 +48,7 @@ class Quantity:
 
 def quantity_of(text: str) -> Quantity | None:
     """Return a quantity in known units; None for other texts."""
-    negative, text = text.startswith("-"), text.removeprefix("-").strip()
+    negative, text = text.startswith("-"), HOURS_AND_M.sub(r"\1 min", text.removeprefix("-").strip())
     pieces, position = [], 0
     while position < len(text):
         match = PIECE.match(text, position)

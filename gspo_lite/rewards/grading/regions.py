@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gspo_lite.rewards.grading.numbers import read_plain
-from gspo_lite.rewards.grading.shapes import COMMA, RELATION, SEPARATOR, VARIABLE, Bracketed, split
+from gspo_lite.rewards.grading.shapes import COMMA, RELATION, SEPARATOR, VARIABLE, Bracketed, signed, split
 from gspo_lite.rewards.grading.spelling import squeezed
 
 REAL = r"(?:\\mathbb\{R\}|(?:the set of )?(?:all )?(?:the )?(?:reals|real numbers|real|R(?![a-z])))"
@@ -38,7 +38,7 @@ class Region:
 
 def region_of(text: str) -> Region | None:
     """Return the region of an interval or of inequalities in one variable; None for other texts."""
-    if REALS.fullmatch(text):
+    if text != "R" and REALS.fullmatch(text):
         return Region("-\\infty", "\\infty", "()", None)
     built = BUILDER.fullmatch(text)
     text = built[2] if built else text
@@ -54,6 +54,8 @@ def region_of(text: str) -> Region | None:
 
 def from_inequality(text: str) -> Region | None:
     """Return the region of one inequality, which may have a bound on each side; None for other texts."""
+    if len(split(text, COMMA)) > 1:
+        return None
     signs, sides = RELATION.findall(text), [side.strip() for side in RELATION.split(text)]
     if signs and all(sign in (">", "\\ge") for sign in signs):  # read from the smaller side
         sides, signs = sides[::-1], [{">": "<", "\\ge": "\\le"}[sign] for sign in signs[::-1]]
@@ -105,11 +107,11 @@ def all_but(text: str) -> AllBut | None:
         inner = UNEQUAL.sub("", except_for[3])
         bracketed = Bracketed.read(inner)
         numbers = bracketed.parts if bracketed and bracketed.brackets == "{}" else split(inner, SEPARATOR)
-        return AllBut(numbers, squeezed(variable) if variable else None)
+        return AllBut(signed(numbers), squeezed(variable) if variable else None)
     parts = split(text, SEPARATOR)
     label = UNEQUAL.match(parts[0])
     if label:
-        return AllBut([UNEQUAL.sub("", part) for part in parts], squeezed(label[1]))
+        return AllBut(signed([UNEQUAL.sub("", part) for part in parts]), squeezed(label[1]))
     return between_rays([region_of(part) for part in parts]) if len(parts) > 1 else None
 
 
@@ -122,3 +124,20 @@ def between_rays(regions: Sequence[Region | None]) -> AllBut | None:
     if [squeezed(end) for end in ends[:-1]] != [squeezed(region.lower) for region in known]:
         return None
     return AllBut(ends[1:-1], known[0].variable) if squeezed(ends[-1]).lstrip("+") == "\\infty" else None
+
+
+def unfolded(text: str) -> str:
+    """Return the union that a text describes, as a set of all x with a property or as all numbers outside an interval."""
+    built = BUILDER.fullmatch(text)
+    text = built[2] if built else text
+    except_for = BUT.fullmatch(text)
+    region = region_of(except_for[3]) if except_for else None
+    if region is None or region.variable:
+        return text
+    upper, lower = ")]"[region.brackets[0] == "("], "(["[region.brackets[1] == ")"]
+    return f"(-\\infty,{region.lower}{upper} \\cup {lower}{region.upper},\\infty)"
+
+
+def contradictory(text: str) -> bool:
+    """Return whether a text demands inequalities at once that `region_of` finds no common region for."""
+    return bool(RELATION.search(text) and re.search(r" and |\\land(?![a-z])", text)) and overlap(split(text, BOTH)) is None

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from math import gcd, lcm
+from typing import NamedTuple
 
+from gspo_lite.rewards.grading.calendar import clock_of
 from gspo_lite.rewards.grading.numbers import read_plain
 
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
@@ -18,7 +20,7 @@ RANGE = re.compile(
 )
 GROUPS = re.compile(r"(?=.*[-.(])\+?(?:\(\d+\)|\d+)(?:[- ]{1,2}(?:\(\d+\)|\d+)){2,9}|\d+(?:\.\d+){2,9}")
 REMAINDER = re.compile(
-    r"(?:quotient(?: is| of|:)? )?(-?\d+),? ?(?:and |with )?(?:a |the )?(?:r|rem\.?|remainder)(?: is| of|:| =)? ?(\d+)",
+    r"(?:quotient(?: is| of|:)? )?(-?\d+),? ?(?:and |with )?(?:a |the )?(?:r\.?|rem\.?|remainder)(?: is| of|:| =)? ?(\d+)",
     re.IGNORECASE,
 )
 CAPITALS = re.compile(r"[A-Z](?:[A-Z]+|(?:, ?[A-Z])+|(?: ?- ?[A-Z]){2,}|(?: [A-Z]){2,})")
@@ -51,16 +53,34 @@ def rises(ends: tuple[object, ...]) -> bool:
     return isinstance(first, Fraction) and isinstance(last, Fraction) and first < last
 
 
-def ratio_of(text: str) -> tuple[int, ...] | None:
-    """Return the smallest whole numbers in the ratio that a text gives with colons or `to`; None for other texts."""
+class Ratio(NamedTuple):
+    """The numbers of a ratio as written and in smallest whole numbers, and whether it reads like a time of day."""
+
+    written: tuple[Fraction, ...]
+    smallest: tuple[int, ...]
+    like_clock: bool
+
+
+def ratio_of(text: str) -> Ratio | None:
+    """Return the ratio that a text gives with colons or `to`; None for other texts."""
     parts = re.split(r" ?: ?| to ", text)
     plain = [read_plain(part.strip()) for part in parts]
-    values = [one.value for one in plain if one is not None and not one.unit and one.value > 0]
+    values = tuple(one.value for one in plain if one is not None and not one.unit and one.value > 0)
     if not 1 < len(values) == len(parts) < 10:
         return None
     shared = lcm(*(value.denominator for value in values))
     whole = [int(value * shared) for value in values]
-    return tuple(value // gcd(*whole) for value in whole)
+    return Ratio(values, tuple(value // gcd(*whole) for value in whole), clock_of(text) is not None)
+
+
+def same_ratio(given: Ratio, wanted: Ratio) -> bool:
+    """Return whether two ratios are the same; what may be a time of day is not scaled."""
+    return given.written == wanted.written if wanted.like_clock else given.smallest == wanted.smallest
+
+
+def is_long(ratio: Ratio) -> bool:
+    """Return whether a ratio has more than two numbers, so that it is no quotient."""
+    return len(ratio.written) > 2
 
 
 def remainder_of(text: str) -> tuple[str, ...] | None:
@@ -77,3 +97,8 @@ def capitals_of(text: str) -> tuple[str, bool] | None:
 def same_capitals(given: tuple[str, bool], wanted: tuple[str, bool]) -> bool | None:
     """Return whether two strings of capitals are the same; None for two listings, which may have no order."""
     return given[0] == wanted[0] if given[1] or wanted[1] else None
+
+
+def is_string(capitals: tuple[str, bool]) -> bool:
+    """Return whether capitals stand together and can hardly be a product: HTT, XX, but not AB."""
+    return capitals[1] and (len(capitals[0]) > 2 or len(set(capitals[0])) == 1)

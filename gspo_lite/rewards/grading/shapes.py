@@ -19,14 +19,23 @@ THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
 RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|<|>")
 VARIABLE = r"(?!\\pi|\\infty)(?:[a-zA-Z]|\\[a-z]+)(?:_\{?\w+\}?)?"
 NAME = rf"{VARIABLE}(?:'|\^\{{?-1\}}?)? ?(?:\([^()=]{{1,9}}\))?"  # x, x_1, f', f(x)
-LABEL = re.compile(rf"({NAME}|[a-zA-Z]{{2,12}}(?: [a-z]{{1,12}})?|\\angle ?[A-Z]{{1,3}}) ?(?:=|\\in(?![a-z])) ?")
+ARROW = r"\\(?:vec|hat|bar|overline|overrightarrow)\{ ?\w{1,3} ?\}"
+LABEL = re.compile(
+    rf"({ARROW}|{NAME}|(?!(?:almost|nearly|twice|half|double|not) )[a-zA-Z]{{2,12}}(?: [a-z]{{1,12}})?"
+    rf"|(?:m ?)?\\angle ?[A-Z]{{1,3}}|\|[a-zA-Z]{{1,2}}\||[a-zA-Z](?: ?: ?[a-zA-Z]){{1,3}}) ?(?:=|\\in(?![a-z])) ?"
+)
+# What only an answer may name before its value: in a gold these are equations
+EXPRESSION = re.compile(
+    r"(?:[a-zA-Z](?: ?[+-] ?[a-zA-Z]){1,3}|P ?\([^()=]{1,12}(?:=[^()=]{1,12})?\)|\\Pr(?: ?\([^()]{1,20}\))?|\\frac\{d ?\w\}\{d ?\w\}) ?= ?"
+)
 TUPLE_LABEL = re.compile(rf"\(({VARIABLE}(?: ?, ?{VARIABLE}){{1,5}})\) ?= ?(?=\()")
 ATTACHED = re.compile(r"(.*[\d})])([a-zA-Z]{2}[a-zA-Z/^{}\d]*)")
+OPERATOR = re.compile(r"(?:[-+*/=^(,_]|\\(?:cdot|times))$")
 MOST_UNIT_WORDS = 5
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\}")
-WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
+WORD = re.compile(r"(?<![\\a-zA-Z])(?:[a-zA-Z]{3,}|[nN][oO](?![a-zA-Z]))")
 VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
 
 
@@ -128,7 +137,8 @@ def without_unit(text: str) -> tuple[str, str]:
     attached = ATTACHED.fullmatch(text)
     for formula, unit in candidates + ([attached.groups()] if attached else []):
         # the h of \pi r^2 h is not an hour, and ^{2} belongs to what stands before it
-        if is_known_unit(unit) and unit[0] not in "^{(*/" and (len(unit) > 1 or not LETTER.search(formula)):
+        certain = re.search("[a-zA-Z]{2}", unit) or not LETTER.search(formula)
+        if certain and is_known_unit(unit) and unit[0] not in "^{(*/" and not OPERATOR.search(formula):
             return formula, read_unit(unit) or ""
     return text, ""
 

@@ -12,7 +12,7 @@ from typing import Any
 from latex2sympy2_extended import NormalizationConfig, normalize_latex
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify import verify
-from sympy import Basic, Expr, I, MatrixBase, Symbol, nan, simplify, zoo
+from sympy import Basic, Equality, Expr, I, MatrixBase, S, Symbol, nan, simplify, zoo
 
 DEEPEST = 12  # nested brackets
 # 9^{999999}, 99999!, 9^9^9^9, 10^{10^{10}}: no answer is such a number, and no computer can hold it
@@ -23,6 +23,7 @@ MOST_FUNCTIONS = 24  # without brackets each is the argument of the one before
 DECIMAL = re.compile(r"(?<![\w.])(\d*\.\d+)(?:[eE]([-+]?\d{1,3})(?![\w.]))?|(?<![\w.])(\d+)[eE]([-+]?\d{1,3})(?![\w.])")
 DEGREES = re.compile(r"(\d+|\{[^{}]*\})°")
 # Names that the engine takes for a constant, drops or cannot read, and letters with two shapes, as what it can tell apart
+UNREADABLE = re.compile(r"\d ?['_]")  # 72'' and 26_{100}: the engine drops what it does not know
 NAMES = [
     (re.compile(r"(?<!\\)(?<!\\[a-zA-Z])(?<!\\[a-zA-Z]{2})I"), r"\\Upsilon "),
     (re.compile(r"\\gamma(?![a-zA-Z])"), r"\\varrho "),
@@ -37,7 +38,7 @@ CASED = ConversionConfig(lowercase_symbols=False)  # R and r are two symbols
 
 def same_value(answer: str, gold: str) -> bool:
     """Return whether two single LaTeX formulas are equal; unreadable ones are not. May exhaust memory or the stack."""
-    if absurd(answer):
+    if absurd(answer) or UNREADABLE.search(answer):
         return False
     given, wanted = read(answer), read(gold)
     if given is None or wanted is None:
@@ -46,6 +47,8 @@ def same_value(answer: str, gold: str) -> bool:
         return same_expression(given, wanted)
     if isinstance(given, MatrixBase) and isinstance(wanted, MatrixBase):
         return given.shape == wanted.shape and all(map(same_expression, given, wanted))
+    if isinstance(given, Equality) and isinstance(wanted, Equality):
+        return same_equation(given, wanted)
     # Relations and sets. The float tolerance of math-verify is harmless because no floats are left.
     return bool(verify(wanted, given, float_rounding=DIGITS, numeric_precision=DIGITS, timeout_seconds=None))
 
@@ -94,13 +97,22 @@ def plain_symbols(formula: Any) -> Any:
 
 def same_expression(given: Expr, wanted: Expr) -> bool:
     """Return whether two expressions are equal everywhere."""
-    if given == wanted:
-        return True
     given, wanted = given.doit(), wanted.doit()
     if given.has(zoo, nan) or wanted.has(zoo, nan):
         return False
+    if given == wanted:
+        return True
     difference = given - wanted
     if difference.is_Rational:
         return bool(difference == 0)
     verdict = difference.equals(0)  # tries a few points first, which finds most differences quickly
     return bool(simplify(difference) == 0) if verdict is None else bool(verdict)
+
+
+def same_equation(given: Equality, wanted: Equality) -> bool:
+    """Return whether two equations are the same up to a factor that is a number."""
+    first, second = given.lhs - given.rhs, wanted.lhs - wanted.rhs
+    if same_expression(second, S.Zero):
+        return same_expression(first, S.Zero)
+    factor = simplify(first / second)
+    return bool(factor.is_number and factor.is_nonzero)

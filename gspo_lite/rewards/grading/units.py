@@ -20,8 +20,8 @@ NAMES = {
     "degree": "deg degs degrees °", "radian": "rad rads radians", "steradian": "sr",
     "celsius": "°C °c centigrade", "fahrenheit": "°F °f", "decibel": "dB decibels",
     "atmosphere": "atm atmospheres", "mole": "mol moles", "byte": "B bytes", "bit": "bits", "molar": "M",
-    "dollar": "$ US$ USD usd dollars buck bucks", "euro": "€ EUR eur euros", "yen": "¥ JPY", "sterling": "£ GBP quid",
-    "rupee": "₹ INR Rs rupees", "cent": "cents ¢", "penny": "pennies pence p", "yuan": "CNY RMB", "won": "₩ KRW",
+    "dollar": "$ US$ USD usd dollars buck bucks", "euro": "€ EUR eur euros", "yen": "¥ JPY 円", "sterling": "£ GBP quid",
+    "rupee": "₹ INR Rs rupees", "cent": "cents ¢", "penny": "pennies pence p", "yuan": "CNY RMB 元", "won": "₩ KRW",
     "unit": "units", "knot": "knots kn", "percent": "% percentage",
 }  # fmt: skip
 SI = {
@@ -55,7 +55,7 @@ for symbol, name in SYMBOLS.items():  # other spellings of symbols that have onl
 NOUN = re.compile(r"(?=.*[aeiouy])[a-z]{3}", re.IGNORECASE)
 CURRENCIES = {"dollar", "euro", "yen", "sterling", "rupee", "cent", "yuan", "won"}
 POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
-TOKEN = re.compile(r" *(?:([A-Za-z$€£¥₹₩¢°%Ωµμ]+(?:-[A-Za-z]+)*)\.?|\^ ?\(?([-+]?\d)\)?|([/*()]))")
+TOKEN = re.compile(r" *(?:([A-Za-z$€£¥₹₩円元¢°%Ωµμ]+(?:-[A-Za-z]+)*)\.?|\^ ?\(?([-+]?\d)\)?|([/*()]))")
 SPELLINGS = [
     (re.compile(r"\\(?:cdot|times)(?![a-z])"), "*"),
     (re.compile(r"\\(?:Omega|ohm)(?![a-z])"), "Ω"),
@@ -67,13 +67,12 @@ SPELLINGS = [
 ]
 MOST = 60  # characters of a unit
 FILLERS = set(
-    """a an the of in each every long wide high tall deep away apart total altogether left remaining more old only per
-    is are was were long exactly equals""".split()  # noqa: SIM905
+    """a an the of in each every long wide high tall deep away apart total altogether left remaining more old only per""".split()  # noqa: SIM905
 )
 # Words that change what the number before them means.
 FUNCTION_WORDS = set(
     """
-    or to and not maybe perhaps but isn't than about approximately roughly nearly almost wrong incorrect
+    or to and not maybe perhaps but is are was were isn't too impossible than about approximately roughly nearly almost wrong incorrect
     false no cannot probably possibly presumably likely think guess if when at least most over under factorial
     choose mod plus minus divided by point half halves thirds base i e x y z n remainder r
     """.split()  # noqa: SIM905
@@ -97,7 +96,7 @@ def read_unit(text: str) -> str | None:
     words = [match[1] for match in tokens if match[1]]
     if not words or FUNCTION_WORDS & {word.lower() for word in words if word not in SYMBOLS}:
         return "" if not text.strip() else None
-    while len(tokens) > 1 and (tokens[-1][1] or "").lower() in FILLERS:
+    while len(tokens) > 1 and tokens[-1][1] in FILLERS:
         tokens.pop()  # 5 cm long
     return measure(tokens) or counted(words)
 
@@ -108,7 +107,7 @@ def measure(tokens: list[re.Match[str]]) -> str | None:
     last, side, power = [], 1, 1
     for match in tokens:
         word, exponent, sign = match[1], match[2], match[3]
-        if sign == "/" or (word or "").lower() in ("per", "an", "a"):
+        if sign == "/" or word in ("per", "an", "a"):
             side = -1
         elif exponent or (word or "").lower() in ("squared", "cubed"):
             factor = int(exponent) if exponent else POWERS[word.lower()]
@@ -164,7 +163,7 @@ def units_agree(first: str, second: str) -> bool:
 
     One may be missing; a described thing is the thing (red apples are apples), and a price per hour is a price.
     """
-    if not first or not second or first == second:
+    if not first or not second or first == second or {first, second} == {"pound", "sterling"}:
         return True
     if "things " not in first + second:
         paid = [{part for part in unit.split() if not part.endswith("^-1")} for unit in (first, second)]

@@ -32,10 +32,10 @@ PARTS = {
 }  # fmt: skip
 
 BELOW_100 = rf"(?:(?:{'|'.join(TENS)})(?:[ -](?:{'|'.join(list(ONES)[9:0:-1])}))?|(?:{'|'.join(list(ONES)[::-1])}))"
-BELOW_1000 = rf"(?:(?:a|{'|'.join(list(ONES)[9:0:-1])}) hundred(?: (?:and )?{BELOW_100})?|{BELOW_100})"
-CARDINAL = rf"(?:(?:a|{BELOW_1000}) thousand(?: (?:and )?{BELOW_1000})?|{BELOW_1000})"
+BELOW_1000 = rf"(?:(?:(?:a|{'|'.join(list(ONES)[9:0:-1])}) )?hundred(?: (?:and )?{BELOW_100})?|{BELOW_100})"
+CARDINAL = rf"(?:(?:(?:a|{BELOW_1000}) )?thousand(?: (?:and )?{BELOW_1000})?|{BELOW_1000})"
 SPOKEN = re.compile(
-    rf"(?<![\\a-zA-Z-])(?:(?:(?P<whole>{CARDINAL}|\d{{1,9}}) and )?(?P<top>an?|{CARDINAL})[ -]"
+    rf"(?<![\\a-zA-Z-])(?<!\d )(?:(?:(?P<whole>{CARDINAL}|\d{{1,9}}) and )?(?P<top>an?|{CARDINAL})[ -]"
     rf"(?P<part>{'|'.join(sorted(PARTS, key=len, reverse=True))})|(?P<half>half)|(?P<cardinal>{CARDINAL}))(?!-?[a-zA-Z])",
     re.IGNORECASE,
 )
@@ -61,6 +61,8 @@ def in_digits(match: re.Match[str]) -> str:
     if match["half"]:
         return "1/2"
     top = 1 if match["top"].lower() in ("a", "an") else cardinal(match["top"])
+    if top != 1 and not match["part"].lower().endswith("s"):
+        return match[0]  # three fifth graders
     fraction = f"{top}/{PARTS[match['part'].lower()]}"
     return f"{cardinal(match['whole'])} {fraction}" if match["whole"] else fraction
 
