@@ -17,7 +17,9 @@ CharSpan = tuple[int, int]  # start and end character in a text
 MARKERS: tuple[str, ...] = get_args(Marker)
 THINK, THINK_END = "<think>", "</think>"
 ANSWER, ANSWER_END = "<answer>", "</answer>"
-BOX = re.compile(r"\\(?:boxed|fbox)(?:\s{0,3}\{|\s{1,3}(-?\d(?:[\d.,/]{0,40}\d)?))")  # TeX takes a number without braces, too
+BOX = re.compile(
+    r"\\(?:boxed|fbox)(?:\s{0,3}\{|\s{1,3}(-?\d(?:[\d.,/]{0,40}\d)?))"
+)  # TeX takes a number without braces, too
 BRACE = re.compile(r"[{}]")
 FENCE = re.compile(r"^ {0,3}```([^`\n]*)$", re.MULTILINE)
 MOST_BOXES = 20

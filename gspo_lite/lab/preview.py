@@ -74,7 +74,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Preview:
-    """What `gspo-lite rewards preview` prints; `notes` are on the data, `advice` begins with the most harmful problem."""
+    """What `rewards preview` prints; `notes` are about the data, `advice` begins with the most harmful problem."""
 
     sampling: Sampling
     rewards: list[RewardPreview]

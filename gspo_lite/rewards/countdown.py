@@ -33,7 +33,8 @@ def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: M
     """Return 1.0 if the final answer reaches `target` with each number of the column `numbers` exactly once, else 0.0.
 
     The answer is an expression of whole numbers with + - * / and parentheses, in Python, Unicode or LaTeX, evaluated
-    exactly; `= target` may stand behind it or `target =` before it. `marker` says where it is, as for `math_correct`. The value is None if numbers or target are missing.
+    exactly; `= target` may stand behind it or `target =` before it. `marker` says where it is, as for `math_correct`.
+    The value is None if numbers or target are missing.
 
         <answer>(1 + 2) * 3</answer> with numbers [1, 2, 3] and target 9      1.0
         <answer>3 * 3</answer> with numbers [1, 2, 3] and target 9            0.0

@@ -119,7 +119,7 @@ def test_golds_that_can_be_matched_need_no_note():
 
 
 def test_data_without_any_usable_gold_is_refused():
-    with pytest.raises(DataError, match="no gold of `mine.jsonl` can be matched by `math_correct`: problem 1 `proof`"):
+    with pytest.raises(DataError, match=r"no gold of `mine\.jsonl` can be matched by `math_correct`: problem 1"):
         check_golds(judges("math_correct"), rows("proof", "proof"), "mine.jsonl")
 
 

@@ -41,5 +41,5 @@ def check_golds(rewards: Sequence[GuardedReward], problems: Any, source: str) ->
     if len(found) == len(problems):
         message = f"no gold of `{source}` can be matched by `{judge}`: {shown}"
         raise DataError(message, "name the column of the final answers in data.columns.answer, or use another reward")
-    return [f"{len(found)} of {len(problems)} golds of `{source}` can never be matched by `{judge}`, and completions of "
-            f"these problems are left unjudged: {shown}"]  # fmt: skip
+    lost = f"{len(found)} of {len(problems)} golds of `{source}` can never be matched by `{judge}`"
+    return [f"{lost}, and completions of these problems are left unjudged: {shown}"]

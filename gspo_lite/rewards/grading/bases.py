@@ -1,4 +1,4 @@
-"""Reads numbers in a base: `1011_2`, `1011 in base two`, `(1011)_{two}`, `binary 1011`, `0x2A`. Nothing is converted."""
+"""Reads numbers in a base: `1011_2`, `1011 base two`, `(1011)_{two}`, `binary 1011`, `0b1011`, and converts nothing."""
 
 from __future__ import annotations
 

@@ -16,10 +16,12 @@ from gspo_lite.completion.text import boxed, find_answer
 
 MOST_DIGITS = 2000  # of a whole number; no answer is longer
 PLACEHOLDERS = {
-    "", "nan", "none", "null", "nil", "n/a", "n.a.", "<na>", "?", "??", "-", "--", "proof", "see proof", "notfound", "not found",
-    "no answer", "no answer found", "unknown", "missing", "tbd", "todo", "[]", "{}",
+    "", "nan", "none", "null", "nil", "n/a", "n.a.", "<na>", "?", "??", "-", "--", "proof", "see proof", "notfound",
+    "not found", "no answer", "no answer found", "unknown", "missing", "tbd", "todo", "[]", "{}",
 }  # fmt: skip
-CONCLUSION = re.compile(r"\b(?:the (?:final |correct )?answer is:?|(?:final )?answer:) *(\S[^\n]*?)\.?\s*$", re.IGNORECASE)
+CONCLUSION = re.compile(
+    r"\b(?:the (?:final |correct )?answer is:?|(?:final )?answer:) *(\S[^\n]*?)\.?\s*$", re.IGNORECASE
+)
 LISTED = re.compile(r"\s*[\[(]\s*['\"].*['\"]\s*,?\s*[\])]\s*", re.DOTALL)
 WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 SENTENCES = re.compile(r"[.!?]\s+[A-Z]|\n")

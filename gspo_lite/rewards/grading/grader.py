@@ -22,7 +22,7 @@ from gspo_lite.errors import MachineError
 from gspo_lite.rewards.grading.worker import PATIENCE
 
 LIMIT = 1.8  # seconds of CPU time for one answer
-SHORTEST = 0.25  # seconds of CPU time: each answer that runs out of time halves the limit for the rest of its batch, down to this
+SHORTEST = 0.25  # seconds of CPU time, down to which each answer that runs out of it halves the limit in its batch
 GRACE = 10.0  # seconds on the clock, beyond the worker's own patience, after which it counts as dead itself
 START_LIMIT = 180.0  # seconds on the clock for the worker to import its engine, on a slow disk or a busy machine
 

@@ -10,7 +10,8 @@ import re
 from gspo_lite.rewards.grading.shapes import CLOSE, OPEN, Bracketed, split, without_label
 
 MATRIX = re.compile(
-    r"(.*?)[(\[]? ?\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\2\} ?[)\]]?( ?\^ ?\{? ?(?:T|\\top|\\intercal) ?\}?)?"
+    r"(.*?)[(\[]? ?\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\2\} ?[)\]]?"
+    r"( ?\^ ?\{? ?(?:T|\\top|\\intercal) ?\}?)?"
 )
 SEMICOLON, COMMA = re.compile(";"), re.compile(",")
 UNIT = re.compile(r"(.*?)(?:\\vec\{([ijk])\}|(?<![a-zA-Z\\])([ijk]))")
@@ -36,7 +37,7 @@ def times(factor: str, cell: str) -> str:
     factor = factor.removesuffix("\\cdot").removesuffix("\\times").strip()
     if not factor:
         return cell
-    return f"-({cell})" if factor == "-" else f"({factor})({cell})"
+    return f"-({cell})" if factor == "-" else f"({factor})\\cdot ({cell})"
 
 
 def listed_rows(text: str) -> Rows | None:

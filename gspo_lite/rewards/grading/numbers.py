@@ -19,7 +19,10 @@ MAX_EXPONENT = 400
 
 SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 CURRENCY = re.compile(r"(?:US ?\$|USD|EUR|GBP|Rs\.?|[$€£¥₹₩])\s*")
-NUMBER = r"\d{1,2}(?:,\d\d)+,\d{3}(?![\d,])(?:\.\d+)?|\d{1,3}(?:[,'] ?\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+"
+NUMBER = (
+    r"\d{1,2}(?:,\d\d)+,\d{3}(?![\d,])(?:\.\d+)?"  # as in India
+    r"|\d{1,3}(?:[,'] ?\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+"
+)
 CENTS = {"dollar": ("cent",), "sterling": ("penny",)}
 PER = re.compile(r"/|(?:per|an?|each)(?![a-z])")
 REPEATING = re.compile(
@@ -160,7 +163,9 @@ def same(answer: Plain, gold: Plain) -> bool:
     in_percent, bare = (answer, gold) if answer.percent else (gold, answer)
     if bare.unit:
         return False
-    return bare.value == in_percent.value / 100 or (bare.value == in_percent.value and (gold.percent or gold.value >= 1))
+    return bare.value == in_percent.value / 100 or (
+        bare.value == in_percent.value and (gold.percent or gold.value >= 1)
+    )
 
 
 def in_cents(money: Plain) -> Fraction:

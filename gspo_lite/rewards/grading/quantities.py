@@ -12,24 +12,20 @@ from fractions import Fraction
 from gspo_lite.rewards.grading.numbers import read_plain
 
 # of one kind each: how many of the smallest a unit is
-SCALES: list[dict[str, Fraction]] = [
-    {unit: Fraction(size) for unit, size in sizes.items()}
-    for sizes in (
-        {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "millisecond": "1/1000"},
-        {"month": 1, "year": 12, "decade": 120},
-        {"inch": 1, "foot": 12, "yard": 36, "mile": 63360},
-        {"millimeter": 1, "centimeter": 10, "decimeter": 100, "meter": 1000, "kilometer": 10**6},
-        {"ounce": 1, "pound": 16, "ton": 32000},
-        {"milligram": 1, "gram": 1000, "kilogram": 10**6},
-        {"milliliter": 1, "centiliter": 10, "deciliter": 100, "liter": 1000},
-        {"cup": 1, "pint": 2, "quart": 4, "gallon": 16},
-        {"teaspoon": 1, "tablespoon": 3},
-        {"cent": 1, "dollar": 100},
-        {"penny": 1, "sterling": 100},
-        {"arcsecond": 1, "arcminute": 60, "degree": 3600},
-    )
+SCALES: list[dict[str, int]] = [
+    {"millisecond": 1, "second": 1000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000},
+    {"month": 1, "year": 12, "decade": 120},
+    {"inch": 1, "foot": 12, "yard": 36, "mile": 63360},
+    {"millimeter": 1, "centimeter": 10, "decimeter": 100, "meter": 1000, "kilometer": 10**6},
+    {"ounce": 1, "pound": 16, "ton": 32000},
+    {"milligram": 1, "gram": 1000, "kilogram": 10**6},
+    {"milliliter": 1, "centiliter": 10, "deciliter": 100, "liter": 1000},
+    {"cup": 1, "pint": 2, "quart": 4, "gallon": 16},
+    {"teaspoon": 1, "tablespoon": 3},
+    {"cent": 1, "dollar": 100},
+    {"penny": 1, "sterling": 100},
+    {"arcsecond": 1, "arcminute": 60, "degree": 3600},
 ]
-MONEY = [9, 10]
 NUMBER = r"\\frac\{\d+\}\{\d+\}|\d+(?:,\d{3})*(?:\.\d+)?(?: ?\d* ?/ ?\d+| ?\\frac\{\d+\}\{\d+\})?"
 PIECE = re.compile(rf"(?:,? ?and |,? ?)([$€£]? ?(?:{NUMBER}) ?(?:[a-zA-Z$€£¢]+\.?|°|'|\")?)")
 HOURS_AND_M = re.compile(r"(\d ?h(?:rs?|ours?)?,? (?:and )?\d{1,2}) ?m(?![a-z])")
@@ -49,7 +45,8 @@ class Quantity:
 def quantity_of(text: str) -> Quantity | None:
     """Return a quantity in known units; None for other texts."""
     negative, text = text.startswith("-"), HOURS_AND_M.sub(r"\1 min", text.removeprefix("-").strip())
-    pieces, position = [], 0
+    pieces: list[str] = []
+    position = 0
     while position < len(text):
         match = PIECE.match(text, position)
         if match is None or len(pieces) == MOST_PIECES:
@@ -68,7 +65,7 @@ def quantity_of(text: str) -> Quantity | None:
     return Quantity(sizes[0][0], -total if negative else total, len(sizes))
 
 
-def measured(piece: str, marks: dict[str, str]) -> tuple[int, Fraction, Fraction] | None:
+def measured(piece: str, marks: dict[str, str]) -> tuple[int, int, Fraction] | None:
     """Return the scale of one piece, the size of its unit and its number; None for other units."""
     marked = marks.get(piece[-1:])
     plain = read_plain(piece[:-1] if marked else piece)

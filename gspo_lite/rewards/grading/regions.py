@@ -17,8 +17,8 @@ REAL = r"(?:\\mathbb\{R\}|(?:the set of )?(?:all )?(?:the )?(?:reals|real number
 REALS = re.compile(rf"{REAL}|(?:{VARIABLE} ?\\in ?)?\\mathbb\{{R\}}|\( ?- ?\\infty ?, ?\+? ?\\infty ?\)")
 BUILDER = re.compile(rf"\\\{{ ?({VARIABLE})(?: ?\\in ?\\mathbb\{{R\}})? ?(?:\||\\mid(?![a-z])|:) ?(.*)\\\}}")
 BUT = re.compile(
-    rf"(?:({VARIABLE}) ?\\in ?)?{REAL} ?(?:\\setminus|-|except(?: for)?|other than|excluding|without|,|with|where|such that)"
-    rf" ?(?:({VARIABLE}) ?(?:\\neq|=) ?)?(.+)"
+    rf"(?:({VARIABLE}) ?\\in ?)?{REAL} ?(?:\\setminus|-|except(?: for)?|other than|excluding|without|,|with|where"
+    rf"|such that) ?(?:({VARIABLE}) ?(?:\\neq|=) ?)?(.+)"
 )
 UNEQUAL = re.compile(rf"({VARIABLE}) ?\\neq ?")
 MEMBER = re.compile(rf"({VARIABLE}) ?\\in(?![a-z])")
@@ -45,7 +45,8 @@ def region_of(text: str) -> Region | None:
     bracketed = Bracketed.read(text)
     if bracketed is not None and len(bracketed.parts) == 2 and "{" not in bracketed.brackets:
         member = MEMBER.match(text)
-        return Region(*bracketed.parts, bracketed.brackets, squeezed(member[1]) if member else None)
+        lower, upper = bracketed.parts
+        return Region(lower, upper, bracketed.brackets, squeezed(member[1]) if member else None)
     modulus = MODULUS.fullmatch(text)
     if modulus:
         return bounds(f"-({modulus[3]})", modulus[3], [modulus[2] != "<"] * 2, modulus[1])
@@ -127,7 +128,7 @@ def between_rays(regions: Sequence[Region | None]) -> AllBut | None:
 
 
 def unfolded(text: str) -> str:
-    """Return the union that a text describes, as a set of all x with a property or as all numbers outside an interval."""
+    """Return the union that a text describes as a set of all x with a property, or as the outside of an interval."""
     built = BUILDER.fullmatch(text)
     text = built[2] if built else text
     except_for = BUT.fullmatch(text)
@@ -140,4 +141,6 @@ def unfolded(text: str) -> str:
 
 def contradictory(text: str) -> bool:
     """Return whether a text demands inequalities at once that `region_of` finds no common region for."""
-    return bool(RELATION.search(text) and re.search(r" and |\\land(?![a-z])", text)) and overlap(split(text, BOTH)) is None
+    return (
+        bool(RELATION.search(text) and re.search(r" and |\\land(?![a-z])", text)) and overlap(split(text, BOTH)) is None
+    )

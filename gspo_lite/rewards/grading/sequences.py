@@ -1,6 +1,6 @@
-"""Reads what is compared part by part, in its order, and never calculated: ranges and scores, ratios, remainders, codes.
+"""Reads what is compared in its order and never calculated: ranges and scores, ratios, remainders, strings.
 
-    "5-9" -> 5, 9      "(555) 123-4567" -> 555, 123, 4567      "4:6:8" -> 2, 3, 4      "17 R 3" -> 17, 3      "BDAC"
+"5-9" -> 5, 9      "(555) 123-4567" -> 555, 123, 4567      "4:6:8" -> 2, 3, 4      "17 R 3" -> 17, 3      "BDAC"
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from gspo_lite.rewards.grading.numbers import read_plain
 
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
 RANGE = re.compile(
-    rf"(?:from |between )?([$€£]? ?{NUMBER}[^\d,;]{{0,20}}?) ?(?:-{{1,3}}| to | through | and ) ?([$€£]? ?{NUMBER}.{{0,20}})",
+    rf"(?:from |between )?([$€£]? ?{NUMBER}[^\d,;]{{0,20}}?) ?(?:-{{1,3}}| to | through | and ) ?"
+    rf"([$€£]? ?{NUMBER}.{{0,20}})",
     re.IGNORECASE,
 )
 GROUPS = re.compile(r"(?=.*[-.(])\+?(?:\(\d+\)|\d+)(?:[- ]{1,2}(?:\(\d+\)|\d+)){2,9}|\d+(?:\.\d+){2,9}")
 REMAINDER = re.compile(
-    r"(?:quotient(?: is| of|:)? )?(-?\d+),? ?(?:and |with )?(?:a |the )?(?:r\.?|rem\.?|remainder)(?: is| of|:| =)? ?(\d+)",
+    r"(?:quotient(?: is| of|:)? )?(-?\d+),? ?(?:and |with )?(?:a |the )?(?:r\.?|rem\.?|remainder)"
+    r"(?: is| of|:| =)? ?(\d+)",
     re.IGNORECASE,
 )
 CAPITALS = re.compile(r"[A-Z](?:[A-Z]+|(?:, ?[A-Z])+|(?: ?- ?[A-Z]){2,}|(?: [A-Z]){2,})")

@@ -26,7 +26,8 @@ LABEL = re.compile(
 )
 # What only an answer may name before its value: in a gold these are equations
 EXPRESSION = re.compile(
-    r"(?:[a-zA-Z](?: ?[+-] ?[a-zA-Z]){1,3}|P ?\([^()=]{1,12}(?:=[^()=]{1,12})?\)|\\Pr(?: ?\([^()]{1,20}\))?|\\frac\{d ?\w\}\{d ?\w\}) ?= ?"
+    r"(?:[a-zA-Z](?: ?[+-] ?[a-zA-Z]){1,3}|P ?\([^()=]{1,12}(?:=[^()=]{1,12})?\)|\\Pr(?: ?\([^()]{1,20}\))?"
+    r"|\\frac\{d ?\w\}\{d ?\w\}) ?= ?"
 )
 TUPLE_LABEL = re.compile(rf"\(({VARIABLE}(?: ?, ?{VARIABLE}){{1,5}})\) ?= ?(?=\()")
 ATTACHED = re.compile(r"(.*[\d})])([a-zA-Z]{2}[a-zA-Z/^{}\d]*)")
@@ -35,7 +36,7 @@ MOST_UNIT_WORDS = 5
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\}")
-WORD = re.compile(r"(?<![\\a-zA-Z])(?:[a-zA-Z]{3,}|[nN][oO](?![a-zA-Z]))")
+WORD = re.compile(r"(?<![\\a-zA-Z])(?:[a-zA-Z]{3,}|[nN]o(?![a-zA-Z]))")
 VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
 
 
@@ -97,11 +98,17 @@ def assignments(parts: Sequence[str]) -> dict[str, str]:
     label = TUPLE_LABEL.match(parts[0]) if len(parts) == 1 else None
     if label:
         names, values = split(label[1], COMMA), Bracketed.read(parts[0][label.end() :])
-        return dict(zip(map(squeezed, names), values.parts, strict=True)) if values and len(values.parts) == len(names) else {}
+        return (
+            dict(zip(map(squeezed, names), values.parts, strict=True))
+            if values and len(values.parts) == len(names)
+            else {}
+        )
     found = [LABEL.match(part) for part in parts]
     if len(parts) < 2 or not all(found):
         return {}
-    values_by_name = {squeezed(match[1]): part[match.end() :] for match, part in zip(found, parts, strict=True) if match}
+    values_by_name = {
+        squeezed(match[1]): part[match.end() :] for match, part in zip(found, parts, strict=True) if match
+    }
     return values_by_name if len(values_by_name) == len(parts) else {}
 
 
@@ -138,7 +145,13 @@ def without_unit(text: str) -> tuple[str, str]:
     for formula, unit in candidates + ([attached.groups()] if attached else []):
         # the h of \pi r^2 h is not an hour, and ^{2} belongs to what stands before it
         certain = re.search("[a-zA-Z]{2}", unit) or not LETTER.search(formula)
-        if certain and is_known_unit(unit) and unit[0] not in "^{(*/" and not OPERATOR.search(formula):
+        if (
+            certain
+            and is_known_unit(unit)
+            and unit[0] not in "^{(*/"
+            and not OPERATOR.search(formula)
+            and unit.count("{") == unit.count("}")
+        ):
             return formula, read_unit(unit) or ""
     return text, ""
 

@@ -24,10 +24,12 @@ GREEK = {
 }  # fmt: skip
 SIGNS = {
     **dict.fromkeys("‐‑−–—‒―﹣－", "-"), "⁄": "/", "÷": "/", "∕": "/", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ",
-    **dict.fromkeys("✕✖⨯", r"\times "), "∙": r"\cdot ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", **dict.fromkeys("⩽≦", r"\le "), **dict.fromkeys("⩾≧", r"\ge "), "、": ",",
+    **dict.fromkeys("✕✖⨯", r"\times "), "∙": r"\cdot ", "√": r"\sqrt ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ",
+    **dict.fromkeys("⩽≦", r"\le "), **dict.fromkeys("⩾≧", r"\ge "), "、": ",",
     "⟨": "(", "⟩": ")", "∠": r"\angle ", "△": r"\triangle ", "∆": r"\triangle ",
     "≠": r"\neq ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ",
-    "∓": r"\mp ", "’": "'", "′": "'", "″": '"', "”": '"', "“": '"', "。": ".", "ℝ": r"\mathbb{R}", "∖": r"\setminus ", "→": r"\to ",
+    "∓": r"\mp ", "’": "'", "′": "'", "″": '"', "”": '"', "“": '"', "。": ".", "ℝ": r"\mathbb{R}",
+    "∖": r"\setminus ", "→": r"\to ",
     "∧": r"\land ", "∨": r"\lor ", "…": "...",
     **{letter: f"\\{name} " for letter, name in GREEK.items()},
 }  # fmt: skip
@@ -71,16 +73,19 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
     (r"\\rbrace(?![a-zA-Z])", r"\\}"),
     (r"\\(?:varnothing)(?![a-zA-Z])", r"\\emptyset "),
-    (r"\^ ?\{? ?\\(?:circ|degree)(?![a-zA-Z])(?: ?\})?|\\degree(?![a-zA-Z])|(?<=\d)\^ ?\{? ?o(?![a-zA-Z])(?: ?\})?", "°"),
+    (r"(?:\^ ?\{? ?\\(?:circ|degree)|(?<=\d)\^ ?\{? ?o)(?![a-zA-Z])(?: ?\})?|\\degree(?![a-zA-Z])", "°"),
     (r"(?<=\d) ?\^ ?\{? ?(st|nd|rd|th)(?![a-z])(?: ?\})?", r"\1"),
     (r"<=|=<", r"\\le "),
     (r">=|=>", r"\\ge "),
     (r"\+/-", r"\\pm "),
     (r"\*\*", "^"),
     (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
-    (r"(?<![\\a-zA-Z])(sqrt|pi|sin|cos|tan|cot|(?<!\d)(?<!\d )sec|csc|log|ln|arcsin|arccos|arctan|exp)(?![a-zA-Z])", r"\\\1 "),
+    (r"(?<![\\a-zA-Z])(sqrt|pi|sin|cos|tan|cot|csc|log|ln|arcsin|arccos|arctan|exp)(?![a-zA-Z])", r"\\\1 "),
+    (r"(?<![\\a-zA-Z\d])(?<!\d )sec(?![a-zA-Z])", r"\\sec "),  # 30 sec are seconds
     (r"(?<![\\a-zA-Z])(?:[iI]nfinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
-    (r"\\mathbb ?\{? ?([A-Z])(?![a-zA-Z]) ?\}?|\\(?:R|reals|Reals)(?![a-zA-Z])", lambda match: f"\\mathbb{{{match[1] or 'R'}}}"),
+    (r"\\mathbb ?\{? ?([A-Z])(?![a-zA-Z]) ?\}?", r"\\mathbb{\1}"),
+    (r"\\(?:R|reals|Reals)(?![a-zA-Z])", r"\\mathbb{R}"),
+    (r"(?<![\w.}/^])(\d+) ?/ ?(\d+) (?=\\?[a-zA-Z(])", r"\\frac{\1}{\2} "),  # 4/3 \pi is no 4/(3\pi)
     (r"\s+", " "),
 ]  # fmt: skip
 MARKDOWN = re.compile(r"^(\*{1,3}|__?)(?=\S)([^*_]{1,60})\1(?!\*)")
@@ -91,7 +96,8 @@ WRAPPED = re.compile(
 )
 OUTWARDS = re.compile(r"(?<![\w)}\]])([\[\]])([^\[\],;]{1,80}[,;][^\[\],;]{1,80})([\[\]])")
 UNIT_VECTOR = re.compile(
-    r"\\(?:mathbf|hat|vec|boldsymbol|bm|bold) ?\{? ?(?:\\(?:hat|mathbf|vec|boldsymbol) ?\{? ?)?\\?([ijk])(?:math)?(?![a-z]) ?\}? ?\}?"
+    r"\\(?:mathbf|hat|vec|boldsymbol|bm|bold) ?\{? ?(?:\\(?:hat|mathbf|vec|boldsymbol) ?\{? ?)?"
+    r"\\?([ijk])(?:math)?(?![a-z]) ?\}? ?\}?"
 )
 REPLACEMENTS = [(re.compile(pattern), new) for pattern, new in LATEX]
 

@@ -16,13 +16,16 @@ from sympy import Basic, Equality, Expr, I, MatrixBase, S, Symbol, nan, simplify
 
 DEEPEST = 12  # nested brackets
 # 9^{999999}, 99999!, 9^9^9^9, 10^{10^{10}}: no answer is such a number, and no computer can hold it
-ABSURD = re.compile(r"\^[\s{(+-]*\d{6,}|\d{5,}\s*!|!\s*!\s*!|(?:\^[^^]{0,12}){3}|\^[\s{(]*\d{2,}\s*\^[\s{(]*\d{2,}")
+ABSURD = re.compile(
+    r"\^[\s{(+-]*\d{6,}|\d{5,}\s*!|!\s*!\s*!"
+    r"|(?:\^[\s{(+-]{0,9}(?:\d{1,9}|[a-zA-Z]|\\[a-z]{1,9})\s{0,3}){3}|\^[\s{(]*\d{2,}\s*\^[\s{(]*\d{2,}"
+)
 SIGNS = re.compile(r"(?:[-+]\s*){12}")  # each is parsed inside the one before
 FUNCTION = re.compile(r"\\(?:(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|ln|log|exp|sqrt|lim|int|sum|prod)(?![a-z])")
 MOST_FUNCTIONS = 24  # without brackets each is the argument of the one before
 DECIMAL = re.compile(r"(?<![\w.])(\d*\.\d+)(?:[eE]([-+]?\d{1,3})(?![\w.]))?|(?<![\w.])(\d+)[eE]([-+]?\d{1,3})(?![\w.])")
 DEGREES = re.compile(r"(\d+|\{[^{}]*\})°")
-# Names that the engine takes for a constant, drops or cannot read, and letters with two shapes, as what it can tell apart
+# Names that the engine takes for a constant or drops, and letters with two shapes, as what it can tell apart
 UNREADABLE = re.compile(r"\d ?['_]")  # 72'' and 26_{100}: the engine drops what it does not know
 NAMES = [
     (re.compile(r"(?<!\\)(?<!\\[a-zA-Z])(?<!\\[a-zA-Z]{2})I"), r"\\Upsilon "),

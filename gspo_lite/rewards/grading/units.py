@@ -1,6 +1,6 @@
 """Names units of measurement, currencies and counted things uniformly. Nothing is converted here.
 
-    "sq cm", "cm^{2}", "square centimeters" -> "centimeter^2"      "m s^{-1}", "meters per second" -> "meter second^-1"
+"sq cm", "cm^{2}", "square centimeters" -> "centimeter^2"      "m s^{-1}", "meters per second" -> "meter second^-1"
 """
 
 from __future__ import annotations
@@ -8,49 +8,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# name -> its other spellings; case counts in those that are symbols of the SI
-NAMES = {
-    "inch": "in inches", "foot": "ft feet", "yard": "yd yds yards", "mile": "mi miles", "micron": "microns",
-    "light-year": "light-years ly lightyear lightyears",
-    "pound": "lb lbs pounds", "ounce": "oz ounces", "ton": "tons tonne tonnes", "stone": "stones",
-    "second": "sec secs seconds", "minute": "min mins minutes", "hour": "h hr hrs hours",
-    "day": "d days", "week": "wk wks weeks", "month": "mo months", "year": "yr yrs years", "decade": "decades",
-    "gallon": "gal gals gallons", "quart": "qt qts quarts", "pint": "pt pts pints", "cup": "cups",
-    "tablespoon": "tbsp tablespoons", "teaspoon": "tsp teaspoons", "acre": "acres", "hectare": "ha hectares",
-    "degree": "deg degs degrees °", "radian": "rad rads radians", "steradian": "sr",
-    "celsius": "°C °c centigrade", "fahrenheit": "°F °f", "decibel": "dB decibels",
-    "atmosphere": "atm atmospheres", "mole": "mol moles", "byte": "B bytes", "bit": "bits", "molar": "M",
-    "dollar": "$ US$ USD usd dollars buck bucks", "euro": "€ EUR eur euros", "yen": "¥ JPY 円", "sterling": "£ GBP quid",
-    "rupee": "₹ INR Rs rupees", "cent": "cents ¢", "penny": "pennies pence p", "yuan": "CNY RMB 元", "won": "₩ KRW",
-    "unit": "units", "knot": "knots kn", "percent": "% percentage",
-}  # fmt: skip
-SI = {
-    "m": "meter metre", "g": "gram gramme", "s": "second", "A": "ampere amp", "K": "kelvin", "mol": "mole", "L": "liter litre",
-    "l": "liter", "N": "newton", "J": "joule", "W": "watt", "Pa": "pascal", "Hz": "hertz", "C": "coulomb", "V": "volt",
-    "F": "farad", "Ω": "ohm", "T": "tesla", "H": "henry", "eV": "electronvolt", "cal": "calorie", "B": "byte",
-    "Wh": "watthour", "lm": "lumen", "lx": "lux", "Wb": "weber", "bar": "bar", "Bq": "becquerel", "Gy": "gray", "Sv": "sievert",
-    "bit": "bit", "b": "bit", "rad": "radian",
-}  # fmt: skip
-PREFIXES = {
-    "": "", "k": "kilo", "M": "mega", "G": "giga", "T": "tera", "P": "peta", "h": "hecto", "c": "centi", "d": "deci",
-    "m": "milli", "μ": "micro", "µ": "micro", "n": "nano", "p": "pico", "f": "femto",
-}  # fmt: skip
-SYMBOLS = {
-    prefix + symbol: PREFIXES[prefix] + names.split()[0]
-    for symbol, names in SI.items() for prefix in PREFIXES
-} | {"Nm": "newton meter", "Ah": "ampere hour", "mAh": "milliampere hour"} | {spelling: name for name, others in NAMES.items() for spelling in others.split() if len(spelling) < 3}  # fmt: skip
-WORDS = {
-    (prefix + name + ending).lower(): prefix + names.split()[0]
-    for names in SI.values() for name in names.split() for prefix in PREFIXES.values() for ending in ("", "s")
-} | {word.lower(): name for name, others in NAMES.items() for word in [name, *others.split()]}  # fmt: skip
-WORDS |= {
-    **dict.fromkeys(("kph", "kmph", "kmh"), "kilometer hour^-1"), "mph": "mile hour^-1", "fps": "foot second^-1",
-    "bps": "bit second^-1", "rpm": "revolution minute^-1", "revolutions": "revolution", "cc": "centimeter^3",
-    "sqft": "foot^2", "kilo": "kilogram", "kilos": "kilogram", "kgs": "kilogram", "kms": "kilometer",
-}  # fmt: skip
-for symbol, name in SYMBOLS.items():  # other spellings of symbols that have only one, as KM or Kg
-    if len(symbol) > 1 and sum(other.lower() == symbol.lower() for other in SYMBOLS) == 1:
-        WORDS.setdefault(symbol.lower(), name)
+from gspo_lite.rewards.grading.unit_names import SYMBOLS, WORDS
 
 NOUN = re.compile(r"(?=.*[aeiouy])[a-z]{3}", re.IGNORECASE)
 CURRENCIES = {"dollar", "euro", "yen", "sterling", "rupee", "cent", "yuan", "won"}
@@ -67,14 +25,16 @@ SPELLINGS = [
 ]
 MOST = 60  # characters of a unit
 FILLERS = set(
-    """a an the of in each every long wide high tall deep away apart total altogether left remaining more old only per""".split()  # noqa: SIM905
+    """
+    a an the of in each every long wide high tall deep away apart total altogether left remaining more old only per
+    """.split()  # noqa: SIM905
 )
 # Words that change what the number before them means.
 FUNCTION_WORDS = set(
     """
-    or to and not maybe perhaps but is are was were isn't too impossible than about approximately roughly nearly almost wrong incorrect
-    false no cannot probably possibly presumably likely think guess if when at least most over under factorial
-    choose mod plus minus divided by point half halves thirds base i e x y z n remainder r
+    or to and not maybe perhaps but is are was were isn't too impossible than about approximately roughly nearly
+    almost wrong incorrect false no cannot probably possibly presumably likely think guess if when at least most over
+    under factorial choose mod plus minus divided by point half halves thirds base i e x y z n remainder r
     """.split()  # noqa: SIM905
 )
 
@@ -104,7 +64,8 @@ def read_unit(text: str) -> str | None:
 def measure(tokens: list[re.Match[str]]) -> str | None:
     """Return a product of powers of known units, in one order; None if a word is not a unit."""
     powers: dict[str, int] = {}
-    last, side, power = [], 1, 1
+    last: list[tuple[str, int]] = []
+    side = power = 1
     for match in tokens:
         word, exponent, sign = match[1], match[2], match[3]
         if sign == "/" or word in ("per", "an", "a"):

@@ -36,7 +36,8 @@ BELOW_1000 = rf"(?:(?:(?:a|{'|'.join(list(ONES)[9:0:-1])}) )?hundred(?: (?:and )
 CARDINAL = rf"(?:(?:(?:a|{BELOW_1000}) )?thousand(?: (?:and )?{BELOW_1000})?|{BELOW_1000})"
 SPOKEN = re.compile(
     rf"(?<![\\a-zA-Z-])(?<!\d )(?:(?:(?P<whole>{CARDINAL}|\d{{1,9}}) and )?(?P<top>an?|{CARDINAL})[ -]"
-    rf"(?P<part>{'|'.join(sorted(PARTS, key=len, reverse=True))})|(?P<half>half)|(?P<cardinal>{CARDINAL}))(?!-?[a-zA-Z])",
+    rf"(?P<part>{'|'.join(sorted(PARTS, key=len, reverse=True))})|(?P<half>half)|(?P<cardinal>{CARDINAL}))"
+    r"(?!-?[a-zA-Z])",
     re.IGNORECASE,
 )
 PLACE = re.compile(rf"(?:the )?(?:({'|'.join(TENS)})[ -])?({'|'.join(ORDINALS)})", re.IGNORECASE)
