@@ -10,7 +10,10 @@ from gspo_lite.rewards.math import (
     math_correct,
     numeric_match,
 )
+from tests.rewards import kind_cases, spelling_cases
 from tests.rewards.grading_cases import CASES, box, tag
+
+KINDS = kind_cases.KINDS | spelling_cases.KINDS
 
 
 @pytest.mark.parametrize(("completion", "gold", "marker", "verdict", "reason"), CASES, ids=[c[4] for c in CASES])
@@ -27,6 +30,13 @@ def test_a_batch_is_graded_as_its_rows_are():
 def test_an_unknown_marker_is_refused():
     with pytest.raises(ValueError, match="allowed: tag, boxed, gsm8k"):
         grade("7", "7", "markdown")
+
+
+def test_a_completion_of_none_is_wrong_and_a_gold_of_none_unusable():
+    assert grade_all([None, None, tag("7")], ["7", None, None], "tag") == [False, None, None]
+    assert math_correct([None], answer=["7"]) == [0.0]
+    assert numeric_match([None], answer=["7"]) == exact_match([None], answer=["7"]) == [0.0]
+    assert lenient_match(None, "7") is False
 
 
 def test_numbers_of_numpy_are_golds():
@@ -64,3 +74,11 @@ def test_numeric_match_compares_the_last_number_of_the_answer():
 def test_exact_match_compares_text_apart_from_case_and_space():
     texts = [tag(" The  Cat"), tag("cat"), "the cat", tag("x")]
     assert exact_match(texts, answer=["the cat", "the cat", "the cat", None]) == [1.0, 0.0, 0.0, None]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_answers(kind):
+    rows = [(answer, gold, True) for gold, right, _ in KINDS[kind] for answer in right]
+    rows += [(answer, gold, False) for gold, _, wrong in KINDS[kind] for answer in wrong]
+    found = grade_all([tag(answer) for answer, _, _ in rows], [gold for _, gold, _ in rows], "tag")
+    assert [(*row, said) for row, said in zip(rows, found, strict=True) if said is not row[2]] == []
