@@ -28,7 +28,7 @@ ROUGH = re.compile(
     r"≈|\\approx|\\sim(?:eq)?(?![a-z])|\b(?:about|approximately|approx\.?|roughly|around)\b", re.IGNORECASE
 )
 UNSURE = re.compile(r"\?|\b(?:maybe|perhaps|possibly|not|either)\b", re.IGNORECASE)
-SMALL = set("abcd")  # letters that name choices
+SMALL, USUAL = set("abcd"), set("ABCDE")  # letters that name a choice in any case; e is a number as well
 SHORT = 12  # characters of an answer that may name a choice by a small letter
 
 
@@ -81,7 +81,7 @@ def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
     wanted, given = choice_of(gold.upper() if gold in SMALL else gold), choice_of(answer)
     if wanted is None:
         return None
-    given = given or (choice_of(answer.upper()) if len(answer) < SHORT else None)
+    given = given or (choice_of(answer.upper()) if len(answer) < SHORT and wanted.letter in USUAL else None)
     if given is None:
         if wanted.text:
             return same_answer(answer, wanted.text, leaf)

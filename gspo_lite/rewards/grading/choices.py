@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 LETTERED = re.compile(
     r"((?i:the )?(?i:(?:final|correct|right|best) )?(?i:answer|option|choice|statement|letter)(?i: is)?:? ?)?"
-    r"(?:\(([A-Ja-j])\)(?: ?[.:] ?| - | |$)|([A-J])(?:[.:)] ?| - |$))(.*)"
+    r"(?:\(([A-Ja-j])\)(?: ?[.:] ?| - | |$)"
+    r"|([A-J])(?:[.:)] ?| - |(?i: is (?:the )?(?:correct|right|answer|best)(?: answer| option| choice)?)?$))(.*)"
 )
 ANOTHER = re.compile(
     r"^(?:or|and|nor|not|,|/|&) ?(?:option |choice )?\(?[A-J](?![a-z])"

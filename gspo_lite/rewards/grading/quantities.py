@@ -27,7 +27,7 @@ SCALES: list[dict[str, int]] = [
     {"arcsecond": 1, "arcminute": 60, "degree": 3600},
 ]
 NUMBER = r"\\frac\{\d+\}\{\d+\}|\d+(?:,\d{3})*(?:\.\d+)?(?: ?\d* ?/ ?\d+| ?\\frac\{\d+\}\{\d+\})?"
-PIECE = re.compile(rf"(?:,? ?and |,? ?)([$€£]? ?(?:{NUMBER}) ?(?:[a-zA-Z$€£¢]+\.?|°|'|\")?)")
+PIECE = re.compile(rf"(?:,? ?and |,? ?)([$€£]? ?(?:{NUMBER}) ?(?:(?!and )[a-zA-Z$€£¢]+\.?|°|'|\")?)")
 HOURS_AND_M = re.compile(r"(\d ?h(?:rs?|ours?)?,? (?:and )?\d{1,2}) ?m(?![a-z])")
 MINUTES, FEET = {"'": "arcminute", '"': "arcsecond"}, {"'": "foot", '"': "inch"}
 MOST_PIECES = 5
