@@ -34,6 +34,9 @@ KINDS = {
         ("-1, 3", [r"\boxed{3} and \boxed{-1}"], []), (r"\frac{1}{2}", [r"\mathbf{\frac{1}{2}}", r"\tfrac{1}{2}"], []),
         ("5 cm^3", [r"5\ \mathrm{cm}^{3}"], [r"5\ \mathrm{cm}^{2}"]),
         ("2, 5", [r"x = \boxed{2} or x = \boxed{5}"], []), ("even", [r"\textnormal{even}"], []),
+        ("13", [r"{\bf 13}", r"\textcolor{red}{13}", "__13__", r"\Large{13}", "13 \\\\"], []),
+        (r"\frac{x}{2}", [r"\frac x2"], []), ("3/7", ["\u00b3\u2044\u2087"], []), ("x_1", ["x₁"], []),
+        (r"\sqrt{7}", ["√(7)"], []),
     ],
     "inequations": [
         (r"a \neq 4", ["a != 4"], []), (r"a\neq 4", [r"a \ne 4"], ["a = 4", "4"]),
@@ -83,14 +86,16 @@ KINDS = {
     ],
     "number words": [
         ("32", ["thirty-two"], ["thirty-three"]), ("2/3", ["two thirds"], ["three halves"]),
-        ("3rd", ["third"], ["4th"]), ("7", ["seven"], ["seven or eight"]), ("seven", ["7"], []),
+        ("3rd", ["third", r"3^{\text{rd}}"], ["4th"]), ("7", ["seven"], ["seven or eight"]), ("seven", ["7"], []),
         ("105", ["one hundred five", "one hundred and five"], []), ("640", ["six hundred forty"], []),
         ("1/2", ["one half"], []), ("0.5", ["half"], []), ("3/4", ["three quarters"], []),
-        ("3.5", ["three and a half"], []), ("21st", ["twenty-first"], []), ("third", [], ["fourth"]),
+        ("3.5", ["three and a half"], []), ("21st", ["twenty-first"], []), ("third", [], ["fourth", "three"]),
         ("32 apples", ["thirty-two apples"], []), ("-5", ["negative five"], []), ("1/4", ["a quarter"], []),
         ("first", ["1st"], []), ("0", ["zero"], []), ("12", ["twelve"], []), ("2 million", ["two million"], []),
         ("5/8", ["five-eighths"], []), ("thirteen", ["13"], []), ("13", [], ["thirty"]),
         ("999", ["nine hundred ninety-nine"], []), ("1/3", ["one third"], ["third"]), ("12th", ["twelfth"], []),
+        ("3", [], ["third"]), (r"\frac{3}{5}", [], ["three fifth graders"]), ("6", [], ["6 dozen"]),
+        ("24", ["2 dozen"], []),
     ],
     "matrices and vectors": [
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
@@ -149,5 +154,28 @@ KINDS = {
         ("May 3", [], ["May 3 or May 4"]), ("5 R 3", [], ["5 R 3 or 5 R 4"]), ("XI", [], ["XI or XII"]),
         ("H_2O", [], ["H_2O or CO_2"]), ("(2,5)", [], ["(2,5) or (2,6)"]), ("32", [], ["thirty-two or thirty-three"]),
         ("$5", [], ["$5 or $6"]), ("1011_2", [], ["1011_2 or 1011_3"]), ("2:3:4", [], ["2:3:4 or 4:3:2"]),
+    ],
+    "percentages": [
+        ("0.375", [], [r"0.375\%"]), ("28", ["28%"], []), (r"45^\circ", [], [r"45\%"]), (r"\$24.50", [], [r"24.5\%"]),
+        ("12.5%", ["12.5"], []),
+    ],
+    "sentences and labels": [
+        ("12", ["**Answer:** 12", "|AB| = 12"], []), (r"\frac{1}{4}", ["The probability is 1/4"], []),
+        ("45", ["a + b = 45", "The sum is 45", r"\Rightarrow 45"], []), ("2x + 1", [r"\frac{dy}{dx} = 2x + 1"], []),
+        ("33", [r"\therefore x = 33", "Therefore, x = 33."], ["x = 33 is impossible", "almost x = 33"]),
+        ("blue", ["The color is blue"], []), ("7", [], ["The wrong answer is 7"]), ("15", [], ["15 is too low"]),
+        ("5", [], ["2x = 10"]), ("x + y = 5", [], ["5"]), ("x = 5", ["5 = x"], []), ("x = 3", [], ["2x = 6"]),
+        (r"\frac{11}{36}", [r"\frac{11}{36} \approx 0.306"], []),
+    ],
+    "unions": [
+        (r"(-\infty, 1] \cup [4, \infty)",
+         [r"\mathbb{R} \setminus (1, 4)", r"\{x : x \le 1 \text{ or } x \ge 4\}"],
+         [r"x \le 1 \text{ and } x \ge 4"]),
+        (r"[0,1) \cup \{3\}", [r"0\le x<1 \text{ or } x=3"], []),
+    ],
+    "equations": [
+        ("x^2 + y^2 = 25", ["x^2 + y^2 = 5^2"], []), ("a^2 = b^2 + c^2", ["a^2-b^2-c^2=0"], []),
+        ("2x^2 - 5x + 3 = 0", ["4x^2-10x+6=0"], ["2x^2 - 5x - 3 = 0"]), ("f(x) = x^2", ["y = x^2"], []),
+        ("4ab - b^2", ["b(4a-b)"], []), ("26", [], ["26_{100}"]),
     ],
 }  # fmt: skip

@@ -18,6 +18,7 @@ READ = [
     ("#### 7", "7"),
     ("3 + 4 = 7\n#### 7\nThe answer is: 7", "7"),
     ("#### 1,200\n", "1,200"),
+    ("#### 7\nand this is all", "7"),
     ("<answer>C</answer>", "C"),
     ("<think>maybe #### 3</think>\n<answer> 4 </answer>", "4"),
     ("so it is $\\boxed{\\frac{1}{2}}$.", "\\frac{1}{2}"),

@@ -99,7 +99,7 @@ def same_proportion(answer: str, gold: str, leaf: Leaf) -> bool | None:
     if len(given) != len(wanted) or not all(given):
         return False if len(wanted) > 2 else None
     (first, *others), (last, *rest) = given, wanted
-    return all(leaf(f"({a})({last})", f"({b})({first})") for a, b in zip(others, rest, strict=True))
+    return all(leaf(f"({a})\\cdot ({last})", f"({b})\\cdot ({first})") for a, b in zip(others, rest, strict=True))
 
 
 def same_parts(answer: str, gold: str, leaf: Leaf) -> bool:

@@ -81,8 +81,7 @@ def read(latex: str) -> Basic | MatrixBase | None:
         return None
     if not isinstance(found, Basic | MatrixBase):
         return None
-    formula = plain_symbols(found)
-    return None if formula.has(zoo, nan) else formula  # what divides by zero equals nothing
+    return plain_symbols(found)
 
 
 def as_fraction(match: re.Match[str]) -> str:
@@ -101,7 +100,7 @@ def plain_symbols(formula: Any) -> Any:
 def same_expression(given: Expr, wanted: Expr) -> bool:
     """Return whether two expressions are equal everywhere."""
     given, wanted = given.doit(), wanted.doit()
-    if given.has(zoo, nan) or wanted.has(zoo, nan):
+    if given.has(zoo, nan) or wanted.has(zoo, nan):  # what divides by zero equals nothing
         return False
     if given == wanted:
         return True
