@@ -94,7 +94,7 @@ def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
 def same_proportion(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare ratios of formulas, 1 : \\sqrt{3} : 2, which may be scaled as a whole; None for other golds."""
     given, wanted = ([part.strip() for part in text.split(":")] for text in (answer, gold))
-    if len(wanted) < 2 or not all(wanted) or re.search(r"[,;=|]|\\\{", gold):
+    if len(wanted) < 2 or not all(wanted) or all(map(read_plain, wanted)) or re.search(r"[,;=|]|\\\{", gold):
         return None
     if len(given) != len(wanted) or not all(given):
         return False if len(wanted) > 2 else None
