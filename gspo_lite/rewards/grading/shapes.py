@@ -31,7 +31,6 @@ EXPRESSION = re.compile(
 )
 TUPLE_LABEL = re.compile(rf"\(({VARIABLE}(?: ?, ?{VARIABLE}){{1,5}})\) ?= ?(?=\()")
 ATTACHED = re.compile(r"(.*[\d})])([a-zA-Z]{2}[a-zA-Z/^{}\d]*)")
-OPERATOR = re.compile(r"(?:[-+*/=^(,_]|\\(?:cdot|times))$")
 MOST_UNIT_WORDS = 5
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
 LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
@@ -149,7 +148,7 @@ def without_unit(text: str) -> tuple[str, str]:
             certain
             and is_known_unit(unit)
             and unit[0] not in "^{(*/"
-            and not OPERATOR.search(formula)
+           
             and unit.count("{") == unit.count("}")
         ):
             return formula, read_unit(unit) or ""
