@@ -20,6 +20,7 @@ from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
 from gspo_lite.training.examples import check_examples
@@ -52,6 +53,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     rewards = build_rewards(recipe.rewards, recipe.data.layout)
     for part in (problems.train, problems.held_out):
         check_columns(rewards, part.column_names)
+    problems.notes.extend(check_golds(rewards, problems.train, recipe.data.source))
     check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(

@@ -18,11 +18,12 @@ from gspo_lite.completion.patterns import compiled, groups, matches
 from gspo_lite.completion.thinking import CharSpan, Pair, Text, form_of
 
 ANSWER_TAGS = ("<answer>", "</answer>")
-BOX = re.compile(r"\\boxed\s{0,3}\{")
+# TeX takes a number without braces, too.
+BOX = re.compile(r"\\(?:boxed|fbox)(?:\s{0,3}\{|\s{1,3}(-?\d(?:[\d.,/]{0,40}\d)?))")
 BRACE = re.compile(r"[{}]")
 FENCE = re.compile(r"^ {0,3}```([^`\n]*)$", re.MULTILINE)
 MOST_BOXES = 20
-JOINS_BOXES = re.compile(r"(?:[\s,;$]|\\[,;! ]|and|or|\\text\{\s*(?:and|or)\s*\}){0,12}")
+JOINS_BOXES = re.compile(r"(?:[\s,;$]|\\[,;! ]|and|or|[a-z] ?=|\\text\{\s*(?:and|or)\s*\}){0,12}")
 LEAD = (  # what may stand before a prefix: the start of a line or a sentence, markdown, words such as `So the final`
     r"(?:^|(?<=[.!?;:)])[*_]{0,3}[ \t]{1,3})[ \t>#*_`-]{0,12}"
     r"(?:(?:so|thus|hence|therefore|the|my|our|final|correct)\b,?[ \t]{1,3}){0,5}[*_`]{0,3}"
@@ -104,10 +105,10 @@ def box_spans(text: str) -> list[CharSpan]:
     spans: list[CharSpan] = []
     begin = len(text)  # of the box found before, which comes later in the text
     for box in list(BOX.finditer(text))[: -MOST_BOXES - 1 : -1]:  # more boxes are not a final answer
-        end = closing_brace(text, box.end() - 1)
-        if end is None or (spans and not JOINS_BOXES.fullmatch(text, end + 1, begin)):
+        end = box.end(1) if box[1] else closing_brace(text, box.end() - 1)
+        if end is None or (spans and not JOINS_BOXES.fullmatch(text, end + (not box[1]), begin)):
             break
-        spans.insert(0, (box.end(), end))
+        spans.insert(0, box.span(1) if box[1] else (box.end(), end))
         begin = box.start()
     return spans
 

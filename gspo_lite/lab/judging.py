@@ -15,7 +15,7 @@ from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.judging import score
 from gspo_lite.rewards.contract.logged import TrainingState
 from gspo_lite.rewards.contract.sums import exceeds, weighted_sum
-from gspo_lite.rewards.math import gold_text
+from gspo_lite.rewards.grading.golds import gold_text
 
 BYTES_PER_TOKEN = 4  # of made-up token ids, since no tokenizer is loaded
 MADE_UP_IDS = f"completion_ids are made up, one for every {BYTES_PER_TOKEN} bytes, because no tokenizer is loaded"

@@ -75,12 +75,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Preview:
-    """The figures that `gspo-lite rewards preview` prints; `advice` begins with the most harmful problem."""
+    """What `rewards preview` prints; `notes` are about the data, `advice` begins with the most harmful problem."""
 
     sampling: Sampling
     rewards: list[RewardPreview]
     examples: list[dict[str, Any]]
     advice: list[str]
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values, for --json."""
@@ -99,7 +100,8 @@ def preview(recipe: Recipe, samples: int) -> Preview:
     rewards = [reward_preview(one, [calls[one.__name__] for calls in called]) for one in parts.rewards]
     values = [{name: call.values for name, call in calls.items()} for calls in called]
     sampling = summary(parts, groups, values, seconds)
-    return Preview(sampling, rewards, examples(parts, groups[0], values[0]), advice(recipe, sampling, rewards))
+    shown = examples(parts, groups[0], values[0])
+    return Preview(sampling, rewards, shown, advice(recipe, sampling, rewards), parts.problems.notes)
 
 
 def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
@@ -209,6 +211,7 @@ def lines_of(found: Preview) -> list[str]:
     slowest = max(found.rewards, key=lambda one: one.seconds)
     sampling = found.sampling
     lines = [
+        *(f"note: {note}" for note in found.notes),
         f"{sampling.groups} groups of {sampling.group_size} completions by the untrained model: "
         f"{sampling.mean_tokens:.0f} tokens on average, sampled in {sampling.generation_seconds:.1f} s",
         *columns([head, *rows]),

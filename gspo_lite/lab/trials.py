@@ -18,6 +18,7 @@ from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive
 from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
 from gspo_lite.lab.recorded import Finder, Group, Row, read_completions
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.golds import check_golds, unusable_golds
 from gspo_lite.rewards.contract.guarded import GuardedReward, calls
 from gspo_lite.rewards.contract.logged import TrainingState
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
@@ -30,11 +31,19 @@ RECORDED_IDS = "completion_ids are those that the run recorded"
 
 @dataclass
 class Bench:
-    """A recipe's rewards and problems, the seconds that each reward has taken so far, and notes for the user."""
+    """A recipe's rewards and problems, and the seconds that each reward has taken so far.
+
+    Attributes:
+        sound: the training problems whose gold can be matched, so that a right completion can be made up.
+        unmatched: notes about the other training problems.
+        notes: what else the user should know.
+    """
 
     recipe: Recipe
     rewards: list[GuardedReward]
     problems: list[Row]
+    sound: list[Row]
+    unmatched: list[str]
     held_out: list[Row]
     layout: Layout
     seconds: Counter[str] = field(default_factory=Counter)
@@ -70,10 +79,16 @@ class Trial:
 def bench(recipe: Recipe) -> Bench:
     """Load a recipe's rewards and problems; raise UsageError if the data does not have a column that a reward reads."""
     rewards = build_rewards(recipe.rewards, recipe.data.layout)
-    problems = load_problems(recipe.data, problem_checks(recipe.rewards))
-    check_columns(rewards, problems.train.column_names)
+    data = load_problems(recipe.data, problem_checks(recipe.rewards))
+    check_columns(rewards, data.train.column_names)
+    unmatched = check_golds(rewards, data.train, recipe.data.source)
+    rows = list(data.train)
+    lost = (
+        {number for number, _, _ in unusable_golds(rewards, (row.get("answer") for row in rows))} if unmatched else ()
+    )
+    sound = [row for number, row in enumerate(rows, 1) if number not in lost]
     layout = rewards[0].layout or recipe.data.layout
-    return Bench(recipe, rewards, list(problems.train), list(problems.held_out), layout)
+    return Bench(recipe, rewards, rows, sound, unmatched, list(data.held_out), layout)
 
 
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
@@ -94,7 +109,7 @@ def about_ids(groups: Sequence[Group]) -> str:
 def made_up(one: Bench, count: int) -> list[Group]:
     """Return made-up completions of the first `count` problems."""
     groups = []
-    for row in one.problems[:count]:
+    for row in one.sound[:count]:
         attempts = instructive(gold_of(row), one.layout)
         groups.append(Group(row, 0, attempts, [attempt.text for attempt in attempts], [None] * len(attempts)))
     return groups
@@ -125,6 +140,7 @@ def unrewarded(done: Sequence[Trial]) -> Iterator[str]:
 
 def lines_of_trials(one: Bench, done: Sequence[Trial]) -> Iterator[str]:
     """Yield a warning if right answers are not rewarded, a table for each problem, and the cost of the rewards."""
+    yield from (f"note: {note}" for note in one.unmatched)
     yield from unrewarded(done)
     names = [reward.__name__ for reward in one.rewards]
     for trial in done:
@@ -153,26 +169,29 @@ def lines_of_extra(trial: Trial) -> Iterator[str]:
             yield f"  {attempt.kind}: `{name}` logged {texts}"
 
 
-def stressed(recipe: Recipe, count: int) -> tuple[list[Finding], list[Finding], list[Trial]]:
+def stressed(recipe: Recipe, count: int) -> tuple[Bench, list[Finding], list[Finding], list[Trial]]:
     """Return findings and notes on the first `count` problems of a recipe, and plain trials of the same problems."""
     one, plain = trials(recipe, None, count)
     longest = recipe.generation.max_completion_length
-    results = [stress(one.rewards, row, one.layout, longest) for row in one.problems[:count]]
-    found, notes = ([one for result in results for one in result[part]] for part in (0, 1))
-    return found, notes, plain
+    results = [stress(one.rewards, row, one.layout, longest) for row in one.sound[:count]]
+    found, notes = ([finding for result in results for finding in result[part]] for part in (0, 1))
+    return one, found, notes, plain
 
 
-def lines_of_findings(found: Sequence[Finding], notes: Sequence[Finding], tried: Sequence[Trial]) -> Iterator[str]:
+def lines_of_findings(
+    one: Bench, found: Sequence[Finding], notes: Sequence[Finding], tried: Sequence[Trial]
+) -> Iterator[str]:
     """Yield a warning if right answers are not rewarded, and an example of each kind of finding with its count."""
     count = len(tried)
+    yield from (f"note: {note}" for note in one.unmatched)
     yield from unrewarded(tried)
     for word, group in (("FINDING", found), ("note", notes)):
-        for kind, times in Counter(one.attempt.kind for one in group).items():
-            example = next(one for one in group if one.attempt.kind == kind)
+        for kind, times in Counter(finding.attempt.kind for finding in group).items():
+            example = next(finding for finding in group if finding.attempt.kind == kind)
             yield f"{word}: {example} ({times} of {count} problems)"
             yield f"    question    {brief(example.question, 100)}"
             yield f"    completion  {brief(example.verdict.completion, 100)}"
     if notes:
         yield "A note is an answer with the right value, but not worked out; a reward that compares values accepts it."
-    kinds = len({one.attempt.kind for one in found})
+    kinds = len({finding.attempt.kind for finding in found})
     yield f"{f'{kinds} kinds of finding' if kinds else 'no finding'} on {count} problems; {MADE_UP_IDS}"

@@ -6,17 +6,18 @@ Plain answers are compared as fractions (`numbers.py`). All others go to a worke
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gspo_lite.completion.markers import Marker
 from gspo_lite.completion.numbers import last_number_spans
-from gspo_lite.completion.text import Layout, boxed, find_answer, layout_of, text_at
+from gspo_lite.completion.text import Layout, boxed, completion_text, find_answer, layout_of, text_at
 from gspo_lite.completion.thinking import Thinking
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.grading import grader
-from gspo_lite.rewards.grading.numbers import read_plain, same
+from gspo_lite.rewards.grading.golds import gold_text, why_unusable
+from gspo_lite.rewards.grading.numbers import Plain, read_plain, same
 from gspo_lite.rewards.grading.spelling import spell
 
 MAX_ANSWER = 2000  # characters; a longer text is not a final answer
@@ -27,7 +28,8 @@ def grade(completion: str, gold: Any, marker: Marker = "gsm8k", thinking: Thinki
 
     Args:
         completion: everything the model wrote; only the text at the last marker after its thinking counts.
-        gold: the right answer: text, LaTeX, a GSM8K solution that ends in `#### n`, or a number.
+        gold: the right answer as data sets write it: text, LaTeX, a number, a list, or a solution with its answer
+            behind `####`, in a box or in a tag. See `grading.golds`.
         marker: `gsm8k` for the last `####` line, `boxed` for the last \\boxed{}, `tag` for <answer>..</answer>; all
             that `answer_spans` takes.
         thinking: which tags mean thinking, a preset or a pair.
@@ -57,7 +59,7 @@ def to_compare(completion: str, gold: Any, layout: Layout) -> tuple[str, str] | 
     right = gold_text(gold)
     if right is None:
         return None
-    answer = find_answer(completion, *layout)
+    answer = find_answer(completion_text(completion, layout.thinking), *layout)
     if answer is not None and "\\boxed" in answer:
         answer = boxed(answer)  # a box inside the tag
     if answer is None or len(answer) > MAX_ANSWER:
@@ -73,36 +75,29 @@ def quick_verdict(answer: str, gold: str) -> bool | None:
     return same(given, wanted) if given is not None and wanted is not None else None
 
 
-def gold_text(gold: Any) -> str | None:
-    """Return a gold as text; None if it is unusable."""
-    if hasattr(gold, "item") and getattr(gold, "ndim", None) == 0:
-        gold = gold.item()  # a numpy number
-    if isinstance(gold, bool):
-        return None
-    if isinstance(gold, int):  # as a float it may be too large, and written out longer than Python allows
-        return repr(gold) if gold.bit_length() <= 3 * MAX_ANSWER else None
-    if isinstance(gold, float):
-        return repr(gold) if math.isfinite(gold) else None
-    if not isinstance(gold, str):
-        return None
-    text = gold.rpartition("####")[2].strip()
-    text = boxed(text) or "" if "\\boxed" in text else text
-    return None if text.strip("$ ").casefold() in ("", "nan") else text
-
-
 def lenient_match(completion: str, gold: Any) -> bool | None:
     """Return whether the last number anywhere in a completion equals the gold; None if that is not a plain number."""
-    right = gold_text(gold)
-    wanted = read_plain(spell(right)) if right is not None else None
+    wanted = plain_gold(gold)
     if wanted is None:
         return None
-    end = completion[-MAX_ANSWER:]
+    end = completion_text(completion)[-MAX_ANSWER:]
     number = text_at(end, last_number_spans(end))
     last = read_plain(spell(number)) if number is not None else None
     return last is not None and same(last, wanted)
 
 
-@reward(judges=True, anywhere=lenient_match)
+def plain_gold(gold: Any) -> Plain | None:
+    """Return the value of a gold that is a plain number; None for any other."""
+    right = gold_text(gold)
+    return None if right is None else read_plain(spell(right))
+
+
+def why_no_number(gold: Any) -> str | None:
+    """Return why a gold is not a plain number; None if it is one."""
+    return why_unusable(gold) or (None if plain_gold(gold) else "not a plain number")
+
+
+@reward(judges=True, anywhere=lenient_match, unusable=why_unusable)
 def math_correct(
     completions: Sequence[str], answer: Sequence[Any], *, marker: Marker = "tag", thinking: Thinking = "think"
 ) -> list[float | None]:
@@ -119,7 +114,7 @@ def math_correct(
     return [None if right is None else float(right) for right in grade_all(completions, answer, marker, thinking)]
 
 
-@reward(judges=True, anywhere=lenient_match)
+@reward(judges=True, anywhere=lenient_match, unusable=why_no_number)
 def numeric_match(
     completion: str, answer: Any, *, marker: Marker = "tag", thinking: Thinking = "think"
 ) -> float | None:
@@ -136,10 +131,10 @@ def numeric_match(
     return None if right is None else float(right)
 
 
-@reward(judges=True, anywhere=lenient_match)
+@reward(judges=True, anywhere=lenient_match, unusable=partial(why_unusable, prose=True))
 def exact_match(completion: str, answer: Any, *, marker: Marker = "tag", thinking: Thinking = "think") -> float | None:
     """Return 1.0 if the final answer is the text of the column `answer`, ignoring case and white space, else 0.0."""
-    right = gold_text(answer)
+    right = gold_text(answer, prose=True)
     if right is None:
         return None
     found = find_answer(completion, marker, thinking)

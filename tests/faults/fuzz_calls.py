@@ -19,7 +19,7 @@ from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import RegexCredit, TailCredit
 from gspo_lite.rewards import math as grading
 from gspo_lite.rewards.contract.registry import get
-from gspo_lite.rewards.grading import numbers, shapes, spelling, units
+from gspo_lite.rewards.grading import bases, choices, kinds, matrices, numbers, regions, shapes, spelling, units
 from tests.recipe.test_broken_recipes import GOOD
 
 GOLDS = [
@@ -98,10 +98,29 @@ def read_at(made: str, marker: str) -> None:
 
 def looked_into(found: str) -> None:
     """All that reads the shape of an answer."""
-    for look in (shapes.parts_of, shapes.without_label, shapes.Bracketed.read, shapes.region_of, shapes.rows_of,
-                 shapes.without_unit, shapes.is_text, shapes.has_words, shapes.folded, units.canonical_unit,
-                 units.is_known_unit, spelling.squeezed):  # fmt: skip
-        look(found)
+    for look in (
+        shapes.parts_of,
+        shapes.assignments,
+        shapes.without_label,
+        shapes.Bracketed.read,
+        shapes.without_unit,
+        shapes.is_text,
+        shapes.has_words,
+        shapes.folded,
+        regions.region_of,
+        regions.all_but,
+        regions.unfolded,
+        regions.contradictory,
+        matrices.rows_of,
+        matrices.vector_of,
+        bases.based_of,
+        choices.choice_of,
+        units.read_unit,
+        units.is_known_unit,
+        spelling.squeezed,
+        *(kind.read for kind in kinds.KINDS),
+    ):
+        look([found] if look is shapes.assignments else found)  # type: ignore[operator]
 
 
 def plain_number(found: str) -> None:

@@ -180,7 +180,7 @@ def spelled_pair(rng: random.Random) -> tuple[str, str]:
 
 
 def two_units(rng: random.Random) -> tuple[str, str]:
-    return units.canonical_unit(answer(rng)[:100]), units.canonical_unit(answer(rng)[:100])
+    return units.read_unit(answer(rng)[:60]) or "", units.read_unit(answer(rng)[:60]) or ""
 
 
 def with_ids(rng: random.Random) -> tuple[str, dict[str, list[int]]]:

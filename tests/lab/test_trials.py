@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.cli import app
 from gspo_lite.completion.text import Layout
+from gspo_lite.errors import DataError
 from gspo_lite.lab.attempts import differs, hostile, in_form, instructive, other_than
 from gspo_lite.lab.judging import MADE_UP_IDS, judge, made_up_ids, question_of, stress
 from gspo_lite.lab.trials import bench, lines_of_findings, lines_of_trials, stressed, trials
@@ -130,13 +131,20 @@ def test_a_right_answer_that_is_not_rewarded_is_reported_first(tmp_path):
     assert first_lines(recipe_with(mine)) == (said, said)
 
 
-def test_golds_that_no_answer_can_match_are_said_first(tmp_path):
-    rows = [{"prompt": f"{n}?", "answer": gold} for n, gold in enumerate(["2", "$$", "3"])]
+def test_golds_that_no_answer_can_match_are_said_first_and_not_tried(tmp_path):
+    rows = [{"prompt": f"{n}?", "answer": gold} for n, gold in enumerate(["2", "$$", "3", "4"])]
     (tmp_path / "golds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for line in first_lines(recipe_with(f"data.source={tmp_path}/golds.jsonl")):
-        assert line.startswith(
-            "A right answer in the recipe's own form is not rewarded: it scores 0, a wrong one 0 (1 of 2 "
-        )
+    recipe = recipe_with(f"data.source={tmp_path}/golds.jsonl")
+    for line in first_lines(recipe):
+        assert line.startswith("note: 1 of 3 golds")
+        assert "problem 2 `$$`: stands for no answer" in line
+    assert [trial.row["answer"] for trial in trials(recipe, None, 2)[1]] == ["2", "3"]
+
+
+def test_rewards_are_not_tried_on_data_without_a_usable_gold(tmp_path):
+    (tmp_path / "golds.jsonl").write_text('{"prompt": "1?", "answer": "proof"}\n{"prompt": "2?", "answer": "N/A"}\n')
+    with pytest.raises(DataError, match="no gold of"):
+        trials(recipe_with(f"data.source={tmp_path}/golds.jsonl"), None, 2)
 
 
 @pytest.mark.parametrize("style", ["think_answer", "boxed", "plain"])
@@ -156,7 +164,7 @@ def test_an_answer_that_is_all_of_the_text_is_tried_as_such(tmp_path):
     one, done = trials(recipe_with(*sets), None, 1)
     assert one.layout == Layout("text")
     assert [verdict.total for verdict in done[0].verdicts][:4] == [1.0, 0.0, 1.0, 0.0]
-    found, _, tried = stressed(recipe_with(*sets), 1)
+    _, found, _, tried = stressed(recipe_with(*sets), 1)
     assert (found, len(tried)) == ([], 1)
 
 

@@ -35,6 +35,7 @@ OR_OPTION = "a column, or the option of its name for all rows"  # for `Annotated
 REGISTRY: dict[str, Reward] = {}
 
 Anywhere = Callable[[str, Any], "bool | None"]
+Unusable = Callable[[Any], "str | None"]
 Prepare = Callable[..., None]  # of the options
 Accepts = Callable[[dict[str, Any]], None]  # of a problem
 Check = Callable[[dict[str, Any]], str | None]  # valid options to what is wrong with their combination
@@ -53,6 +54,7 @@ class Reward:
         layout: of the completions that it reads, by its options `marker` and `thinking`; None without a marker.
         judges: 1.0 means that a completion is right, any other value that it is not.
         anywhere: from a completion and the column `answer`, whether the right answer occurs anywhere in the text.
+        unusable: from the column `answer`, why no completion can match it; None if one can.
     """
 
     def __init__(
@@ -65,11 +67,13 @@ class Reward:
         judges: bool = False,
         anywhere: Anywhere | None = None,
         accepts: Accepts | None = None,
+        unusable: Unusable | None = None,
     ):
         parameters = inspect.signature(function).parameters.values()
         hints = get_type_hints(function, include_extras=True)
         self.function, self.check, self.prepare = function, check, prepare
-        self.judges, self.anywhere, self.accepts, self.values = judges, anywhere, accepts, values or {}
+        self.judges, self.anywhere, self.values = judges, anywhere, values or {}
+        self.accepts, self.unusable = accepts, unusable
         self.__name__ = function.__name__
         self.__doc__ = inspect.cleandoc(function.__doc__ or "")
         self.summary = self.__doc__.split("\n")[0]
@@ -103,7 +107,7 @@ class Reward:
         if problems:
             raise UsageError(f"reward `{self.__name__}`: {'; '.join(problems)}")
         values = dict(self.options(**options))
-        kept = {name: getattr(self, name) for name in ("check", "prepare", "judges", "anywhere", "accepts")}
+        kept = {name: getattr(self, name) for name in ("check", "prepare", "judges", "anywhere", "accepts", "unusable")}
         return Reward(self.function, values, **kept)
 
     def followed(self, layout: Layout | None) -> dict[str, Any]:
@@ -183,6 +187,7 @@ def reward(
     judges: bool = ...,
     anywhere: Anywhere | None = ...,
     accepts: Accepts | None = ...,
+    unusable: Unusable | None = ...,
 ) -> Callable[[Callable[..., Any]], Reward]: ...
 def reward(
     function: Callable[..., Any] | None = None,
@@ -192,6 +197,7 @@ def reward(
     judges: bool = False,
     anywhere: Anywhere | None = None,
     accepts: Accepts | None = None,
+    unusable: Unusable | None = None,
 ) -> Any:
     """Make a reward from a function of one completion and register it under the function's name.
 
@@ -209,10 +215,13 @@ def reward(
             held-out accuracy and is shown as accuracy during training.
         anywhere: from a completion and its `answer`, whether the right one occurs anywhere, for lenient accuracy.
         accepts: called with each problem when the data is loaded; raises ValueError for one that it can never judge.
+        unusable: from an `answer`, why no completion can match it, for the note when the data is loaded.
     """
 
     def register(function: Callable[..., Any]) -> Reward:
-        made = Reward(function, None, check, prepare, judges=judges, anywhere=anywhere, accepts=accepts)
+        made = Reward(
+            function, None, check, prepare, judges=judges, anywhere=anywhere, accepts=accepts, unusable=unusable
+        )
         REGISTRY[made.__name__] = made
         return made
 
