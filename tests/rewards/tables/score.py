@@ -45,7 +45,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Return whether the row is paid exactly if it has to be; an unusable gold has to be told from a wrong answer."""
+        """Return whether the row is paid if and only if it is right; an unusable gold must give None."""
         if isinstance(self.said, Exception):
             return False
         return self.said is None if self.case.verdict is None else (self.said is True) == self.case.verdict
@@ -63,12 +63,11 @@ def read_table(name: str) -> list[dict[str, Any]]:
 
 def grading_cases(marker: str = "tag") -> list[Case]:
     """Return the rows of grading.jsonl that are not arguable, each answer written at the marker."""
+    write = WRITTEN[marker].format
+    rows = [row for row in read_table("grading.jsonl") if not row.get("arguable")]
     return [
-        Case(
-            row["kind"], WRITTEN[marker].format(row["answer"]), row["gold"], marker, row["right"], row["why"], row["answer"]
-        )
-        for row in read_table("grading.jsonl")
-        if not row.get("arguable")
+        Case(row["kind"], write(row["answer"]), row["gold"], marker, row["right"], row["why"], shown=row["answer"])
+        for row in rows
     ]
 
 
@@ -129,10 +128,8 @@ def score_line(name: str, group: Sequence[Outcome]) -> str:
     paid = sum(one.paid_wrongly for one in group)
     missed = sum(not one.passed for one in group)
     times = [one.seconds for one in group]
-    return (
-        f"{name:32}{100 * share(group):6.1f} %  {len(group):5} cases  {paid:3} paid wrongly  {missed - paid:3} other misses"
-        f"  {1000 * sum(times) / len(times):7.1f} ms mean  {max(times):5.2f} s worst"
-    )
+    counts = f"{len(group):5} cases  {paid:3} paid wrongly  {missed - paid:3} other misses"
+    return f"{name:32}{100 * share(group):6.1f} %{counts}{1000 * sum(times) / len(times):8.1f} ms, worst {max(times):.2f} s"
 
 
 def main() -> int:
