@@ -129,7 +129,8 @@ def score_line(name: str, group: Sequence[Outcome]) -> str:
     missed = sum(not one.passed for one in group)
     times = [one.seconds for one in group]
     counts = f"{len(group):5} cases  {paid:3} paid wrongly  {missed - paid:3} other misses"
-    return f"{name:32}{100 * share(group):6.1f} %{counts}{1000 * sum(times) / len(times):8.1f} ms, worst {max(times):.2f} s"
+    cost = f"{1000 * sum(times) / len(times):8.1f} ms, worst {max(times):.2f} s"
+    return f"{name:32}{100 * share(group):6.1f} %{counts}{cost}"
 
 
 def main() -> int:
