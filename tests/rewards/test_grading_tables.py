@@ -4,6 +4,8 @@ import pytest
 
 from tests.rewards.tables.score import by_kind, contract_cases, grading_cases, misses, run, share
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def core():
