@@ -85,7 +85,7 @@ def outcome(case: Case) -> Outcome:
     """Return what the grader says about one case."""
     start = time.perf_counter()
     try:
-        said: bool | Exception | None = grade(case.completion, case.gold, case.marker)  # type: ignore[arg-type]
+        said: bool | Exception | None = grade(case.completion, case.gold, case.marker)
     except Exception as error:
         said = error
     return Outcome(case, said, time.perf_counter() - start)
