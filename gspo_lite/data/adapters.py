@@ -19,8 +19,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.schema import Columns, DataSettings, Recipe
 from gspo_lite.recipe.template import template_problem
-from gspo_lite.rewards.choice import index_of
-from gspo_lite.rewards.math import folded
+from gspo_lite.rewards.choice import comparable, index_of
 from gspo_lite.system.imports import code_problem, is_code, unknown
 
 Adapter = Callable[[dict[str, Any], Columns], dict[str, Any]]
@@ -136,7 +135,9 @@ def choices(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     if not 2 <= len(texts) <= len(ascii_uppercase):
         raise ValueError(f"there are {len(texts)} choices; 2 to {len(ascii_uppercase)} can be lettered")
     right = column(row, own.answer)
-    index = labels.index(right) if right in labels else index_of(right, [folded(text) for text in texts])
+    index = labels.index(right) if right in labels else index_of(right, [comparable(text) for text in texts])
+    if index is None:
+        raise ValueError("the right choice is missing")
     lettered = "\n".join(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, texts, strict=False))
     prompt = f"{column(row, own.prompt)}\n\n{lettered}\n\nThe answer is the letter alone."
     return {"prompt": prompt, "answer": ascii_uppercase[index], "choices": texts}

@@ -83,9 +83,8 @@ def bench(recipe: Recipe) -> Bench:
     check_columns(rewards, data.train.column_names)
     unmatched = check_golds(rewards, data.train, recipe.data.source)
     rows = list(data.train)
-    lost = (
-        {number for number, _, _ in unusable_golds(rewards, (row.get("answer") for row in rows))} if unmatched else ()
-    )
+    bad = unusable_golds(rewards, (row.get("answer") for row in rows)) if unmatched else []
+    lost = {number for number, _, _ in bad}
     sound = [row for number, row in enumerate(rows, 1) if number not in lost]
     layout = rewards[0].layout or recipe.data.layout
     return Bench(recipe, rewards, rows, sound, unmatched, list(data.held_out), layout)

@@ -41,12 +41,17 @@ def multiple_choice(
         <answer>(b) Rome</answer> with answer 1, choices ["Oslo", "Rome"]      1.0
         <answer>A or B</answer> with answer "B"                                0.0
     """
-    texts = [folded(spell(str(choice))) for choice in choices or ()]
+    texts = [comparable(choice) for choice in choices or ()]
     right = index_of(answer, texts)
     if right is None:
         return None
     given = named(find_answer(completion, marker, thinking) or "", texts)
     return float(given is not None and (given == right or (bool(texts) and texts[given] == texts[right])))
+
+
+def comparable(choice: Any) -> str:
+    """Return a choice's text as `index_of` compares it."""
+    return folded(spell(str(choice)))
 
 
 def index_of(answer: Any, texts: list[str]) -> int | None:
@@ -55,7 +60,7 @@ def index_of(answer: Any, texts: list[str]) -> int | None:
         answer = answer.item()  # a numpy number
     index = answer
     if isinstance(answer, str):
-        index = next((at for at, text in enumerate(texts) if text == folded(spell(answer))), None)
+        index = next((at for at, text in enumerate(texts) if text == comparable(answer)), None)
     if index is None:
         written = gold_text(answer, prose=True)
         if written is None:
