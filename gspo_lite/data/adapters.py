@@ -17,7 +17,8 @@ from gspo_lite.data.columns import as_json, column, unshadowed
 from gspo_lite.data.custom import CustomAdapter
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.check import Problem
-from gspo_lite.recipe.schema import Columns, DataSettings, Recipe
+from gspo_lite.recipe.data_settings import Columns, DataSettings
+from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.template import template_problem
 from gspo_lite.rewards.choice import comparable, index_of
 from gspo_lite.system.imports import code_problem, is_code, unknown

@@ -13,7 +13,7 @@ import inspect
 from typing import Any
 
 from gspo_lite.errors import DataError, UsageError
-from gspo_lite.recipe.schema import Columns
+from gspo_lite.recipe.data_settings import Columns
 from gspo_lite.system.imports import FAULTS, load_code, located
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gspo_lite.completion.text import Layout
-from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.recipe.data_settings import DataSettings
 
 Messages = list[dict[str, Any]]
 

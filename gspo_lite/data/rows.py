@@ -15,7 +15,8 @@ from gspo_lite.data.files import Row, read_file
 from gspo_lite.data.local import is_folder, is_local, is_pattern, matching, path_of, source_problem
 from gspo_lite.errors import DataError, MachineError, Place, did_you_mean
 from gspo_lite.recipe.check import Problem
-from gspo_lite.recipe.schema import DataSettings, Recipe
+from gspo_lite.recipe.data_settings import DataSettings
+from gspo_lite.recipe.schema import Recipe
 
 EMBEDDED = {"arithmetic": arithmetic.problems, "countdown": countdown.problems}
 SAVED = "state.json"  # in a folder of Dataset.save_to_disk

@@ -25,7 +25,7 @@ from gspo_lite.data.prompts import as_text, messages, system_message
 from gspo_lite.data.rows import has_splits, read_rows
 from gspo_lite.data.table import as_dataset, has_surrogate, plain
 from gspo_lite.errors import DataError
-from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.recipe.data_settings import DataSettings
 
 MAX_PROMPT_CHARACTERS = 100_000
 SHOWN = 5  # bad rows in a message

@@ -16,6 +16,7 @@ from typing import Literal
 from gspo_lite.completion.patterns import compiled
 from gspo_lite.errors import Place
 from gspo_lite.recipe import schema
+from gspo_lite.recipe.data_settings import STYLE_MARKERS
 from gspo_lite.recipe.schema import Recipe, RegexCredit
 from gspo_lite.system.redaction import is_secret
 
@@ -137,7 +138,7 @@ def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
 
 def the_answer_stands_where_it_is_asked_for(recipe: Recipe) -> Iterator[Problem]:
     data = recipe.data
-    asked = schema.STYLE_MARKERS[data.prompt]
+    asked = STYLE_MARKERS[data.prompt]
     found = data.marker in (None, asked, "last_number", "fence") or getattr(data.marker, "regex", None)
     tagged = asked == "tag" and getattr(data.marker, "tags", None)  # the message asks for these tags
     if data.prompt != "plain" and data.system_prompt == "auto" and not found and not tagged:

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from gspo_lite.completion.markers import OwnMarker, place_of
 from gspo_lite.completion.text import find_answer, text_at
 from gspo_lite.completion.thinking import Thinking
-from gspo_lite.rewards.contract.registry import OR_OPTION, reward
+from gspo_lite.rewards.contract.registry import reward
+from gspo_lite.rewards.contract.reward import OR_OPTION
 from gspo_lite.rewards.grading.json_schema import fits_all, read_schema, schema_problem
 
 Place = Literal["tag", "fence", "text"] | OwnMarker

@@ -214,10 +214,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         return output
 
     def _calculate_rewards(
-        self, inputs: Any, prompts: Any, completions: Any, ids: Any, *rest: Any, **options: Any
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
-        decode = decoder(tokenizer_of(self.processing_class), self.layout)
-        ids = rest[0] if rest else options["completion_ids_list"]
+        decode, ids = decoder(tokenizer_of(self.processing_class), self.layout), completion_ids_list
         pairs = zip(completions, ids, strict=True)
         completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
         with calls() as heard:

@@ -16,7 +16,7 @@ from gspo_lite.data.local import TYPES, UNREAD, is_local, source_problem
 from gspo_lite.data.rows import explained, has_splits, read_rows
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError, MachineError, RecipeError
-from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.recipe.data_settings import DataSettings
 from gspo_lite.recipe.shipped import find_recipe
 
 ROWS = [{"prompt": "q0?", "answer": "é1"}, {"prompt": "q1?", "answer": "2"}]

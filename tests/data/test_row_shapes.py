@@ -14,7 +14,8 @@ from gspo_lite.data.prompts import as_text
 from gspo_lite.data.sources import answer_text, read_problems
 from gspo_lite.data.table import as_dataset
 from gspo_lite.errors import DataError
-from gspo_lite.recipe.schema import DataSettings, RewardSettings
+from gspo_lite.recipe.data_settings import DataSettings
+from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.registry import problem_checks
 
 HOURS = {"role": "user", "content": "How many minutes are 3 hours?"}

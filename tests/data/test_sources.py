@@ -6,7 +6,7 @@ from gspo_lite.completion.text import Layout
 from gspo_lite.data.prompts import as_text, messages, style_message
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError
-from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.recipe.data_settings import DataSettings
 
 GOOD = [{"question": f"{n} + 1?", "answer": n + 1, "level": "easy"} for n in range(20)]
 

@@ -67,7 +67,7 @@ ROWS = [
     ],
 )
 def test_a_row_finds_its_problem_by_key_or_prompt(values, found):
-    find = Finder(ROWS, "plain")
+    find = Finder(ROWS, None)
     assert find(values) == found
     assert find.lost == ("problem_key" in values and found is not ROWS[1])
 

@@ -7,8 +7,8 @@ import pytest
 from gspo_lite import load_recipe
 from gspo_lite.checked_recipe import recipe_from
 from gspo_lite.errors import RecipeError
+from gspo_lite.recipe.data_settings import DataSettings
 from gspo_lite.recipe.foreign.telling import as_recipe, report
-from gspo_lite.recipe.schema import DataSettings
 
 
 @pytest.fixture(autouse=True)
