@@ -71,6 +71,14 @@ class BlindClosed:
     def __call__(self, responses): return [0.0] * len(responses)
 class Mute:
     pass
+class Prompted:
+    def __init__(self, prompts="few"): self.size = float(len(prompts))
+    def __call__(self, completions): return [self.size] * len(completions)
+class Module:
+    def __call__(self, *args, **kwargs): return []
+Module.__module__ = "torch.nn.modules.module"  # as that of a reward model
+class RewardModel(Module): pass
+model = RewardModel()
 judge = Judge(2.0)
 method = judge.method
 asynchronous_instance = Asynchronous()
@@ -196,6 +204,7 @@ WORKING = [
     ("Asynchronous", {}, LENGTHS),
     ("Judge", {}, LEVELS),
     ("Judge", {"scale": 2.0}, [10.0, 12.0, 14.0]),
+    ("Prompted", {"prompts": "many"}, [4.0, 4.0, 4.0]),
     ("judge", {}, [10.0, 12.0, 14.0]),
     ("judge.method", {}, [2.0, 4.0, 6.0]),
     ("method", {}, [2.0, 4.0, 6.0]),
@@ -255,6 +264,7 @@ REFUSED = [
     ("only_completions", {"scale": 1.0}, "has no option `scale`; allowed: none", None),
     ("with_option", {"completions": []}, "`completions` is passed at every call", None),
     ("of_one_completion", {"skale": 1.0}, "option `skale`: unknown; allowed: scale", None),
+    ("model", {}, "is a model, not a function", "write `{name: reward_model, options: {model: FOLDER}}`"),
     ("number", {}, "is a float, not a function", None),
     ("with_optoin", {}, "has no `with_optoin`; did you mean `with_option`", None),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ reward is refused by its signature, before a model is loaded.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from gspo_lite.completion.text import Layout
@@ -62,7 +62,7 @@ def with_options(found: Any, name: str, options: dict[str, Any], layout: Layout 
     refuse_impossible(found, name)
     signature = signature_of(found)
     if signature is not None:
-        refuse_options(name, options, signature)
+        refuse_options(name, options, signature, passed=(*PASSED, ENVIRONMENTS))
     return WithOptions(found, **options) if options else cast(Function, found)
 
 
@@ -81,7 +81,7 @@ def made_by(maker: Function, name: str, options: dict[str, Any]) -> Function:
     """Return the reward that a class or a function makes of these options."""
     signature = signature_of(maker)
     if signature is not None:
-        refuse_options(name, options, signature)
+        refuse_options(name, options, signature, passed=())
         refuse_missing_options(maker, name, options, signature)
     try:
         made = maker(**options)
@@ -139,11 +139,11 @@ def refuse_impossible(found: Function, name: str) -> None:
         raise UsageError(f"reward `{name}` takes `{alone}`, which TRL does not pass", hint)
 
 
-def refuse_options(name: str, options: dict[str, Any], signature: Signature) -> None:
-    """Refuse options that the function does not take, or that the trainer fills."""
-    allowed = [one for one in signature.names if one not in (*PASSED, ENVIRONMENTS, "self")]
+def refuse_options(name: str, options: dict[str, Any], signature: Signature, passed: Sequence[str]) -> None:
+    """Refuse options that the function does not take, or that are `passed` at every call."""
+    allowed = [one for one in signature.names if one not in passed]
     for option in options:
-        if option in (*PASSED, ENVIRONMENTS):
+        if option in passed:
             raise UsageError(f"reward `{name}`: `{option}` is passed at every call and cannot be an option")
         if not signature.any_name and option not in allowed:
             near = did_you_mean(option, allowed)
