@@ -126,7 +126,11 @@ class Reward:
             lines = []
             for e in error.errors():
                 unknown_name = e["type"] == "extra_forbidden"
-                text = f"unknown; allowed: {known}" if unknown_name else f"{e['msg']}, got `{e['input']}`"
+                text = (
+                    f"unknown; allowed: {known}"
+                    if unknown_name
+                    else f"{e['msg'].removeprefix('Value error, ')}, got `{e['input']}`"
+                )
                 names = re.findall(r"'(\w+)'", str(e.get("ctx", {}).get("expected", "")))
                 place = ".".join(part for part in map(str, e["loc"]) if not part.startswith("["))
                 lines.append(f"option `{place}`: {text}{did_you_mean(str(e['input']), names)}")
