@@ -86,6 +86,7 @@ def wanted(kind: str, context: dict[str, Any], message: str) -> str:
         return f"allowed: {FORMS[kind]}"
     if kind == "too_short":
         return f"allowed: at least {context['min_length']} of them"
+    message = message.removeprefix("Value error, ")  # of a rule of our own
     return message[0].lower() + message[1:]
 
 

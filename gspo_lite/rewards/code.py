@@ -72,7 +72,7 @@ def code_execution(
         return list(pool.map(judged, completions, cases))
 
 
-def program_of(completion: str, thinking: Thinking, answer_tags: Pair) -> str | None:
+def program_of(completion: str, thinking: Thinking = "think", answer_tags: Pair = ANSWER_TAGS) -> str | None:
     """Return the program in a completion; None without one."""
     spoken = after_thinking(completion, thinking)
     if spoken is None:

@@ -110,7 +110,7 @@ def finding() -> Iterator[Target]:
     for name in PRESETS:
         yield Target(f"thinking.thought_spans {name}", 0.3, one, lambda t, n=name: thought_spans(t, n))
     yield Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"]))
-    yield Target("code.program_of", 1, one, lambda t: code.program_of(t, "think", markers.ANSWER_TAGS))
+    yield Target("code.program_of", 1, one, code.program_of)
     yield Target("program_tests.read_tests (data)", 0.3, anything, program_tests.read_tests, (ValueError,))
     yield Target(
         "format.follows_form", 1, lambda rng: (hostile(rng), text.Layout(rng.choice(markers.ASKED))), follows_form

@@ -72,7 +72,7 @@ BROKEN = [
         "  prompt: t",
         "  marker: {regex: '(a'}\n  prompt: t",
         8,
-        ["data.marker.regex", "expression: missing )"],
+        ["found `(a`; is not a regular expression: missing )"],
     ),
     ("  prompt: t", "  marker: {prefix: A, regex: b}\n  prompt: t", 8, ["data.marker", "exactly one of"]),
     ("  prompt: t", "  marker: {tags: [<a>]}\n  prompt: t", 8, ["data.marker.tags", "at least 2 of them"]),

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.completion.text import Layout
 from gspo_lite.errors import UsageError
 from gspo_lite.lab import preview
 from gspo_lite.lab.judging import judge, stress
@@ -63,10 +64,11 @@ def test_a_signature_works_wherever_rewards_are_called(home, name, options, valu
     (made,) = built(home, name, options)
     assert score([made], ROWS, TEXTS, IDS, at_once=2)[name].values == values  # evaluation
     loaded = SimpleNamespace(processing_class=SimpleNamespace(decode=lambda ids, **_: "x" * len(ids)))
-    previewed = preview.judged(SimpleNamespace(loaded=loaded, rewards=[made]), ROWS[0], IDS)
+    recipe = SimpleNamespace(data=SimpleNamespace(layout=Layout()))
+    previewed = preview.judged(SimpleNamespace(loaded=loaded, recipe=recipe, rewards=[made]), ROWS[0], IDS)
     assert len(previewed[name].values) == 3
-    assert len(judge([made], ROWS[0], TEXTS, "tag")) == 3  # rewards test
-    stress([made], ROWS[0], "tag", 20)  # rewards stress
+    assert len(judge([made], ROWS[0], TEXTS, Layout())) == 3  # rewards test
+    stress([made], ROWS[0], Layout(), 20)  # rewards stress
 
 
 @pytest.mark.parametrize(("name", "options", "says", "hint"), REFUSED, ids=map(shown, REFUSED))

@@ -86,7 +86,8 @@ def conversation(said=TURNS):
 
 def test_what_only_a_tool_wrote_is_not_paid(tmp_path, monkeypatch, starter):
     parts = loaded()
-    trainer = trainer_with(tmp_path, parts, made(("math_correct", "numeric_match")))
+    args, seen = {"importance_sampling_level": "sequence_token"}, []
+    trainer = trainer_with(tmp_path, parts, made(("math_correct", "numeric_match")), **args)
     turns = [TURNS[0], f"<answer>{TURNS[1]}</answer>", TURNS[2]]
     pieces = [trainer.processing_class.encode(text, add_special_tokens=False) for text in turns]
     ids, mask = [*chain(*pieces)], [int(turn != 1) for turn, piece in enumerate(pieces) for _ in piece]
@@ -96,8 +97,14 @@ def test_what_only_a_tool_wrote_is_not_paid(tmp_path, monkeypatch, starter):
         messages = [conversation(turns) for _ in prompts]
         return asked, [ids] * len(prompts), [mask] * len(prompts), messages, None, {}, None, []
 
+    def spy(credit, rewards, marks, completion_ids, width, *texts):
+        seen.extend(texts)
+
     monkeypatch.setattr(GRPOTrainer, "_generate", generated)
+    monkeypatch.setattr(TokenCredit, "advantages", spy)
     trainer.train()
+    spoken, own = (one[0] for one in seen)
+    assert ("".join(spoken), own) == (TURNS[0] + TURNS[2], [bool(bit) for bit in mask])
     assert {tuple(row["rewards"].values()) for row in trainer.rollout} == {(0.0, 0.0)}
     assert trainer.rollout[0]["completion"] == TURNS[0] + TURNS[2]
     assert trainer.rollout[0]["extracted"] == "13"

@@ -125,7 +125,8 @@ class Reward:
             lines = []
             for e in error.errors():
                 unknown_name = e["type"] == "extra_forbidden"
-                text = f"unknown; allowed: {known}" if unknown_name else f"{e['msg']}, got `{e['input']}`"
+                message = e["msg"].removeprefix("Value error, ")  # of a rule of our own
+                text = f"unknown; allowed: {known}" if unknown_name else f"{message}, got `{e['input']}`"
                 names = re.findall(r"'(\w+)'", str(e.get("ctx", {}).get("expected", "")))
                 place = ".".join(part for part in map(str, e["loc"]) if not part.startswith("["))
                 lines.append(f"option `{place}`: {text}{did_you_mean(str(e['input']), names)}")
