@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from gspo_lite.completion.text import boxed
-from gspo_lite.data.columns import as_json, column, unshadowed
+from gspo_lite.data.columns import as_json, column, named, unshadowed
 from gspo_lite.data.custom import CustomAdapter
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.check import Problem
@@ -72,7 +72,7 @@ def descriptions() -> dict[str, str]:
 @adapter
 def columns(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     """Take the two columns that `data.columns` names; the others are kept."""
-    own = names.named()
+    own = named(names)
     others = {name: value for name, value in row.items() if name not in (own.prompt, own.answer)}
     problem = {"prompt": column(row, own.prompt)}
     if names.answer is not None or own.answer in row:  # a reward that needs an answer asks for it later
@@ -83,7 +83,7 @@ def columns(row: dict[str, Any], names: Columns) -> dict[str, Any]:
 @adapter
 def gsm8k(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     """Take `question` and the number after `####` in `answer`, kept as `solution`; what precedes it is `steps`."""
-    own = names.named("question")
+    own = named(names, "question")
     solution = column(row, own.answer)
     if not isinstance(solution, str) or "####" not in solution:
         raise ValueError(f"`{own.answer}` has no `####` before its result")
@@ -96,7 +96,7 @@ def gsm8k(row: dict[str, Any], names: Columns) -> dict[str, Any]:
 @adapter
 def math(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     """Take `problem` and the answer in the box of `solution`, as in MATH (Hendrycks); the other columns are kept."""
-    own = names.named("problem", "solution")
+    own = named(names, "problem", "solution")
     solution = column(row, own.answer)
     answer = boxed(solution) if isinstance(solution, str) else None
     if not answer:
@@ -131,7 +131,7 @@ def whole(value: Any) -> int:
 @adapter
 def choices(row: dict[str, Any], names: Columns) -> dict[str, Any]:
     """Ask `question` with lettered `choices` or `options`; the right one is a letter, an index from 0, or its text."""
-    own = names.named("question", "answerKey" if "answerKey" in row else "answer")
+    own = named(names, "question", "answerKey" if "answerKey" in row else "answer")
     texts, labels = choices_of(column(row, "options" if "options" in row else "choices"))
     if not 2 <= len(texts) <= len(ascii_uppercase):
         raise ValueError(f"there are {len(texts)} choices; 2 to {len(ascii_uppercase)} can be lettered")

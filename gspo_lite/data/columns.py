@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from gspo_lite.errors import did_you_mean
+from gspo_lite.recipe.schema import Columns
 from gspo_lite.recipe.template import pieces
 
 # Names under which TRL passes something else to a reward or keeps what a row says; `image` is its own for images.
@@ -14,7 +15,20 @@ RESERVED = (
     "prompts", "completion", "completions", "completion_ids", "self", "image", "environments", "trainer_state",
     "log_extra", "log_metric",
 )  # fmt: skip
+NO_COLUMN = "there is no column"
 SET_ASIDE = "source_"  # before the name of a column whose name is taken
+
+
+class Named(NamedTuple):
+    """The columns of question and answer."""
+
+    prompt: str
+    answer: str
+
+
+def named(columns: Columns, prompt: str = "prompt", answer: str = "answer") -> Named:
+    """Return the columns that a recipe names; where it names none, those that an adapter reads by itself."""
+    return Named(columns.prompt or prompt, columns.answer or answer)
 
 
 def column(row: Mapping[str, Any], name: str) -> Any:
@@ -31,7 +45,7 @@ def column(row: Mapping[str, Any], name: str) -> Any:
         if isinstance(holder, dict):
             return column(holder, inner)
     there = ", ".join(f"`{column}`" for column in row) or "none"
-    raise ValueError(f"there is no column `{name}`; the row has {there}{did_you_mean(name, map(str, row))}")
+    raise ValueError(f"{NO_COLUMN} `{name}`; the row has {there}{did_you_mean(name, map(str, row))}")
 
 
 def as_json(value: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from gspo_lite.data.columns import named
 from gspo_lite.errors import DataError, UsageError
 from gspo_lite.recipe.data_settings import Columns
 from gspo_lite.system.imports import FAULTS, load_code, located
@@ -33,7 +34,7 @@ class CustomAdapter:
 
     def __call__(self, row: dict[str, Any], columns: Columns) -> dict[str, Any]:
         try:
-            problem = self.function(row, **dict.fromkeys(self.takes, columns.named()))
+            problem = self.function(row, **dict.fromkeys(self.takes, named(columns)))
         except ValueError as error:
             raise ValueError(located(error, self.file)) from error
         except FAULTS as error:

@@ -70,13 +70,23 @@ def text_of(path: Path) -> str:
     """Return the text of a file in UTF-8, or in UTF-16 where its first bytes say so."""
     with opened(path) as file:
         data = file.read()
-    return data.decode("utf-16" if data.startswith(BYTE_ORDER_MARKS) else "utf-8-sig")
+    return data.decode("utf-16" if is_wide(data[:4], path) else "utf-8-sig")
+
+
+def is_wide(start: bytes, path: Path) -> bool:
+    """Return whether a file is in UTF-16, by its first bytes; raise DataError if they look like it unsaid."""
+    if start.startswith(BYTE_ORDER_MARKS):
+        return True
+    if b"\0" in start:
+        hint = f"iconv -f UTF-16LE -t UTF-8 {path} > utf8{file_type(path)}"
+        raise DataError(f"`{path}` looks like UTF-16 without a byte order mark", hint)
+    return False
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:
     """Yield the JSON object of each line; skip empty lines."""
     with opened(path) as file:
-        wide = file.read(2) in BYTE_ORDER_MARKS
+        wide = is_wide(file.read(4), path)
         file.seek(0)
         lines = (line.encode() for line in text_of(path).split("\n")) if wide else file
         for number, line in enumerate(lines, 1):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from gspo_lite.data import arithmetic, countdown
+from gspo_lite.data.columns import named
 from gspo_lite.data.files import Row, read_file
 from gspo_lite.data.local import is_folder, is_local, is_pattern, matching, path_of, source_problem
 from gspo_lite.errors import DataError, MachineError, Place, did_you_mean
@@ -84,7 +85,7 @@ def embedded(data: DataSettings, source: str, split: str) -> list[dict[str, Any]
     rows: list[dict[str, Any]] = EMBEDDED[source](split, data.subset)
     if source != "arithmetic":
         return rows
-    prompt = data.columns.named().prompt
+    prompt = named(data.columns).prompt
     return [{prompt: row["question"], **row, "steps": worked(row["question"])} for row in rows]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from gspo_lite.data.adapters import Adapter, load_adapter
 from gspo_lite.data.chats import is_chat, read_chat, split_answer
-from gspo_lite.data.columns import RESERVED, SET_ASIDE, filled, renamed
+from gspo_lite.data.columns import NO_COLUMN, RESERVED, SET_ASIDE, filled, renamed
 from gspo_lite.data.files import Row
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
 from gspo_lite.data.local import is_folder, is_local, path_of
@@ -217,7 +217,9 @@ def report_bad_rows(bad: list[str], source: str, bad_rows: str, notes: list[str]
     if bad_rows == "stop":
         lines = "\n".join(f"  {line}" for line in shown)
         message = f"`{source}` has {len(bad)} rows that cannot be used:\n{lines}"
-        raise DataError(message, "fix them, or set data.bad_rows to skip")
+        unnamed = any(NO_COLUMN in line for line in bad)
+        remedy = "name the right columns in data.columns or data.template" if unnamed else "fix them"
+        raise DataError(message, f"{remedy}, or set data.bad_rows to skip")
     notes.append(f"{len(bad)} rows of `{source}` skipped: {'; '.join(shown)}")
 
 

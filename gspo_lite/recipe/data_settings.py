@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,17 +27,6 @@ class Columns(Settings):
     rename: dict[str, Text] = Field(
         default_factory=dict, description="Names that rewards read, each with its column: {tests: input_output}."
     )
-
-    def named(self, prompt: str = "prompt", answer: str = "answer") -> Named:
-        """Return the columns of question and answer; an adapter gives those it reads where the recipe names none."""
-        return Named(self.prompt or prompt, self.answer or answer)
-
-
-class Named(NamedTuple):
-    """The columns of question and answer."""
-
-    prompt: str
-    answer: str
 
 
 class EvalData(Settings):

@@ -242,7 +242,9 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path, row, options, says):
         problems_of(jsonl(tmp_path, row), options, None, ["code_execution"])
     assert "has 1 rows that cannot be used:\n  row 1: " in caught.value.message
     assert says in caught.value.message
-    assert caught.value.hint == "fix them, or set data.bad_rows to skip"
+    named = "there is no column" in says
+    remedy = "name the right columns in data.columns or data.template" if named else "fix them"
+    assert caught.value.hint == f"{remedy}, or set data.bad_rows to skip"
 
 
 MIXED = [
