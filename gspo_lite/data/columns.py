@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gspo_lite.errors import did_you_mean
-from gspo_lite.recipe.schema import Columns
+from gspo_lite.recipe.data_settings import Columns
 from gspo_lite.recipe.template import pieces
 
 # Names under which TRL passes something else to a reward or keeps what a row says; `image` is its own for images.
