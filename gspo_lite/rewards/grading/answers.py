@@ -10,7 +10,7 @@ import re
 
 from gspo_lite.rewards.grading import shapes
 from gspo_lite.rewards.grading.choices import choice_of
-from gspo_lite.rewards.grading.kinds import of_another_kind, same_kind
+from gspo_lite.rewards.grading.kinds import is_bound, of_another_kind, same_kind
 from gspo_lite.rewards.grading.numbers import read_plain
 from gspo_lite.rewards.grading.parts import Leaf, in_any_order, in_order, same_part, same_region, same_words
 from gspo_lite.rewards.grading.regions import contradictory, unfolded
@@ -21,13 +21,15 @@ PREFIX = re.compile(
     r"(?:(?:so|thus|hence|therefore|then|ans|total)[,:]? )?"
     r"(?:(?:the |my )?(?:final |correct )?(?:answer|result|solution|value)s?(?: is| are|:| =| equals)+|it is|it's"
     rf"|there (?:are|is)|(?:the|its|his|her|their|our) (?!{WRONG})(?:[a-zA-Z]+ ){{1,6}}?(?:is|are|was|were|equals?)"
-    r"(?: equal to)?|=)?:?\s*(?:exactly )?",
+    r"(?: equal to)?|we (?:get|have|obtain|find)(?: that)?|(?:it|[a-z]) (?:is|equals)|on|at|ans\\.|=)?:?\s*(?:therefore )?(?:exactly )?"
+    r"|[a-zA-Z]{3,}(?: [a-z]+){0,4}: ?",
     re.IGNORECASE,
 )
+SUFFIX = re.compile(r" is (?:the|my) (?:final |correct )?answer$", re.IGNORECASE)
 ROUGH = re.compile(
     r"≈|\\approx|\\sim(?:eq)?(?![a-z])|\b(?:about|approximately|approx\.?|roughly|around)\b", re.IGNORECASE
 )
-UNSURE = re.compile(r"\?|\b(?:maybe|perhaps|possibly|not|either)\b", re.IGNORECASE)
+UNSURE = re.compile(r"\?|\b(?:(?:more|less|fewer|greater) than|wait|actually|maybe|perhaps|possibly|not|either)\b", re.IGNORECASE)
 SMALL, USUAL = set("abcd"), set("ABCDE")  # letters that name a choice in any case; e is a number as well
 SHORT = 12  # characters of an answer that may name a choice by a small letter
 
@@ -71,7 +73,8 @@ def exactly(text: str) -> str:
 
 
 def without_prefix(text: str) -> str:
-    """Return a text without the words that introduce an answer."""
+    """Return a text without the words that introduce an answer, or say after it that it is one."""
+    text = SUFFIX.sub("", text)
     prefix = PREFIX.match(text)
     return text[prefix.end() :] if prefix else text
 
@@ -94,7 +97,7 @@ def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
 def same_proportion(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare ratios of formulas, 1 : \\sqrt{3} : 2, which may be scaled as a whole; None for other golds."""
     given, wanted = ([part.strip() for part in text.split(":")] for text in (answer, gold))
-    if len(wanted) < 2 or not all(wanted) or all(map(read_plain, wanted)) or re.search(r"[,;=|]|\\\{", gold):
+    if len(wanted) < 2 or not all(wanted) or all(map(read_plain, wanted)) or is_bound(gold) or re.search(r"[,;=|]|\\\{", gold):
         return None
     if len(given) != len(wanted) or not all(given):
         return False if len(wanted) > 2 else None
@@ -122,6 +125,11 @@ def same_listing(given: list[str], wanted: list[str], leaf: Leaf) -> bool:
     bracketed = shapes.Bracketed.read(enclosed)
     if bracketed is None:
         return False
+    names = shapes.labels(listed)
+    if bracketed.brackets == "{}" and len(names) > 1:
+        return False  # x = 5, y = 6 are no two values of one
+    if len(names) == len(listed):
+        listed = sorted(listed)  # y = 2, x = 1 is the point (1, 2)
     if bracketed.brackets == "{}":
         return in_any_order(listed, shapes.signed(bracketed.parts), leaf)
     return bracketed.brackets == "()" and in_order(list(map(shapes.without_label, listed)), bracketed.parts, leaf)

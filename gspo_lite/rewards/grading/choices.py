@@ -11,7 +11,7 @@ LETTERED = re.compile(
     r"|([A-J])(?:[.:)] ?| - |(?i: is (?:the )?(?:correct|right|answer|best)(?: answer| option| choice)?)?$))(.*)"
 )
 ANOTHER = re.compile(
-    r"^(?:or|and|nor|not|,|/|&) ?(?:option |choice )?\(?[A-J](?![a-z])"
+    r"^is (?!the |correct|right)|[,;.] ?\(?[A-J](?:[).:]|\W*$)| \(?[A-J]\) |^(?:or|and|nor|not|,|/|&) ?(?:option |choice )?\(?[A-J](?![a-z])"
     r"|\b(?:or|nor|not)\b (?:option |choice )?\(?[A-J](?:[).:]|\W*$)|\([A-J]\)",
     re.IGNORECASE,
 )

@@ -39,6 +39,7 @@ KINDS = (
     Kind(calendar.date_of, calendar.same_date, always, always),
     Kind(calendar.clock_of, calendar.same_clock, always, lambda clock: clock.certain),
     Kind(sequences.remainder_of, operator.eq, always, always),
+    Kind(sequences.items_of, operator.eq, always, always),
     Kind(quantities.quantity_of, quantities.same_amount, quantities.is_sum, quantities.is_sum),
     Kind(sequences.range_of, sequences.same_range, always, sequences.rises),
     Kind(sequences.ratio_of, sequences.same_ratio, sequences.is_long, sequences.is_long),

@@ -21,7 +21,7 @@ from gspo_lite.rewards.grading.units import units_agree
 
 Leaf = Callable[[str, str], bool]  # whether two single formulas are equal, exactly
 
-SYMBOL = re.compile("[a-z][A-Z]")  # NaCl is not nacl
+SYMBOL = re.compile(r"[a-z][A-Z]|[\\_^{}=<>+*/|]")  # NaCl is not nacl, nor T_{max} t_{max}
 REVERSED = re.compile(r"([^=]+?) ?= ?([a-zA-Z])")  # 5 = x
 EMPTY = re.compile(
     r"\\emptyset|\\\{ ?\\\}|(?:the )?(?:empty|null) set|(?:there (?:is|are) )?no (?:real )?solutions?", re.IGNORECASE
@@ -67,7 +67,7 @@ def same_text(answer: str, gold: str, leaf: Leaf) -> bool | None:
 
 def same_words(answer: str, gold: str) -> bool:
     """Return whether two texts have the same words, in any case unless capitals inside a word make it a symbol."""
-    return shapes.has_words(gold) and not SYMBOL.search(gold) and shapes.folded(answer) == shapes.folded(gold)
+    return shapes.has_words(gold) and not SYMBOL.search(f"{gold} {answer}") and shapes.folded(answer) == shapes.folded(gold)
 
 
 def same_matrix(answer: str, gold: str, leaf: Leaf) -> bool | None:
