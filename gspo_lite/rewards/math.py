@@ -19,6 +19,7 @@ from gspo_lite.rewards.grading.numbers import Plain, read_plain, same
 from gspo_lite.rewards.grading.spelling import spell
 
 MAX_ANSWER = 2000  # characters; a longer text is not a final answer
+LISTING = re.compile(r"\d+(?:,\d+)+")  # where no thousands are, as in 1,0541: more than one number
 LAST_NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?")
 
 
@@ -68,6 +69,8 @@ def quick_verdict(answer: str, gold: str) -> bool | None:
     if answer == gold:
         return True
     given, wanted = read_plain(answer), read_plain(gold)
+    if given is None and wanted is not None and LISTING.fullmatch(answer):
+        return False
     return same(given, wanted) if given is not None and wanted is not None else None
 
 

@@ -15,21 +15,8 @@ from gspo_lite.rewards.grading.numbers import read_plain
 from gspo_lite.rewards.grading.parts import Leaf, in_any_order, in_order, same_part, same_region, same_words
 from gspo_lite.rewards.grading.regions import contradictory, unfolded
 from gspo_lite.rewards.grading.spelling import squeezed
+from gspo_lite.rewards.grading.wording import before_rounding, exactly, is_rough, is_unsure, without_prefix
 
-WRONG = r"(?:\w+ )*?(?:wrong|incorrect|false|other|opposite|not) "
-PREFIX = re.compile(
-    r"(?:(?:so|thus|hence|therefore|then|ans|total)[,:]? )?"
-    r"(?:(?:the |my )?(?:final |correct )?(?:answer|result|solution|value)s?(?: is| are|:| =| equals)+|it is|it's"
-    rf"|there (?:are|is)|(?:the|its|his|her|their|our) (?!{WRONG})(?:[a-zA-Z]+ ){{1,6}}?(?:is|are|was|were|equals?)"
-    r"(?: equal to)?|we (?:get|have|obtain|find)(?: that)?|(?:it|[a-z]) (?:is|equals)|on|at|ans\\.|=)?:?\s*(?:therefore )?(?:exactly )?"
-    r"|[a-zA-Z]{3,}(?: [a-z]+){0,4}: ?",
-    re.IGNORECASE,
-)
-SUFFIX = re.compile(r" is (?:the|my) (?:final |correct )?answer$", re.IGNORECASE)
-ROUGH = re.compile(
-    r"≈|\\approx|\\sim(?:eq)?(?![a-z])|\b(?:about|approximately|approx\.?|roughly|around)\b", re.IGNORECASE
-)
-UNSURE = re.compile(r"\?|\b(?:(?:more|less|fewer|greater) than|wait|actually|maybe|perhaps|possibly|not|either)\b", re.IGNORECASE)
 SMALL, USUAL = set("abcd"), set("ABCDE")  # letters that name a choice in any case; e is a number as well
 SHORT = 12  # characters of an answer that may name a choice by a small letter
 
@@ -39,14 +26,14 @@ def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
     answer = without_prefix(answer)
     if squeezed(answer) == squeezed(gold) and read_plain(gold) is None:
         return True
-    if UNSURE.search(answer) and not UNSURE.search(gold):
+    if is_unsure(answer) and not is_unsure(gold):
         return False
     if same_words(answer, gold):
         return True
     answer = before_rounding(answer)
-    if ROUGH.search(gold):
+    if is_rough(gold):
         answer, gold = exactly(answer), exactly(gold)
-    elif ROUGH.search(answer):
+    elif is_rough(answer):
         return False
     if contradictory(answer) != contradictory(gold):
         return False
@@ -55,28 +42,6 @@ def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
         if verdict is not None:
             return verdict
     return not of_another_kind(answer, gold) and same_parts(answer, gold, leaf)
-
-
-def before_rounding(text: str) -> str:
-    """Return the exact value of an answer that also gives it rounded, x = 1/3 \\approx 0.33; else the answer."""
-    exact, sign, rounded = text.partition("\\approx")
-    exact = exact.strip()
-    value = shapes.without_label(exact)
-    return (
-        exact if sign and read_plain(rounded.strip()) and re.search(r"\d|\\pi", value) and value[-1:] != "=" else text
-    )
-
-
-def exactly(text: str) -> str:
-    """Return an approximate answer as if it were exact: x \\approx 9 becomes x = 9."""
-    return without_prefix(re.sub(r"[= ]+= *", " = ", ROUGH.sub(" = ", text)).strip())
-
-
-def without_prefix(text: str) -> str:
-    """Return a text without the words that introduce an answer, or say after it that it is one."""
-    text = SUFFIX.sub("", text)
-    prefix = PREFIX.match(text)
-    return text[prefix.end() :] if prefix else text
 
 
 def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
@@ -97,7 +62,13 @@ def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
 def same_proportion(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare ratios of formulas, 1 : \\sqrt{3} : 2, which may be scaled as a whole; None for other golds."""
     given, wanted = ([part.strip() for part in text.split(":")] for text in (answer, gold))
-    if len(wanted) < 2 or not all(wanted) or all(map(read_plain, wanted)) or is_bound(gold) or re.search(r"[,;=|]|\\\{", gold):
+    if (
+        len(wanted) < 2
+        or not all(wanted)
+        or all(map(read_plain, wanted))
+        or is_bound(gold)
+        or re.search(r"[,;=|]|\\\{", gold)
+    ):
         return None
     if len(given) != len(wanted) or not all(given):
         return False if len(wanted) > 2 else None
@@ -128,7 +99,7 @@ def same_listing(given: list[str], wanted: list[str], leaf: Leaf) -> bool:
     names = shapes.labels(listed)
     if bracketed.brackets == "{}" and len(names) > 1:
         return False  # x = 5, y = 6 are no two values of one
-    if len(names) == len(listed):
+    if len(names) == len(listed) and names <= {"x", "y", "z"}:
         listed = sorted(listed)  # y = 2, x = 1 is the point (1, 2)
     if bracketed.brackets == "{}":
         return in_any_order(listed, shapes.signed(bracketed.parts), leaf)

@@ -67,7 +67,11 @@ def same_text(answer: str, gold: str, leaf: Leaf) -> bool | None:
 
 def same_words(answer: str, gold: str) -> bool:
     """Return whether two texts have the same words, in any case unless capitals inside a word make it a symbol."""
-    return shapes.has_words(gold) and not SYMBOL.search(f"{gold} {answer}") and shapes.folded(answer) == shapes.folded(gold)
+    return (
+        shapes.has_words(gold)
+        and not SYMBOL.search(f"{gold} {answer}")
+        and shapes.folded(answer) == shapes.folded(gold)
+    )
 
 
 def same_matrix(answer: str, gold: str, leaf: Leaf) -> bool | None:

@@ -146,13 +146,7 @@ def without_unit(text: str) -> tuple[str, str]:
     for formula, unit in candidates + ([attached.groups()] if attached else []):
         # the h of \pi r^2 h is not an hour, and ^{2} belongs to what stands before it
         certain = re.search("[a-zA-Z]{2}", unit) or not LETTER.search(formula)
-        if (
-            certain
-            and is_known_unit(unit)
-            and unit[0] not in "^{(*/"
-           
-            and unit.count("{") == unit.count("}")
-        ):
+        if certain and is_known_unit(unit) and unit[0] not in "^{(*/" and unit.count("{") == unit.count("}"):
             return formula, read_unit(unit) or ""
     return text, ""
 

@@ -41,6 +41,8 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\(?:text)?color ?\{[^{}]*\}", ""),
     (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf|rm|it|sf|tt|em|bfseries|itshape)(?![a-zA-Z])", " "),
     (r"^ ?\\(?:therefore|implies|Rightarrow)(?![a-zA-Z])|\\(?:square|blacksquare|qed|Box) ?$", " "),
+    (r"\\(?:Rightarrow|Longrightarrow)(?![a-zA-Z])", r"\\implies "),
+    (r"\*\*([^*]{1,60})\*\*$", r"\1"),
     (r"\\wedge(?![a-zA-Z])", r"\\land "),
     (r"\\vee(?![a-zA-Z])", r"\\lor "),
     (r"\\mid(?![a-zA-Z])", "|"),

@@ -6,6 +6,7 @@ Runs in the grader's worker process only: it imports sympy, and hostile text can
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -31,13 +32,13 @@ UNREADABLE = re.compile(
     r"\d ?['\"_]|\\nabla|\\vec ?\{[^{}]*\} ?\\(?:times|cdot)(?![a-z])|\\(?:gcd|lcm) ?\([^()]*[a-zA-Z]"
 )
 SMALL_STEP = r"(?:d|\\partial|\\Delta) ?"
-NAMES = [
+NAMES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (re.compile(rf"\\frac\{{{SMALL_STEP}(\w)\}}\{{{SMALL_STEP}(\w)\}}"), lambda m: f"D_{{{ord(m[1])}{ord(m[2])}}}"),
     (re.compile(r"(?<!\\)(?<!\\[a-zA-Z])(?<!\\[a-zA-Z]{2})I"), r"\\Upsilon "),
     (re.compile(r"\\gamma(?![a-zA-Z])"), r"\\varrho "),
     (re.compile(r"\\Gamma(?![a-zA-Z( ])"), r"\\varpi "),
     (re.compile(r"\\var(phi|epsilon|theta)(?![a-zA-Z])"), r"\\\1"),
     (re.compile(r"(?<!\\)(?<!\\[a-zA-Z])(?<!\\[a-zA-Z]{2})T(?![a-z])"), r"\\Theta "),  # A^T loses its T
-    (re.compile(rf"\\frac\{{{SMALL_STEP}(\w)\}}\{{{SMALL_STEP}(\w)\}}"), r"D_{\1per\2}"),
     (re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])('+)"), lambda m: f"{m[1]}_{{{'prime' * len(m[2])}}}"),
 ]
 DIGITS = 40  # to which relations are compared

@@ -63,7 +63,9 @@ def read_unit(text: str) -> str | None:
         return "" if not text.strip() else None
     while len(tokens) > 1 and tokens[-1][1] in FILLERS - {"in"}:
         tokens.pop()  # 5 cm long
-    if words[0].lower() in ("squared", "cubed") or (len(words) > 1 and PRODUCT.fullmatch(text.strip()) and not JOINED.fullmatch(text.strip())):
+    if words[0].lower() in ("squared", "cubed") or (
+        len(words) > 1 and PRODUCT.fullmatch(text.strip()) and not JOINED.fullmatch(text.strip())
+    ):
         return None
     return measure(tokens) or counted(words)
 
