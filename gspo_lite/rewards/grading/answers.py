@@ -17,6 +17,7 @@ from gspo_lite.rewards.grading.regions import contradictory, unfolded
 from gspo_lite.rewards.grading.spelling import squeezed
 from gspo_lite.rewards.grading.wording import before_rounding, exactly, is_rough, is_unsure, without_prefix
 
+NO_RATIO = re.compile(r"[,;=|]|\\\{")  # of which a colon can be a part as well
 SMALL, USUAL = set("abcd"), set("ABCDE")  # letters that name a choice in any case; e is a number as well
 SHORT = 12  # characters of an answer that may name a choice by a small letter
 
@@ -62,13 +63,7 @@ def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
 def same_proportion(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare ratios of formulas, 1 : \\sqrt{3} : 2, which may be scaled as a whole; None for other golds."""
     given, wanted = ([part.strip() for part in text.split(":")] for text in (answer, gold))
-    if (
-        len(wanted) < 2
-        or not all(wanted)
-        or all(map(read_plain, wanted))
-        or is_bound(gold)
-        or re.search(r"[,;=|]|\\\{", gold)
-    ):
+    if len(wanted) < 2 or not all(wanted) or NO_RATIO.search(gold) or all(map(read_plain, wanted)) or is_bound(gold):
         return None
     if len(given) != len(wanted) or not all(given):
         return False if len(wanted) > 2 else None

@@ -142,7 +142,7 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
     if named and "=" not in gold:
         return chain(answer[named.end() :], gold, leaf)
     given, wanted = shapes.LABEL.match(answer), shapes.LABEL.match(gold)
-    if given and wanted and all(map(is_function, (given[1], wanted[1]))):
+    if given and wanted and values_of_function(squeezed(given[1]), squeezed(wanted[1])):
         return chain(answer[given.end() :], gold[wanted.end() :], leaf)
     if wanted and given is None and "=" in answer and read_plain(gold[wanted.end() :]):
         return False  # 2x = 6 is not solved
@@ -155,9 +155,9 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
     return "=" in answer and leaf(answer, gold)
 
 
-def is_function(name: str) -> bool:
-    """Return whether a name stands for the values of a function: y or f(x)."""
-    return squeezed(name) == "y" or name.rstrip().endswith(")")
+def values_of_function(first: str, second: str) -> bool:
+    """Return whether two names stand for the values of one function, of which one is y and the other f(x)."""
+    return "y" in (first, second) and (first + second).endswith((")", ")y"))
 
 
 def chain(steps: str, gold: str, leaf: Leaf) -> bool:

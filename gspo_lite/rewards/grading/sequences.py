@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import NamedTuple
 
-from gspo_lite.rewards.grading.calendar import clock_of
+from gspo_lite.rewards.grading.dates import clock_of
 from gspo_lite.rewards.grading.numbers import read_plain
 
 NUMBER = r"\d[\d,]*(?:\.\d+)?"

@@ -49,25 +49,35 @@ def read_unit(text: str) -> str | None:
     """Return one name for a unit or for the things that are counted; None if the text cannot be either."""
     for pattern, plain in SPELLINGS:
         text = pattern.sub(plain, text)
-    if len(text) > MOST:
-        return None
-    tokens, position = [], 0
-    while position < len(text.rstrip(" .")):
-        match = TOKEN.match(text, position)
-        if match is None:
-            return None
-        tokens.append(match)
-        position = match.end()
+    text = text.strip(" .")
+    tokens = tokens_of(text)
     words = [match[1] for match in tokens if match[1]]
-    if not words or FUNCTION_WORDS & {word.lower() for word in words if word not in SYMBOLS}:
-        return "" if not text.strip() else None
+    if not tokens or changes_number(text, words):
+        return None if text else ""
     while len(tokens) > 1 and tokens[-1][1] in FILLERS - {"in"}:
         tokens.pop()  # 5 cm long
-    if words[0].lower() in ("squared", "cubed") or (
-        len(words) > 1 and PRODUCT.fullmatch(text.strip()) and not JOINED.fullmatch(text.strip())
-    ):
-        return None
     return measure(tokens) or counted(words)
+
+
+def tokens_of(text: str) -> list[re.Match[str]]:
+    """Return the words, exponents and signs of a unit; nothing for a text with anything else or too long for one."""
+    tokens: list[re.Match[str]] = []
+    position = 0
+    while position < len(text) <= MOST:
+        match = TOKEN.match(text, position)
+        if match is None:
+            return []
+        tokens.append(match)
+        position = match.end()
+    return tokens
+
+
+def changes_number(text: str, words: list[str]) -> bool:
+    """Return whether words behind a number are no unit: they calculate, deny or hedge, or they are variables."""
+    if not words or words[0].lower() in ("squared", "cubed"):
+        return True
+    product = PRODUCT.fullmatch(text) and not JOINED.fullmatch(text)
+    return bool(product or FUNCTION_WORDS & {word.lower() for word in words if word not in SYMBOLS})
 
 
 def measure(tokens: list[re.Match[str]]) -> str | None:
