@@ -16,7 +16,7 @@ from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.grading import grader
 from gspo_lite.rewards.grading.golds import gold_text, why_unusable
 from gspo_lite.rewards.grading.numbers import Plain, read_plain, same
-from gspo_lite.rewards.grading.spelling import spell
+from gspo_lite.rewards.grading.spelling import spell, spell_signs
 
 MAX_ANSWER = 2000  # characters; a longer text is not a final answer
 LISTING = re.compile(r"\d+(?:,\d+)+")  # where no thousands are, as in 1,0541: more than one number
@@ -79,7 +79,7 @@ def lenient_match(completion: str, gold: Any) -> bool | None:
     wanted = plain_gold(gold)
     if wanted is None:
         return None
-    numbers = LAST_NUMBER.findall(spell(completion_text(completion)[-MAX_ANSWER:]))
+    numbers = LAST_NUMBER.findall(spell_signs(completion_text(completion)[-MAX_ANSWER:]))
     last = read_plain(numbers[-1]) if numbers else None
     return last is not None and same(last, wanted)
 

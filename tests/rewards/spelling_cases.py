@@ -39,7 +39,7 @@ KINDS = {
         (r"\sqrt{7}", ["√(7)"], []),
     ],
     "inequations": [
-        (r"a \neq 4", ["a != 4"], []), (r"a\neq 4", [r"a \ne 4"], ["a = 4", "4"]),
+        (r"x \ne 2", [r"2 \ne x"], []), (r"a \neq 4", ["a != 4"], []), (r"a\neq 4", [r"a \ne 4"], ["a = 4", "4"]),
         (r"x \neq 2", [r"\mathbb{R}\setminus\{2\}"], []), (r"\mathbb{R}\setminus\{2\}", [r"x\neq 2"], []),
         ("4", [], ["a != 4"]), (r"x \neq 1, 2", [r"x\neq 1 and x \neq 2"], []),
         (r"\mathbb{R}\setminus\{1,2\}", [r"x\neq 2, x\neq 1"], [r"x\neq 1"]),

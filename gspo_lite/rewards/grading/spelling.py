@@ -80,7 +80,7 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
     (r"\\rbrace(?![a-zA-Z])", r"\\}"),
     (r"\\(?:varnothing)(?![a-zA-Z])", r"\\emptyset "),
-    (r"(?:\^ ?\{? ?\\(?:circ|degree)|(?<=\d)\^ ?\{? ?o)(?![a-zA-Z])(?: ?\})?|\\degree(?![a-zA-Z])", "°"),
+    (r"(?:\^ ?\{? ?\\(?:circ|degree)|(?<=\d)\^ ?\{? ?o)(?![a-zA-Z])(?: ?\})?|\\(?:text)?degree(?![a-zA-Z])", "°"),
     (r"(?<=\d) ?\^ ?\{? ?(st|nd|rd|th)(?![a-z])(?: ?\})?", r"\1"),
     (r"<=|=<", r"\\le "),
     (r">=|=>", r"\\ge "),
@@ -113,7 +113,12 @@ REPLACEMENTS = [(re.compile(pattern), new) for pattern, new in LATEX]
 
 
 def spell(text: str) -> str:
-    """Return an answer in that spelling: ASCII digits and signs, LaTeX commands, single spaces, no layout around it."""
+    """Return an answer in that spelling: ASCII digits and signs, LaTeX commands, single spaces, no number words."""
+    return without_full_stop(with_digits(spell_signs(text)))
+
+
+def spell_signs(text: str) -> str:
+    """Return a text in that spelling, which leaves its words alone, without layout around it."""
     if DIGITS.fullmatch(text):
         return without_full_stop(text.strip())
     text = SMALL_FRACTION.sub(lambda m: f"{m[1].translate(SUPERSCRIPTS)}/{m[2].translate(SUBSCRIPTS)}", text)
@@ -126,8 +131,7 @@ def spell(text: str) -> str:
     text = unwrapped(UNIT_VECTOR.sub(r"\\vec{\1} ", text))
     for pattern, new in REPLACEMENTS:
         text = pattern.sub(new, text)
-    text = with_digits(french_brackets(BRACED.sub(r"\1", text.strip())))
-    return without_full_stop(text)
+    return without_full_stop(french_brackets(BRACED.sub(r"\1", text.strip())))
 
 
 def unwrapped(text: str) -> str:
