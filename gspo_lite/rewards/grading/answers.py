@@ -24,9 +24,9 @@ SHORT = 12  # characters of an answer that may name a choice by a small letter
 
 def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
     """Return whether two spelled answers are the same."""
-    answer = without_prefix(answer)
-    if squeezed(answer) == squeezed(gold) and read_plain(gold) is None:
+    if squeezed(gold) in (squeezed(answer), squeezed(without_prefix(answer))) and read_plain(gold) is None:
         return True
+    answer = without_prefix(answer)
     if is_unsure(answer) and not is_unsure(gold):
         return False
     if same_words(answer, gold):

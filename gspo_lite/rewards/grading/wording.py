@@ -18,7 +18,7 @@ CLAUSES = [
     r"(?: at)?",
     r"(?:it|[k-z]) (?:is|equals)(?: equal to)?",
     r"we (?:get|have|obtain|find)(?: that)?",
-    r"it's|there are|there is|on|at|ans\.|=",
+    r"it's|there are|there is|(?:on|at)(?= )|ans\.|=",
 ]
 PREFIX = re.compile(f"{OPENINGS[0]}|{OPENINGS[1].replace('{}', '|'.join(CLAUSES))}", re.IGNORECASE)
 SUFFIX = re.compile(r" is (?:the|my) (?:final |correct )?answer$", re.IGNORECASE)
