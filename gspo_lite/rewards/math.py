@@ -6,6 +6,7 @@ Plain answers are compared as fractions (`numbers.py`). All others go to a worke
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from gspo_lite.rewards.grading.numbers import Plain, read_plain, same
 from gspo_lite.rewards.grading.spelling import spell
 
 MAX_ANSWER = 2000  # characters; a longer text is not a final answer
+LISTING = re.compile(r"\d+(?:,\d+)+")  # where no thousands are, as in 1,0541: more than one number
 
 
 def grade(completion: str, gold: Any, marker: Marker = "gsm8k", thinking: Thinking = "think") -> bool | None:
@@ -72,6 +74,8 @@ def quick_verdict(answer: str, gold: str) -> bool | None:
     if answer == gold:
         return True
     given, wanted = read_plain(answer), read_plain(gold)
+    if given is None and wanted is not None and LISTING.fullmatch(answer):
+        return False
     return same(given, wanted) if given is not None and wanted is not None else None
 
 

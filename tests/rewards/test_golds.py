@@ -2,6 +2,8 @@
 
 import pytest
 
+from gspo_lite import load_parts
+from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import DataError
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.golds import check_golds, unusable_golds
@@ -126,3 +128,12 @@ def test_data_without_any_usable_gold_is_refused():
 
 def test_unusable_golds_are_numbered_from_one():
     assert unusable_golds(judges("math_correct"), ["proof", "7"]) == [(1, "proof", "stands for no answer")]
+
+
+def test_no_model_is_loaded_for_data_without_a_usable_gold(tmp_path, monkeypatch):
+    (tmp_path / "golds.jsonl").write_text('{"prompt": "1?", "answer": "proof"}\n{"prompt": "2?", "answer": "N/A"}\n')
+    recipe = load_recipe("quickstart", [f"data.source={tmp_path}/golds.jsonl"], allow_outside=True).recipe
+    monkeypatch.setattr(load_parts, "load_model", None)
+    monkeypatch.setattr(load_parts, "choose_backend", lambda model: "transformers")
+    with pytest.raises(DataError, match="no gold of"):
+        load_parts.load_parts(recipe)

@@ -49,6 +49,7 @@ def test_numbers_of_numpy_are_golds():
     ("text", "gold", "verdict"),
     [("it is 1,234.", "1234", True), ("<think>9+9=18</think>68", "68", True), ("68 not 69", "68", False),
      ("it is −5", "-5", True), ("7-5", "-5", False), ("so 1/2", "0.5", True), ("28%", "0.28", True),
+     ("12 apples in one basket", "12", True),
      ("none", "68", False), ("", "68", False), ("7", "x+1", None), ("7", None, None)],
 )  # fmt: skip
 def test_lenient_match_takes_the_last_number(text, gold, verdict):

@@ -10,41 +10,31 @@ import re
 
 from gspo_lite.rewards.grading import shapes
 from gspo_lite.rewards.grading.choices import choice_of
-from gspo_lite.rewards.grading.kinds import of_another_kind, same_kind
+from gspo_lite.rewards.grading.kinds import is_bound, of_another_kind, same_kind
 from gspo_lite.rewards.grading.numbers import read_plain
 from gspo_lite.rewards.grading.parts import Leaf, in_any_order, in_order, same_part, same_region, same_words
 from gspo_lite.rewards.grading.regions import contradictory, unfolded
 from gspo_lite.rewards.grading.spelling import squeezed
+from gspo_lite.rewards.grading.wording import before_rounding, exactly, is_rough, is_unsure, without_prefix
 
-WRONG = r"(?:\w+ )*?(?:wrong|incorrect|false|other|opposite|not) "
-PREFIX = re.compile(
-    r"(?:(?:so|thus|hence|therefore|then|ans|total)[,:]? )?"
-    r"(?:(?:the |my )?(?:final |correct )?(?:answer|result|solution|value)s?(?: is| are|:| =| equals)+|it is|it's"
-    rf"|there (?:are|is)|(?:the|its|his|her|their|our) (?!{WRONG})(?:[a-zA-Z]+ ){{1,6}}?(?:is|are|was|were|equals?)"
-    r"(?: equal to)?|=)?:?\s*(?:exactly )?",
-    re.IGNORECASE,
-)
-ROUGH = re.compile(
-    r"≈|\\approx|\\sim(?:eq)?(?![a-z])|\b(?:about|approximately|approx\.?|roughly|around)\b", re.IGNORECASE
-)
-UNSURE = re.compile(r"\?|\b(?:maybe|perhaps|possibly|not|either)\b", re.IGNORECASE)
+NO_RATIO = re.compile(r"[,;=|]|\\\{")  # of which a colon can be a part as well
 SMALL, USUAL = set("abcd"), set("ABCDE")  # letters that name a choice in any case; e is a number as well
 SHORT = 12  # characters of an answer that may name a choice by a small letter
 
 
 def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
     """Return whether two spelled answers are the same."""
-    answer = without_prefix(answer)
-    if squeezed(answer) == squeezed(gold) and read_plain(gold) is None:
+    if squeezed(gold) in (squeezed(answer), squeezed(without_prefix(answer))) and read_plain(gold) is None:
         return True
-    if UNSURE.search(answer) and not UNSURE.search(gold):
+    answer = without_prefix(answer)
+    if is_unsure(answer) and not is_unsure(gold):
         return False
     if same_words(answer, gold):
         return True
     answer = before_rounding(answer)
-    if ROUGH.search(gold):
+    if is_rough(gold):
         answer, gold = exactly(answer), exactly(gold)
-    elif ROUGH.search(answer):
+    elif is_rough(answer):
         return False
     if contradictory(answer) != contradictory(gold):
         return False
@@ -53,27 +43,6 @@ def same_answer(answer: str, gold: str, leaf: Leaf) -> bool:
         if verdict is not None:
             return verdict
     return not of_another_kind(answer, gold) and same_parts(answer, gold, leaf)
-
-
-def before_rounding(text: str) -> str:
-    """Return the exact value of an answer that also gives it rounded, x = 1/3 \\approx 0.33; else the answer."""
-    exact, sign, rounded = text.partition("\\approx")
-    exact = exact.strip()
-    value = shapes.without_label(exact)
-    return (
-        exact if sign and read_plain(rounded.strip()) and re.search(r"\d|\\pi", value) and value[-1:] != "=" else text
-    )
-
-
-def exactly(text: str) -> str:
-    """Return an approximate answer as if it were exact: x \\approx 9 becomes x = 9."""
-    return without_prefix(re.sub(r"[= ]+= *", " = ", ROUGH.sub(" = ", text)).strip())
-
-
-def without_prefix(text: str) -> str:
-    """Return a text without the words that introduce an answer."""
-    prefix = PREFIX.match(text)
-    return text[prefix.end() :] if prefix else text
 
 
 def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
@@ -94,7 +63,7 @@ def same_choice(answer: str, gold: str, leaf: Leaf) -> bool | None:
 def same_proportion(answer: str, gold: str, leaf: Leaf) -> bool | None:
     """Compare ratios of formulas, 1 : \\sqrt{3} : 2, which may be scaled as a whole; None for other golds."""
     given, wanted = ([part.strip() for part in text.split(":")] for text in (answer, gold))
-    if len(wanted) < 2 or not all(wanted) or all(map(read_plain, wanted)) or re.search(r"[,;=|]|\\\{", gold):
+    if len(wanted) < 2 or not all(wanted) or NO_RATIO.search(gold) or all(map(read_plain, wanted)) or is_bound(gold):
         return None
     if len(given) != len(wanted) or not all(given):
         return False if len(wanted) > 2 else None
@@ -122,6 +91,11 @@ def same_listing(given: list[str], wanted: list[str], leaf: Leaf) -> bool:
     bracketed = shapes.Bracketed.read(enclosed)
     if bracketed is None:
         return False
+    names = shapes.labels(listed)
+    if bracketed.brackets == "{}" and len(names) > 1:
+        return False  # x = 5, y = 6 are no two values of one
+    if len(names) == len(listed) and names <= {"x", "y", "z"}:
+        listed = sorted(listed)  # y = 2, x = 1 is the point (1, 2)
     if bracketed.brackets == "{}":
         return in_any_order(listed, shapes.signed(bracketed.parts), leaf)
     return bracketed.brackets == "()" and in_order(list(map(shapes.without_label, listed)), bracketed.parts, leaf)

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 LETTERED = re.compile(
     r"((?i:the )?(?i:(?:final|correct|right|best) )?(?i:answer|option|choice|statement|letter)(?i: is)?:? ?)?"
-    r"(?:\(([A-Ja-j])\)(?: ?[.:] ?| - | |$)"
+    r"(?:\(([A-Ja-h])\)(?: ?[.:] ?| - | |$)"
     r"|([A-J])(?:[.:)] ?| - |(?i: is (?:the )?(?:correct|right|answer|best)(?: answer| option| choice)?)?$))(.*)"
 )
+OPTION = r"(?:option |choice )?\(?[A-J]"
+# What follows a letter, if it names another one or takes the first back
 ANOTHER = re.compile(
-    r"^(?:or|and|nor|not|,|/|&) ?(?:option |choice )?\(?[A-J](?![a-z])"
-    r"|\b(?:or|nor|not)\b (?:option |choice )?\(?[A-J](?:[).:]|\W*$)|\([A-J]\)",
+    r"^is (?!the |correct|right)"
+    rf"|^(?:or|and|nor|not|,|/|&) ?{OPTION}(?![a-z])|\b(?:or|nor|not)\b {OPTION}(?:[).:]|\W*$)"
+    r"|[,;.] ?\(?[A-J](?:[).:]|\W*$)| \(?[A-J]\) |\([A-J]\)",
     re.IGNORECASE,
 )
 

@@ -25,24 +25,32 @@ CONCLUSION = re.compile(
 LISTED = re.compile(r"\s*[\[(]\s*['\"].*['\"]\s*,?\s*[\])]\s*", re.DOTALL)
 WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
 SENTENCES = re.compile(r"[.!?]\s+[A-Z]|\n")
+SHORT = 15  # characters that cannot hold so many words
 MOST_WORDS = 15  # of an answer in one sentence
 MOST_WORDS_OF_MANY = 5  # of an answer that goes on over a full stop or a new line
 
 
 def gold_text(gold: Any, *, prose: bool = False) -> str | None:
     """Return the final answer that a gold holds; None if it holds none, as `why_unusable` says."""
-    return None if why_unusable(gold, prose=prose) else final_answer(gold)
+    text = final_answer(gold)
+    return None if problem_of(gold, text, prose) else text
 
 
 def why_unusable(gold: Any, *, prose: bool = False) -> str | None:
     """Return why no answer can match a gold; None if one can. With `prose`, a text of any length is an answer."""
-    text = final_answer(gold)
+    return problem_of(gold, final_answer(gold), prose)
+
+
+def problem_of(gold: Any, text: str | None, prose: bool) -> str | None:
+    """Return what is wrong with the text that was found in a gold; None if nothing is."""
     if text is None:
         return f"{type(gold).__name__} is no answer"
     if text.strip("$ .").casefold() in PLACEHOLDERS:
         return "stands for no answer" if text.strip() else "empty"
+    if prose or len(text) < SHORT:
+        return None
     most = MOST_WORDS_OF_MANY if SENTENCES.search(text.strip()) else MOST_WORDS
-    return "no answer found in its prose" if not prose and len(WORD.findall(text)) > most else None
+    return "no answer found in its prose" if len(WORD.findall(text)) > most else None
 
 
 def final_answer(gold: Any) -> str | None:
@@ -70,6 +78,8 @@ def joined(golds: list[Any] | tuple[Any, ...]) -> str | None:
 
 def in_text(gold: str) -> str | None:
     """Return the answer in a text: behind its last `####`, in its last box or tag, in its list, or all of it."""
+    if gold.isdigit():
+        return gold
     if LISTED.fullmatch(gold):
         try:
             listed = ast.literal_eval(gold.strip())

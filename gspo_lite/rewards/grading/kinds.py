@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gspo_lite.rewards.grading import calendar, chemistry, quantities, sequences
+from gspo_lite.rewards.grading import chemistry, dates, quantities, sequences
 
 
 def always(value: Any) -> bool:
@@ -36,9 +36,10 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind(calendar.date_of, calendar.same_date, always, always),
-    Kind(calendar.clock_of, calendar.same_clock, always, lambda clock: clock.certain),
+    Kind(dates.date_of, dates.same_date, always, always),
+    Kind(dates.clock_of, dates.same_clock, always, lambda clock: clock.certain),
     Kind(sequences.remainder_of, operator.eq, always, always),
+    Kind(sequences.items_of, operator.eq, always, always),
     Kind(quantities.quantity_of, quantities.same_amount, quantities.is_sum, quantities.is_sum),
     Kind(sequences.range_of, sequences.same_range, always, sequences.rises),
     Kind(sequences.ratio_of, sequences.same_ratio, sequences.is_long, sequences.is_long),

@@ -24,6 +24,7 @@ NUMBER = (
     r"|\d{1,3}(?:[,'] ?\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+"
 )
 CENTS = {"dollar": ("cent",), "sterling": ("penny",)}
+HALF_OF_DAY = re.compile(r"[ap]\.? ?m\.?", re.IGNORECASE)  # 10 pm is a time
 PER = re.compile(r"/|(?:per|an?|each)(?![a-z])")
 REPEATING = re.compile(
     r"(\d*)\.(\d*?)(?:\\(?:overline|bar|dot)\s*\{(\d+)\}|\\(?:bar|dot)\s*(\d)|\((\d+)\)|(\d+?)\6+\s*(?:\.\.\.|\\[lc]?dots))"
@@ -61,7 +62,7 @@ def read_plain(text: str) -> Plain | None:
         return None
     value, end = read
     tail = TAIL.fullmatch(text[end:].rstrip())
-    if tail is None:
+    if tail is None or HALF_OF_DAY.fullmatch(tail[4] or ""):
         return None
     percent, gap, after = bool(tail[2]), tail[3], tail[4] or ""
     scale, _, rest = after.partition(" ")

@@ -21,7 +21,7 @@ from gspo_lite.rewards.grading.units import units_agree
 
 Leaf = Callable[[str, str], bool]  # whether two single formulas are equal, exactly
 
-SYMBOL = re.compile("[a-z][A-Z]")  # NaCl is not nacl
+SYMBOL = re.compile(r"[a-z][A-Z]|[\\_^{}=<>+*/|]")  # NaCl is not nacl, nor T_{max} t_{max}
 REVERSED = re.compile(r"([^=]+?) ?= ?([a-zA-Z])")  # 5 = x
 EMPTY = re.compile(
     r"\\emptyset|\\\{ ?\\\}|(?:the )?(?:empty|null) set|(?:there (?:is|are) )?no (?:real )?solutions?", re.IGNORECASE
@@ -67,7 +67,11 @@ def same_text(answer: str, gold: str, leaf: Leaf) -> bool | None:
 
 def same_words(answer: str, gold: str) -> bool:
     """Return whether two texts have the same words, in any case unless capitals inside a word make it a symbol."""
-    return shapes.has_words(gold) and not SYMBOL.search(gold) and shapes.folded(answer) == shapes.folded(gold)
+    return (
+        shapes.has_words(gold)
+        and not SYMBOL.search(f"{gold} {answer}")
+        and shapes.folded(answer) == shapes.folded(gold)
+    )
 
 
 def same_matrix(answer: str, gold: str, leaf: Leaf) -> bool | None:
@@ -138,7 +142,7 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
     if named and "=" not in gold:
         return chain(answer[named.end() :], gold, leaf)
     given, wanted = shapes.LABEL.match(answer), shapes.LABEL.match(gold)
-    if given and wanted and all(map(is_function, (given[1], wanted[1]))):
+    if given and wanted and values_of_function(squeezed(given[1]), squeezed(wanted[1])):
         return chain(answer[given.end() :], gold[wanted.end() :], leaf)
     if wanted and given is None and "=" in answer and read_plain(gold[wanted.end() :]):
         return False  # 2x = 6 is not solved
@@ -151,9 +155,9 @@ def same_equation(answer: str, gold: str, leaf: Leaf) -> bool | None:
     return "=" in answer and leaf(answer, gold)
 
 
-def is_function(name: str) -> bool:
-    """Return whether a name stands for the values of a function: y or f(x)."""
-    return squeezed(name) == "y" or name.rstrip().endswith(")")
+def values_of_function(first: str, second: str) -> bool:
+    """Return whether two names stand for the values of one function, of which one is y and the other f(x)."""
+    return "y" in (first, second) and (first + second).endswith((")", ")y"))
 
 
 def chain(steps: str, gold: str, leaf: Leaf) -> bool:

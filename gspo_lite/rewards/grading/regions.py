@@ -21,6 +21,7 @@ BUT = re.compile(
     rf"|such that) ?(?:({VARIABLE}) ?(?:\\neq|=) ?)?(.+)"
 )
 UNEQUAL = re.compile(rf"({VARIABLE}) ?\\neq ?")
+TURNED = re.compile(rf"([^,;=]+?) ?\\neq ?({VARIABLE})")
 MEMBER = re.compile(rf"({VARIABLE}) ?\\in(?![a-z])")
 MODULUS = re.compile(rf"(?:\||\\[lr]?vert ?)({VARIABLE})(?:\||\\[lr]?vert ?) ?(<|\\le(?![a-z])) ?(.+)")
 BOTH = re.compile(r",? and |\\land(?![a-z])|,")
@@ -110,7 +111,9 @@ def all_but(text: str) -> AllBut | None:
         numbers = bracketed.parts if bracketed and bracketed.brackets == "{}" else split(inner, SEPARATOR)
         return AllBut(signed(numbers), squeezed(variable) if variable else None)
     parts = split(text, SEPARATOR)
-    label = UNEQUAL.match(parts[0])
+    label, turned = UNEQUAL.match(parts[0]), TURNED.fullmatch(text)
+    if turned:  # 2 \\neq x
+        return AllBut(signed([turned[1]]), squeezed(turned[2]))
     if label:
         return AllBut(signed([UNEQUAL.sub("", part) for part in parts]), squeezed(label[1]))
     return between_rays([region_of(part) for part in parts]) if len(parts) > 1 else None

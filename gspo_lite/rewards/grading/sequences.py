@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import NamedTuple
 
-from gspo_lite.rewards.grading.calendar import clock_of
+from gspo_lite.rewards.grading.dates import clock_of
 from gspo_lite.rewards.grading.numbers import read_plain
 
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
@@ -21,10 +21,11 @@ RANGE = re.compile(
 )
 GROUPS = re.compile(r"(?=.*[-.(])\+?(?:\(\d+\)|\d+)(?:[- ]{1,2}(?:\(\d+\)|\d+)){2,9}|\d+(?:\.\d+){2,9}")
 REMAINDER = re.compile(
-    r"(?:quotient(?: is| of|:)? )?(-?\d+),? ?(?:and |with )?(?:a |the )?(?:r\.?|rem\.?|remainder)"
-    r"(?: is| of|:| =)? ?(\d+)",
+    r"(?:quotient(?: is| of|:)? )?(-?\d+),? ?(?:and |with )?(?:a |the )?\(?(?:r\.?|rem\.?|remainder)"
+    r"(?: is| of|:| =)? ?(\d+)\)?",
     re.IGNORECASE,
 )
+ITEM = re.compile(r"\((?:[a-h]|[ivx]{1,4}|\d)\)")
 CAPITALS = re.compile(r"[A-Z](?:[A-Z]+|(?:, ?[A-Z])+|(?: ?- ?[A-Z]){2,}|(?: [A-Z]){2,})")
 
 
@@ -83,6 +84,14 @@ def same_ratio(given: Ratio, wanted: Ratio) -> bool:
 def is_long(ratio: Ratio) -> bool:
     """Return whether a ratio has more than two numbers, so that it is no quotient."""
     return len(ratio.written) > 2
+
+
+def items_of(text: str) -> tuple[tuple[str, str], ...] | None:
+    """Return the answers to the parts of a question, `(a) 3 (b) 4`, with their marks; None for other texts."""
+    marks, answers = ITEM.findall(text), [answer.strip(" ,;") for answer in ITEM.split(text)]
+    if len(marks) < 2 or answers[0] or not all(answers[1:]):
+        return None
+    return tuple(zip(marks, answers[1:], strict=True))
 
 
 def remainder_of(text: str) -> tuple[str, ...] | None:

@@ -27,13 +27,15 @@ LABEL = re.compile(
 # What only an answer may name before its value: in a gold these are equations
 EXPRESSION = re.compile(
     r"(?:[a-zA-Z](?: ?[+-] ?[a-zA-Z]){1,3}|P ?\([^()=]{1,12}(?:=[^()=]{1,12})?\)|\\Pr(?: ?\([^()]{1,20}\))?"
+    r"|(?:E|Var|\\mathbb\{E\}) ?\[[^\[\]=]{1,12}\]|\\det ?\w|\\frac\{[a-z]\}\{[a-z]\}"
     r"|\\frac\{d ?\w\}\{d ?\w\}) ?= ?"
 )
+ALIKE = re.compile(rf"^({VARIABLE}) ?= ?({VARIABLE}) ?= ?([^=,;]+)$")  # x = y = 2
 TUPLE_LABEL = re.compile(rf"\(({VARIABLE}(?: ?, ?{VARIABLE}){{1,5}})\) ?= ?(?=\()")
 ATTACHED = re.compile(r"(.*[\d})])([a-zA-Z]{2}[a-zA-Z/^{}\d]*)")
 MOST_UNIT_WORDS = 5
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
-LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
+LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]|\\(?!(?:pi|sqrt|frac|cdot|times|infty)(?![a-z]))[a-zA-Z]+")
 ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\}")
 WORD = re.compile(r"(?<![\\a-zA-Z])(?:[a-zA-Z]{3,}|[nN]o(?![a-zA-Z]))")
 VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
@@ -41,7 +43,7 @@ VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
 
 def parts_of(text: str) -> list[str]:
     """Return the solutions an answer lists, with plus-minus written out."""
-    parts = split(text, SEPARATOR)
+    parts = split(ALIKE.sub(r"\1 = \3, \2 = \3", text), SEPARATOR)
     label = LABEL.match(parts[0])
     if label and len(parts) > 1 and not any("=" in part for part in parts[1:]):
         parts[0] = parts[0][label.end() :]  # x = 1, 2

@@ -40,7 +40,14 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"^~", r"\\approx "),
     (r"\\(?:text)?color ?\{[^{}]*\}", ""),
     (r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf|rm|it|sf|tt|em|bfseries|itshape)(?![a-zA-Z])", " "),
-    (r"\\(?:therefore|implies|Rightarrow|square|blacksquare|qed|Box)(?![a-zA-Z])", " "),
+    (r"^ ?\\(?:therefore|implies|Rightarrow)(?![a-zA-Z])|\\(?:square|blacksquare|qed|Box) ?$", " "),
+    (r"\\(?:Rightarrow|Longrightarrow)(?![a-zA-Z])", r"\\implies "),
+    (r"\*\*([^*]{1,60})\*\*$", r"\1"),
+    (r"\\wedge(?![a-zA-Z])", r"\\land "),
+    (r"\\vee(?![a-zA-Z])", r"\\lor "),
+    (r"\\mid(?![a-zA-Z])", "|"),
+    (r"\\[pb]?mod(?![a-zA-Z]) ?\{? ?(\w+) ?\}?|\(mod (\w+)\)", lambda match: f"\\mod {match[1] or match[2]}"),
+    (r"(?<=\d) ?''", '"'),
     (r"(?<!\\)\{ ?\}", ""),
     (r"\\colon(?![a-z])|\{:\}", ":"),
     (r"\\{1,2} ?$", ""),
@@ -73,7 +80,7 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"\\lbrace(?![a-zA-Z])", r"\\{"),
     (r"\\rbrace(?![a-zA-Z])", r"\\}"),
     (r"\\(?:varnothing)(?![a-zA-Z])", r"\\emptyset "),
-    (r"(?:\^ ?\{? ?\\(?:circ|degree)|(?<=\d)\^ ?\{? ?o)(?![a-zA-Z])(?: ?\})?|\\degree(?![a-zA-Z])", "°"),
+    (r"(?:\^ ?\{? ?\\(?:circ|degree)|(?<=\d)\^ ?\{? ?o)(?![a-zA-Z])(?: ?\})?|\\(?:text)?degree(?![a-zA-Z])", "°"),
     (r"(?<=\d) ?\^ ?\{? ?(st|nd|rd|th)(?![a-z])(?: ?\})?", r"\1"),
     (r"<=|=<", r"\\le "),
     (r">=|=>", r"\\ge "),
@@ -82,16 +89,19 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![\\a-zA-Z])(sqrt|pi|sin|cos|tan|cot|csc|log|ln|arcsin|arccos|arctan|exp)(?![a-zA-Z])", r"\\\1 "),
     (r"(?<![\\a-zA-Z\d])(?<!\d )sec(?![a-zA-Z])", r"\\sec "),  # 30 sec are seconds
-    (r"(?<![\\a-zA-Z])(?:[iI]nfinity|inf|oo)(?![a-zA-Z])", r"\\infty "),
+    (r"(?<![\\a-zA-Z])(?:[iI]nfinity|inf|oo)(?![a-zA-Z\d])", r"\\infty "),
     (r"\\mathbb ?\{? ?([A-Z])(?![a-zA-Z]) ?\}?", r"\\mathbb{\1}"),
     (r"\\(?:R|reals|Reals)(?![a-zA-Z])", r"\\mathbb{R}"),
     (r"(?<![\w.}/^])(\d+) ?/ ?(\d+) (?=\\?[a-zA-Z(])", r"\\frac{\1}{\2} "),  # 4/3 \pi is no 4/(3\pi)
+    (r"\^ ?\{ ?([\da-zA-Z]) ?\}(?![\da-zA-Z])", r"^\1"),
     (r"\s+", " "),
 ]  # fmt: skip
+DIGITS = re.compile(r" ?[-+$]?[0-9][0-9,.]*%? ?")  # spelled already, as nearly all answers of GSM8K
+INCHES = re.compile(r"\d\"$")
 MARKDOWN = re.compile(r"^(\*{1,3}|__?)(?=\S)([^*_]{1,60})\1(?!\*)")
 BRACED = re.compile(r"^\{ ?([^{}]*?) ?\}$")
 WRAPPED = re.compile(
-    r"\\(?:text(?:rm|bf|it|sf|tt|sc|normal|up)?|math(?:rm|bf|it|sf|tt|up|normal)|mbox|hbox|fbox|boxed|framebox|boldsymbol|bm|emph"
+    r"\\(?:text(?:rm|bf|it|sf|tt|sc|normal|up)?|math(?:rm|bf|it|sf|tt|up|normal|cal)|mbox|hbox|fbox|boxed|framebox|boldsymbol|bm|emph"
     r"|ensuremath|underline|operatorname\*?|ce|pu|unit)\s{0,9}\{|\\[{}]|[{}]"
 )
 OUTWARDS = re.compile(r"(?<![\w)}\]])([\[\]])([^\[\],;]{1,80}[,;][^\[\],;]{1,80})([\[\]])")
@@ -103,7 +113,14 @@ REPLACEMENTS = [(re.compile(pattern), new) for pattern, new in LATEX]
 
 
 def spell(text: str) -> str:
-    """Return an answer in that spelling: ASCII digits and signs, LaTeX commands, single spaces, no layout around it."""
+    """Return an answer in that spelling: ASCII digits and signs, LaTeX commands, single spaces, no number words."""
+    return without_full_stop(with_digits(spell_signs(text)))
+
+
+def spell_signs(text: str) -> str:
+    """Return a text in that spelling, which leaves its words alone, without layout around it."""
+    if DIGITS.fullmatch(text):
+        return without_full_stop(text.strip())
     text = SMALL_FRACTION.sub(lambda m: f"{m[1].translate(SUPERSCRIPTS)}/{m[2].translate(SUBSCRIPTS)}", text)
     text = SUPERSCRIPT.sub(lambda match: f"^{{{match[0].translate(SUPERSCRIPTS)}}}", text.replace("º", "°"))
     text = SUBSCRIPT.sub(lambda match: f"_{{{match[0].translate(SUBSCRIPTS)}}}", text)
@@ -114,8 +131,7 @@ def spell(text: str) -> str:
     text = unwrapped(UNIT_VECTOR.sub(r"\\vec{\1} ", text))
     for pattern, new in REPLACEMENTS:
         text = pattern.sub(new, text)
-    text = with_digits(french_brackets(BRACED.sub(r"\1", text.strip())))
-    return without_full_stop(text)
+    return without_full_stop(french_brackets(BRACED.sub(r"\1", text.strip())))
 
 
 def unwrapped(text: str) -> str:
@@ -154,7 +170,7 @@ def without_layout(text: str) -> str:
 def without_quotes(text: str) -> str:
     """Return a text without the quotation marks around it; those of 6'2" are inches."""
     text = text.strip()
-    return text if text.endswith('"') and "'" in text else text.strip('"').strip()
+    return text if INCHES.search(text) and not text.startswith('"') else text.strip('"').strip()
 
 
 def without_full_stop(text: str) -> str:

@@ -6,13 +6,14 @@ Runs in the grader's worker process only: it imports sympy, and hostile text can
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 from latex2sympy2_extended import NormalizationConfig, normalize_latex
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify import verify
-from sympy import Basic, Equality, Expr, I, MatrixBase, S, Symbol, nan, simplify, zoo
+from sympy import Basic, Equality, Expr, I, MatrixBase, Pow, S, Symbol, nan, oo, simplify, zoo
 
 DEEPEST = 12  # nested brackets
 # 9^{999999}, 99999!, 9^9^9^9, 10^{10^{10}}: no answer is such a number, and no computer can hold it
@@ -26,13 +27,19 @@ MOST_FUNCTIONS = 24  # without brackets each is the argument of the one before
 DECIMAL = re.compile(r"(?<![\w.])(\d*\.\d+)(?:[eE]([-+]?\d{1,3})(?![\w.]))?|(?<![\w.])(\d+)[eE]([-+]?\d{1,3})(?![\w.])")
 DEGREES = re.compile(r"(\d+|\{[^{}]*\})°")
 # Names that the engine takes for a constant or drops, and letters with two shapes, as what it can tell apart
-UNREADABLE = re.compile(r"\d ?['_]")  # 72'' and 26_{100}: the engine drops what it does not know
-NAMES = [
+# The engine drops signs behind a number, as in 26_{100}, and takes every product to be commutative.
+UNREADABLE = re.compile(
+    r"\d ?['\"_]|\\nabla|\\vec ?\{[^{}]*\} ?\\(?:times|cdot)(?![a-z])|\\(?:gcd|lcm) ?\([^()]*[a-zA-Z]"
+)
+SMALL_STEP = r"(?:d|\\partial|\\Delta) ?"
+NAMES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (re.compile(rf"\\frac\{{{SMALL_STEP}(\w)\}}\{{{SMALL_STEP}(\w)\}}"), lambda m: f"D_{{{ord(m[1])}{ord(m[2])}}}"),
     (re.compile(r"(?<!\\)(?<!\\[a-zA-Z])(?<!\\[a-zA-Z]{2})I"), r"\\Upsilon "),
     (re.compile(r"\\gamma(?![a-zA-Z])"), r"\\varrho "),
     (re.compile(r"\\Gamma(?![a-zA-Z( ])"), r"\\varpi "),
     (re.compile(r"\\var(phi|epsilon|theta)(?![a-zA-Z])"), r"\\\1"),
-    (re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])'"), r"\1_{prime}"),
+    (re.compile(r"(?<!\\)(?<!\\[a-zA-Z])(?<!\\[a-zA-Z]{2})T(?![a-z])"), r"\\Theta "),  # A^T loses its T
+    (re.compile(r"(?<![\\a-zA-Z])([a-zA-Z])('+)"), lambda m: f"{m[1]}_{{{'prime' * len(m[2])}}}"),
 ]
 DIGITS = 40  # to which relations are compared
 NORMAL = NormalizationConfig(units=False, equations=False, boxed="none")  # the h of \pi r^2 h is not an hour
@@ -41,7 +48,7 @@ CASED = ConversionConfig(lowercase_symbols=False)  # R and r are two symbols
 
 def same_value(answer: str, gold: str) -> bool:
     """Return whether two single LaTeX formulas are equal; unreadable ones are not. May exhaust memory or the stack."""
-    if absurd(answer) or UNREADABLE.search(answer):
+    if absurd(answer) or UNREADABLE.search(answer) or UNREADABLE.search(gold):
         return False
     given, wanted = read(answer), read(gold)
     if given is None or wanted is None:
@@ -99,9 +106,9 @@ def plain_symbols(formula: Any) -> Any:
 
 def same_expression(given: Expr, wanted: Expr) -> bool:
     """Return whether two expressions are equal everywhere."""
-    given, wanted = given.doit(), wanted.doit()
-    if given.has(zoo, nan) or wanted.has(zoo, nan):  # what divides by zero equals nothing
+    if undefined(given) or undefined(wanted):
         return False
+    given, wanted = given.doit(), wanted.doit()
     if given == wanted:
         return True
     difference = given - wanted
@@ -118,3 +125,11 @@ def same_equation(given: Equality, wanted: Equality) -> bool:
         return same_expression(first, S.Zero)
     factor = simplify(first / second)
     return bool(factor.is_number and factor.is_nonzero)
+
+
+def undefined(formula: Expr) -> bool:
+    """Return whether a formula divides by zero or calculates with infinity somewhere, so that it equals nothing."""
+    powers = formula.atoms(Pow)
+    if any(power.base.has(oo, zoo) or (power.exp.is_negative and power.base.doit() == 0) for power in powers):
+        return True
+    return bool(formula.doit().has(zoo, nan))

@@ -30,7 +30,7 @@ SI = {
     "L": "liter litre",
     "l": "liter", "N": "newton", "J": "joule", "W": "watt", "Pa": "pascal", "Hz": "hertz", "C": "coulomb", "V": "volt",
     "F": "farad", "Ω": "ohm", "T": "tesla", "H": "henry", "eV": "electronvolt", "cal": "calorie", "B": "byte",
-    "Wh": "watthour", "lm": "lumen", "lx": "lux", "Wb": "weber", "bar": "bar", "Bq": "becquerel", "Gy": "gray",
+    "lm": "lumen", "lx": "lux", "Wb": "weber", "bar": "bar", "Bq": "becquerel", "Gy": "gray",
     "Sv": "sievert", "bit": "bit", "b": "bit", "rad": "radian",
 }  # fmt: skip
 PREFIXES = {
@@ -40,6 +40,7 @@ PREFIXES = {
 # case counts: symbol -> name
 SYMBOLS = {prefix + symbol: PREFIXES[prefix] + names.split()[0] for symbol, names in SI.items() for prefix in PREFIXES}
 SYMBOLS |= {"Nm": "newton meter", "Ah": "ampere hour", "mAh": "milliampere hour"}
+SYMBOLS |= {f"{prefix}Wh": f"{PREFIXES[prefix]}watt hour" for prefix in PREFIXES}
 SYMBOLS |= {one: name for name, others in NAMES.items() for one in others.split() if len(one) < 3}
 
 # case does not count: word in small letters -> name
@@ -55,6 +56,7 @@ WORDS |= {
     **dict.fromkeys(("kph", "kmph", "kmh"), "kilometer hour^-1"), "mph": "mile hour^-1", "fps": "foot second^-1",
     "bps": "bit second^-1", "rpm": "revolution minute^-1", "revolutions": "revolution", "cc": "centimeter^3",
     "sqft": "foot^2", "kilo": "kilogram", "kilos": "kilogram", "kgs": "kilogram", "kms": "kilometer",
+    "cms": "centimeter", "mls": "milliliter",
 }  # fmt: skip
 FOLDED = Counter(symbol.lower() for symbol in SYMBOLS)
 for symbol, name in SYMBOLS.items():  # KM and Kg, but not MN, which can be mN as well

@@ -11,6 +11,7 @@ from functools import lru_cache
 from gspo_lite.rewards.grading.unit_names import SYMBOLS, WORDS
 
 NOUN = re.compile(r"(?=.*[aeiouy])[a-z]{3}", re.IGNORECASE)
+CHANGING = {"nautical", "percentage", "percent"}  # words that make another unit of the one behind them
 CURRENCIES = {"dollar", "euro", "yen", "sterling", "rupee", "cent", "yuan", "won"}
 POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 TOKEN = re.compile(r" *(?:([A-Za-z$€£¥₹₩円元¢°%Ωµμ]+(?:-[A-Za-z]+)*)\.?|\^ ?\(?([-+]?\d)\)?|([/*()]))")
@@ -23,10 +24,13 @@ SPELLINGS = [
     (re.compile(r"^in (?=total|all|each|the|an? )"), "of "),
     (re.compile(r"[{}]"), ""),
 ]
+# A product of letters is one of variables, unless it is such a unit
+PRODUCT = re.compile(r"[a-zA-Z](?: ?\^ ?\d)?(?:(?: ?\* ?| )[a-zA-Z](?: ?\^ ?\d)?)+")
+JOINED = re.compile(r"[NJWAVTC] ?\*? ?[msh](?: ?\^ ?\d)?")
 MOST = 60  # characters of a unit
 FILLERS = set(
     """
-    a an the of in each every long wide high tall deep away apart total altogether left remaining more old only per
+    a an the of in each every long wide high tall deep away apart total altogether remaining more old only per
     """.split()  # noqa: SIM905
 )
 # Words that change what the number before them means.
@@ -34,7 +38,8 @@ FUNCTION_WORDS = set(
     """
     or to and not maybe perhaps but is are was were isn't too impossible than about approximately roughly nearly
     almost wrong incorrect false no cannot probably possibly presumably likely think guess if when at least most over
-    under factorial choose mod plus minus divided by point half halves thirds base i e x y z n remainder r
+    under gross lakh crore tens hundreds tenths hundredths thousandths maximum minimum max approx binary octal hex fails
+    factorial choose mod plus minus divided by point half halves thirds base i e x y z n remainder r
     """.split()  # noqa: SIM905
 )
 
@@ -44,21 +49,35 @@ def read_unit(text: str) -> str | None:
     """Return one name for a unit or for the things that are counted; None if the text cannot be either."""
     for pattern, plain in SPELLINGS:
         text = pattern.sub(plain, text)
-    if len(text) > MOST:
-        return None
-    tokens, position = [], 0
-    while position < len(text.rstrip(" .")):
-        match = TOKEN.match(text, position)
-        if match is None:
-            return None
-        tokens.append(match)
-        position = match.end()
+    text = text.strip(" .")
+    tokens = tokens_of(text)
     words = [match[1] for match in tokens if match[1]]
-    if not words or FUNCTION_WORDS & {word.lower() for word in words if word not in SYMBOLS}:
-        return "" if not text.strip() else None
-    while len(tokens) > 1 and tokens[-1][1] in FILLERS:
+    if not tokens or changes_number(text, words):
+        return None if text else ""
+    while len(tokens) > 1 and tokens[-1][1] in FILLERS - {"in"}:
         tokens.pop()  # 5 cm long
     return measure(tokens) or counted(words)
+
+
+def tokens_of(text: str) -> list[re.Match[str]]:
+    """Return the words, exponents and signs of a unit; nothing for a text with anything else or too long for one."""
+    tokens: list[re.Match[str]] = []
+    position = 0
+    while position < len(text) <= MOST:
+        match = TOKEN.match(text, position)
+        if match is None:
+            return []
+        tokens.append(match)
+        position = match.end()
+    return tokens
+
+
+def changes_number(text: str, words: list[str]) -> bool:
+    """Return whether words behind a number are no unit: they calculate, deny or hedge, or they are variables."""
+    if not words or words[0].lower() in ("squared", "cubed"):
+        return True
+    product = PRODUCT.fullmatch(text) and not JOINED.fullmatch(text)
+    return bool(product or FUNCTION_WORDS & {word.lower() for word in words if word not in SYMBOLS})
 
 
 def measure(tokens: list[re.Match[str]]) -> str | None:
@@ -129,5 +148,7 @@ def units_agree(first: str, second: str) -> bool:
     if "things " not in first + second:
         paid = [{part for part in unit.split() if not part.endswith("^-1")} for unit in (first, second)]
         return paid[0] == paid[1] and paid[0] <= CURRENCIES and (first in CURRENCIES or second in CURRENCIES)
+    if ({*first.split()} ^ {*second.split()}) & CHANGING:
+        return False
     given, wanted = ({*unit.removeprefix("things ").split()} for unit in (first, second))
     return given <= wanted or wanted <= given

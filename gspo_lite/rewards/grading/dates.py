@@ -18,7 +18,7 @@ CLOCK = re.compile(
     r"(?:,? (?:(?:in the )?(morning|afternoon|evening)|at (night)))?",
     re.IGNORECASE,
 )
-NAMED_HOURS = {"noon": 12, "midday": 12, "12 noon": 12, "midnight": 0, "12 midnight": 0}
+NAMED_HOURS = {"noon": 12, "midday": 12, "12 noon": 12, "12:00 noon": 12, "midnight": 0, "12 midnight": 0}
 MONTHS = {name.lower(): number for names in (month_name, month_abbr) for number, name in enumerate(names) if name}
 MONTHS["sept"] = 9
 MONTH = rf"(?P<month>{'|'.join(sorted(MONTHS, key=len, reverse=True))})\.?"
