@@ -51,9 +51,10 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     images = IMAGES in problems.train.column_names
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
     rewards = build_rewards(recipe.rewards, recipe.data.layout)
-    for part in (problems.train, problems.held_out):
+    parts = {f"of `{recipe.data.source}`": problems.train, "of the held-out problems": problems.held_out}
+    for which, part in parts.items():
         check_columns(rewards, part.column_names)
-    problems.notes.extend(check_golds(rewards, problems.train, recipe.data.source))
+        problems.notes.extend(check_golds(rewards, part, which))
     check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(

@@ -81,7 +81,7 @@ def bench(recipe: Recipe) -> Bench:
     rewards = build_rewards(recipe.rewards, recipe.data.layout)
     data = load_problems(recipe.data, problem_checks(recipe.rewards))
     check_columns(rewards, data.train.column_names)
-    unmatched = check_golds(rewards, data.train, recipe.data.source)
+    unmatched = check_golds(rewards, data.train, f"of `{recipe.data.source}`")
     rows = list(data.train)
     bad = unusable_golds(rewards, (row.get("answer") for row in rows)) if unmatched else []
     lost = {number for number, _, _ in bad}

@@ -1,5 +1,7 @@
 """Golds as data sets write them, and those that no completion can match."""
 
+import json
+
 import pytest
 
 from gspo_lite import load_parts
@@ -108,7 +110,7 @@ def judges(name):
 
 def test_unusable_golds_are_counted_and_the_first_five_shown():
     golds = ["7", "proof", None, "N/A", "8", "?", "", "notfound"]
-    (note,) = check_golds(judges("math_correct"), rows(*golds), "mine.jsonl")
+    (note,) = check_golds(judges("math_correct"), rows(*golds), "of `mine.jsonl`")
     assert note.startswith("6 of 8 golds of `mine.jsonl` can never be matched by `math_correct`")
     assert "problem 2 `proof`: stands for no answer; problem 3 `None`: NoneType is no answer; problem 4 `N/A`" in note
     assert "problem 7 ``: empty; ..." in note
@@ -116,14 +118,14 @@ def test_unusable_golds_are_counted_and_the_first_five_shown():
 
 
 def test_golds_that_can_be_matched_need_no_note():
-    assert check_golds(judges("math_correct"), rows("7", "x + 1"), "mine.jsonl") == []
-    assert check_golds(judges("numeric_match"), rows("7", "x + 1"), "mine.jsonl")[0].startswith("1 of 2")
-    assert check_golds(build_rewards([RewardSettings(name="think_format")]), rows("proof"), "mine.jsonl") == []
+    assert check_golds(judges("math_correct"), rows("7", "x + 1"), "of `mine.jsonl`") == []
+    assert check_golds(judges("numeric_match"), rows("7", "x + 1"), "of `mine.jsonl`")[0].startswith("1 of 2")
+    assert check_golds(build_rewards([RewardSettings(name="think_format")]), rows("proof"), "of `mine.jsonl`") == []
 
 
 def test_data_without_any_usable_gold_is_refused():
     with pytest.raises(DataError, match=r"no gold of `mine\.jsonl` can be matched by `math_correct`: problem 1"):
-        check_golds(judges("math_correct"), rows("proof", "proof"), "mine.jsonl")
+        check_golds(judges("math_correct"), rows("proof", "proof"), "of `mine.jsonl`")
 
 
 def test_unusable_golds_are_numbered_from_one():
@@ -137,3 +139,32 @@ def test_no_model_is_loaded_for_data_without_a_usable_gold(tmp_path, monkeypatch
     monkeypatch.setattr(load_parts, "choose_backend", lambda model: "transformers")
     with pytest.raises(DataError, match="no gold of"):
         load_parts.load_parts(recipe)
+
+
+@pytest.mark.parametrize(("source", "held_out"), [("some", "usable"), ("usable", "some")])
+def test_golds_to_train_on_and_held_out_are_counted_before_a_model_is_loaded(tmp_path, monkeypatch, source, held_out):
+    class Loaded(Exception):
+        pass
+
+    def load_model(*_, **__):
+        raise Loaded
+
+    def load(train, test):
+        files = {"data.source": train, "data.eval.source": test}
+        parts = load_recipe(
+            "quickstart", [f"{key}={tmp_path / one}.jsonl" for key, one in files.items()], allow_outside=True
+        )
+        return load_parts.load_parts(parts.recipe)
+
+    for name, golds in {"usable": ["7", "8"], "some": ["9", "proof"], "none": ["proof", "N/A"]}.items():
+        lines = [json.dumps({"prompt": f"{name} {index}?", "answer": gold}) for index, gold in enumerate(golds)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    said = []
+    monkeypatch.setattr(load_parts, "load_model", load_model)
+    monkeypatch.setattr(load_parts, "choose_backend", lambda model: "transformers")
+    monkeypatch.setattr(load_parts, "check_examples", lambda recipe, problems: said.extend(problems.notes))
+    with pytest.raises(Loaded):
+        load(source, held_out)
+    assert [note for note in said if "1 of 2 golds" in note and "`proof`" in note]
+    with pytest.raises(DataError, match="no gold of "):
+        load("none" if source == "some" else "usable", "none" if held_out == "some" else "usable")

@@ -29,8 +29,12 @@ def why_of(rewards: Sequence[GuardedReward]) -> Any:
     return next((getattr(made.function, "unusable", None) for made in rewards if made.judges), None)
 
 
-def check_golds(rewards: Sequence[GuardedReward], problems: Any, source: str) -> list[str]:
-    """Return a note on the golds of a data set that can never be matched; raise DataError if that is all of them."""
+def check_golds(rewards: Sequence[GuardedReward], problems: Any, which: str) -> list[str]:
+    """Return a note on the golds of a data set that can never be matched; raise DataError if that is all of them.
+
+    Args:
+        which: the data in a message, such as "of `rows.jsonl`".
+    """
     if COLUMN not in problems.column_names:
         return []
     found = unusable_golds(rewards, problems[COLUMN])
@@ -40,7 +44,7 @@ def check_golds(rewards: Sequence[GuardedReward], problems: Any, source: str) ->
     shown += "; ..." if len(found) > SHOWN else ""
     judge = next(made.__name__ for made in rewards if made.judges)
     if len(found) == len(problems):
-        message = f"no gold of `{source}` can be matched by `{judge}`: {shown}"
+        message = f"no gold {which} can be matched by `{judge}`: {shown}"
         raise DataError(message, "name the column of the final answers in data.columns.answer, or use another reward")
-    lost = f"{len(found)} of {len(problems)} golds of `{source}` can never be matched by `{judge}`"
+    lost = f"{len(found)} of {len(problems)} golds {which} can never be matched by `{judge}`"
     return [f"{lost}, and completions of these problems are left unjudged: {shown}"]
