@@ -99,7 +99,7 @@ def stress_rewards(
     from gspo_lite.lab.trials import lines_of_findings, stressed
 
     with redirect_stdout(sys.stderr):
-        bench, found, notes, tried = stressed(chosen, problems)
-    print(printable("\n".join(lines_of_findings(bench, found, notes, tried))))
-    if found:
+        tried = stressed(chosen, problems)
+    print(printable("\n".join(lines_of_findings(tried))))
+    if tried.findings:
         raise typer.Exit(4)

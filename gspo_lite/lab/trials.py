@@ -168,29 +168,44 @@ def lines_of_extra(trial: Trial) -> Iterator[str]:
             yield f"  {attempt.kind}: `{name}` logged {texts}"
 
 
-def stressed(recipe: Recipe, count: int) -> tuple[Bench, list[Finding], list[Finding], list[Trial]]:
-    """Return findings and notes on the first `count` problems of a recipe, and plain trials of the same problems."""
+@dataclass(frozen=True)
+class Stressed:
+    """What hostile completions of a recipe's problems scored.
+
+    Attributes:
+        findings: hostile completions that are rewarded like a right answer.
+        notes: answers with the right value that were not worked out.
+        trials: plain completions of the same problems.
+        unmatched: notes on problems whose gold cannot be matched, which are left out.
+    """
+
+    findings: list[Finding]
+    notes: list[Finding]
+    trials: list[Trial]
+    unmatched: list[str]
+
+
+def stressed(recipe: Recipe, count: int) -> Stressed:
+    """Score hostile completions of the first `count` problems of a recipe."""
     one, plain = trials(recipe, None, count)
     longest = recipe.generation.max_completion_length
     results = [stress(one.rewards, row, one.layout, longest) for row in one.sound[:count]]
     found, notes = ([finding for result in results for finding in result[part]] for part in (0, 1))
-    return one, found, notes, plain
+    return Stressed(found, notes, plain, one.unmatched)
 
 
-def lines_of_findings(
-    one: Bench, found: Sequence[Finding], notes: Sequence[Finding], tried: Sequence[Trial]
-) -> Iterator[str]:
+def lines_of_findings(tried: Stressed) -> Iterator[str]:
     """Yield a warning if right answers are not rewarded, and an example of each kind of finding with its count."""
-    count = len(tried)
-    yield from (f"note: {note}" for note in one.unmatched)
-    yield from unrewarded(tried)
-    for word, group in (("FINDING", found), ("note", notes)):
+    count = len(tried.trials)
+    yield from (f"note: {note}" for note in tried.unmatched)
+    yield from unrewarded(tried.trials)
+    for word, group in (("FINDING", tried.findings), ("note", tried.notes)):
         for kind, times in Counter(finding.attempt.kind for finding in group).items():
             example = next(finding for finding in group if finding.attempt.kind == kind)
             yield f"{word}: {example} ({times} of {count} problems)"
             yield f"    question    {brief(example.question, 100)}"
             yield f"    completion  {brief(example.verdict.completion, 100)}"
-    if notes:
+    if tried.notes:
         yield "A note is an answer with the right value, but not worked out; a reward that compares values accepts it."
-    kinds = len({finding.attempt.kind for finding in found})
+    kinds = len({finding.attempt.kind for finding in tried.findings})
     yield f"{f'{kinds} kinds of finding' if kinds else 'no finding'} on {count} problems; {MADE_UP_IDS}"

@@ -117,7 +117,7 @@ def recipe_with(*sets):
 
 def first_lines(recipe):
     """What `rewards test` and `rewards stress` say first."""
-    return next(lines_of_trials(*trials(recipe, None, 2))), next(lines_of_findings(*stressed(recipe, 2)))
+    return next(lines_of_trials(*trials(recipe, None, 2))), next(lines_of_findings(stressed(recipe, 2)))
 
 
 def test_a_right_answer_that_is_not_rewarded_is_reported_first(tmp_path):
@@ -164,8 +164,8 @@ def test_an_answer_that_is_all_of_the_text_is_tried_as_such(tmp_path):
     one, done = trials(recipe_with(*sets), None, 1)
     assert one.layout == Layout("text")
     assert [verdict.total for verdict in done[0].verdicts][:4] == [1.0, 0.0, 1.0, 0.0]
-    _, found, _, tried = stressed(recipe_with(*sets), 1)
-    assert (found, len(tried)) == ([], 1)
+    tried = stressed(recipe_with(*sets), 1)
+    assert (tried.findings, len(tried.trials)) == ([], 1)
 
 
 def test_completions_of_a_file_are_not_held_to_be_right(tmp_path):

@@ -99,7 +99,7 @@ def test_every_signature_passes_check_and_the_commands_of_the_lab(sets):
     lines = list(lines_of_trials(one, [first]))
     assert "  right, in form: `logs` logged gold 0" in lines
     assert next(first.records())["extra"]["of_one_with_logs"] == {"text": first.attempts[0].text}
-    assert stressed(recipe, 1)[3][0].attempts
+    assert stressed(recipe, 1).trials[0].attempts
 
 
 def test_what_a_reward_logs_reaches_trl_after_the_call_and_the_call_itself(home):
