@@ -54,7 +54,7 @@ def key_place(location: tuple[str | int, ...], values: Any) -> Place:
     for part in location:
         if isinstance(part, str) and part.startswith("["):  # the name of a form, not a key
             continue
-        if isinstance(values, dict) and isinstance(part, str):
+        if isinstance(values, dict) and (isinstance(part, str) or part in values):  # YAML's `4:` is a number
             place.append(part)
             if part not in values:
                 break
