@@ -231,7 +231,7 @@ def test_all_contradictions_come_in_one_message(tmp_path):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("4=x", r"`4`: found `4`; keys should be strings"),
+        ("4=x", ["--set 4=x: `4`: found `4`", "keys should be strings"]),
         ("training.max_stepz=4", ["--set training.max_stepz=4", "did you mean `max_steps`"]),
         ("trainin.max_steps=4", ["--set trainin.max_steps=4", "did you mean `training`"]),
         ("training.max_steps", ["not of the form"]),
