@@ -53,6 +53,17 @@ def instructive(gold: Any, layout: Layout) -> list[Attempt]:
     ]
 
 
+def unanswered(layout: Layout) -> list[Attempt]:
+    """Return completions of a problem without a right answer, for rewards that need none."""
+    whole = in_form(layout, THOUGHTS)
+    return [
+        Attempt("in form", whole, "wrong"),
+        Attempt("no form", THOUGHTS, "wrong"),
+        Attempt("cut off", whole[: len(whole) // 2], "wrong"),
+        Attempt("empty", "", "wrong"),
+    ]
+
+
 def hostile(question: str, gold: Any, layout: Layout, max_tokens: int) -> list[Attempt]:
     """Return completions, up to `max_tokens` long, that must score less than a worked-out right answer."""
     attempts = guesses(question, gold, layout) + spam(layout, max_tokens)

@@ -14,7 +14,7 @@ from typing import Any
 from gspo_lite.completion.text import Layout
 from gspo_lite.data.prompts import system_message
 from gspo_lite.data.sources import load_problems
-from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive
+from gspo_lite.lab.attempts import RIGHT, WRONG, Attempt, instructive, unanswered
 from gspo_lite.lab.judging import MADE_UP_IDS, Finding, Verdict, gold_of, judge, question_of, stress
 from gspo_lite.lab.recorded import Finder, Group, Row, read_completions
 from gspo_lite.recipe.schema import Recipe
@@ -27,6 +27,7 @@ from gspo_lite.system.figures import brief, columns, number
 
 WIDTH = 48  # characters of a completion in a table
 RECORDED_IDS = "completion_ids are those that the run recorded"
+UNANSWERED = "no problem has an answer, so no hostile completion can be compared with a right one"
 
 
 @dataclass
@@ -109,7 +110,7 @@ def made_up(one: Bench, count: int) -> list[Group]:
     """Return made-up completions of the first `count` problems."""
     groups = []
     for row in one.sound[:count]:
-        attempts = instructive(gold_of(row), one.layout)
+        attempts = instructive(gold_of(row), one.layout) if "answer" in row else unanswered(one.layout)
         groups.append(Group(row, 0, attempts, [attempt.text for attempt in attempts], [None] * len(attempts)))
     return groups
 
@@ -189,9 +190,10 @@ def stressed(recipe: Recipe, count: int) -> Stressed:
     """Score hostile completions of the first `count` problems of a recipe."""
     one, plain = trials(recipe, None, count)
     longest = recipe.generation.max_completion_length
-    results = [stress(one.rewards, row, one.layout, longest) for row in one.sound[:count]]
+    answered = [row for row in one.sound[:count] if "answer" in row]
+    results = [stress(one.rewards, row, one.layout, longest) for row in answered]
     found, notes = ([finding for result in results for finding in result[part]] for part in (0, 1))
-    return Stressed(found, notes, plain, one.unmatched)
+    return Stressed(found, notes, plain, one.unmatched if answered else [*one.unmatched, UNANSWERED])
 
 
 def lines_of_findings(tried: Stressed) -> Iterator[str]:

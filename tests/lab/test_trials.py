@@ -12,7 +12,7 @@ from gspo_lite.completion.text import Layout
 from gspo_lite.errors import DataError
 from gspo_lite.lab.attempts import differs, hostile, in_form, instructive, other_than
 from gspo_lite.lab.judging import MADE_UP_IDS, judge, made_up_ids, question_of, stress
-from gspo_lite.lab.trials import bench, lines_of_findings, lines_of_trials, stressed, trials
+from gspo_lite.lab.trials import UNANSWERED, bench, lines_of_findings, lines_of_trials, stressed, trials
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.registry import build_rewards
@@ -193,6 +193,16 @@ def test_what_a_reward_prints_is_kept_out_of_the_data(tmp_path):
     done = CliRunner().invoke(app, words)
     assert [record["rewards"] for record in json.loads(done.stdout)] == [{"f": 1.0}] * 7
     assert "noise" in done.stderr
+
+
+def test_problems_without_answers_get_completions_that_claim_none(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Write a line."}\n{"prompt": "Write two."}\n')
+    recipe = recipe_with(f"data.source={tmp_path}/rows.jsonl", "rewards=[{name: think_format}]")
+    _, (trial,) = trials(recipe, None, 1)
+    assert [attempt.kind for attempt in trial.attempts] == ["in form", "no form", "cut off", "empty"]
+    assert not any("None" in attempt.text for attempt in trial.attempts)
+    tried = stressed(recipe, 1)
+    assert (tried.findings, tried.unmatched) == ([], [UNANSWERED])
 
 
 def test_hostile_completions_are_of_every_kind_once():
