@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from gspo_lite.data.adapters import check_adapter, descriptions
+from gspo_lite.data.rows import check_sources
 from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.check import Problem, check_recipe
-from gspo_lite.recipe.load import LoadedRecipe, dotted, load_checked
+from gspo_lite.recipe.explain import dotted
+from gspo_lite.recipe.foreign.translate import Translation, translate
+from gspo_lite.recipe.load import LoadedRecipe, load_checked
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
 from gspo_lite.rewards.contract.registry import check_rewards, registered
 from gspo_lite.system.redaction import MASK, note_values
 
-CHECKS = (check_recipe, check_warmup, check_adapter, check_rewards)
+CHECKS = (check_recipe, check_warmup, check_adapter, check_rewards)  # of what a recipe says
+WITH_DATA = (*CHECKS, check_sources)
 
 
 def load_recipe(
-    reference: str, overrides: Sequence[str] = (), *, output: str | None = None, allow_outside: bool = False
+    reference: str,
+    overrides: Sequence[str] = (),
+    *,
+    output: str | None = None,
+    allow_outside: bool = False,
+    with_data: bool = True,
 ) -> LoadedRecipe:
     """Load a recipe, apply overrides and check it.
 
@@ -27,17 +37,28 @@ def load_recipe(
         overrides: `a.b=value` with a YAML value, as after `--set` on the command line.
         output: the run folder, instead of the recipe's `output.dir`.
         allow_outside: allow paths outside the folder of the file and the current folder.
+        with_data: refuse local data that is not there; what needs only the model works without it.
 
     Raises:
         RecipeError: with every problem, its place and the allowed values.
     """
-    return load_checked(reference, overrides, CHECKS, output=output, allow_outside=allow_outside)
+    checks = WITH_DATA if with_data else CHECKS
+    return load_checked(reference, overrides, checks, output=output, allow_outside=allow_outside)
+
+
+def recipe_from(path: Path) -> Translation:
+    """Translate the configuration of another trainer, YAML, JSON or Python, to a recipe that passes every check.
+
+    Raises:
+        RecipeError: the file cannot be read, or holds nothing that a recipe knows.
+    """
+    return translate(path, CHECKS)
 
 
 def refuse(recipe: Recipe) -> None:
     """Raise RecipeError with every problem of a recipe that is about to run, also if it was made in Python."""
     note_values(recipe.model_dump())
-    found = [problem for check in (*CHECKS, no_masked_secret) for problem in check(recipe)]
+    found = [problem for check in (*WITH_DATA, no_masked_secret) for problem in check(recipe)]
     lines = [f"`{dotted(problem.place)}`: {problem.message}" for problem in found if problem.severity == "error"]
     if lines:
         raise RecipeError(lines)

@@ -9,7 +9,6 @@ trainers, tensors or how rewards are computed. Letters: N completions, K rewards
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
@@ -17,20 +16,22 @@ from typing import Any
 
 import numpy as np
 
+from gspo_lite.completion.markers import ASKED
 from gspo_lite.completion.marks import Score, Span, Steps
 from gspo_lite.completion.offsets import Offset
-from gspo_lite.completion.text import MARKERS, answer_spans, thought_spans
+from gspo_lite.completion.patterns import matches
+from gspo_lite.completion.text import Layout, answer_spans, tag_patterns
+from gspo_lite.completion.thinking import thought_spans
 from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit
 
 __all__ = ["Score", "Steps", "credit_spans", "credit_weights", "credited_advantages", "prefix_tree_advantages"]
 __all__ += ["step_values", "token_weights"]
 
-TAG = re.compile(r"</?(?:think|answer)>")
 STD_FLOOR = 1e-4  # as in `objective.group_advantages`
 
 
 def credit_weights(
-    credit: Credit | None, text: str, offsets: Sequence[Offset], marker: str | None = None
+    credit: Credit | None, text: str, offsets: Sequence[Offset], layout: Layout | None = None
 ) -> list[float]:
     """Return weight c_t of each token under a recipe's `credit`; all 0 if the completion does not have that part.
 
@@ -38,30 +39,32 @@ def credit_weights(
         credit: the setting, None for `all`.
         text: the completion that the reward scored.
         offsets: characters of each sampled token, from `token_offsets`; `all` and `tail` use only their number.
-        marker: place of the `answer`, as in `credit_spans`.
+        layout: of the completion, as in `credit_spans`.
     """
     count = len(offsets)
     if credit is None or credit == "all":
         return [1.0] * count
     if isinstance(credit, TailCredit):
         return [float(index >= count - credit.tail) for index in range(count)]
-    return token_weights(credit_spans(credit, text, marker), offsets)
+    return token_weights(credit_spans(credit, text, layout), offsets)
 
 
-def credit_spans(credit: Credit, text: str, marker: str | None = None) -> list[Span]:
+def credit_spans(credit: Credit, text: str, layout: Layout | None = None) -> list[Span]:
     """Return the characters of `answer`, `think`, `tags` or a regex in `text`, with weight 1.
 
-    Without a `marker`, as in `answer_spans`, the answer is in an answer tag, else in a box, else on a `####` line.
+    Without a `layout` the answer is in an answer tag, else in a box, else on a `####` line, after <think>..</think>.
     """
+    known = layout or Layout()
     if isinstance(credit, RegexCredit):
-        spans = [match.span() for match in re.finditer(credit.regex, text)]
+        spans = matches(credit.regex, text)
     elif credit == "tags":
-        spans = [match.span() for match in TAG.finditer(text)]
+        patterns = tag_patterns(known.thinking, known.answer_tags)
+        spans = [found.span() for pattern in patterns for found in pattern.finditer(text)]
     elif credit == "think":
-        spans = thought_spans(text)
+        spans = thought_spans(text, known.thinking)
     else:
-        found = (answer_spans(text, one) for one in (MARKERS if marker is None else [marker]))
-        spans = next(filter(None, found), [])
+        layouts = [Layout(place) for place in ASKED] if layout is None else [layout]
+        spans = next(filter(None, (answer_spans(text, *one) for one in layouts)), [])
     return [(start, end, 1.0) for start, end in spans if start < end]
 
 

@@ -49,7 +49,8 @@ def evaluate(
     Returns:
         figures: `accuracy` (greedy, by the first of the recipe's rewards that judges, else by `math_correct`),
         `lenient_accuracy` (greedy, the right answer anywhere), `format_rate` (greedy), `sampled_accuracy`, each a share
-        of `n`; `ci95` and `sampled_ci95` are Wilson score intervals; `mean_tokens` counts greedy completions.
+        of `n`; `ci95` and `sampled_ci95` are Wilson score intervals; `mean_tokens` counts greedy completions. All but
+        format and tokens are None where no reward judges and the problems have no answers.
     """
     rows = list(problems)
     total, temperature = 2 * len(rows), recipe.generation.temperature
@@ -58,23 +59,32 @@ def evaluate(
         model, processing, rows, recipe, temperature, progress and (lambda n: progress(len(rows) + n, total))
     )
     judge = judge_of(recipe, rewards)
-    asked = rewards if judge in rewards else [*rewards, judge]
-    said = judged(asked, rows, greedy, recipe)
-    strict = verdicts(said[judge.__name__])
-    drawn = verdicts(judged([judge], rows, sampled, recipe)[judge.__name__])
+    said = judged(rewards, rows, greedy, recipe)
+    strict = verdicts(said[judge.__name__]) if judge in rewards else ruled(judge, rows, greedy, recipe)
+    drawn = ruled(judge, rows, sampled, recipe)
+    lenient = strict and (found_anywhere(judge, rows, greedy) or strict)
     values = {one.__name__: said[one.__name__].values for one in rewards}
     figures = {
-        "accuracy": share(strict),
-        "ci95": wilson(strict),
-        "sampled_accuracy": share(drawn),
-        "sampled_ci95": wilson(drawn),
-        "lenient_accuracy": share(found_anywhere(judge, rows, greedy) or strict),
-        "format_rate": share([follows_form(text, recipe.data.marker) for text, _ in greedy]),
+        "accuracy": strict and share(strict),
+        "ci95": strict and wilson(strict),
+        "sampled_accuracy": drawn and share(drawn),
+        "sampled_ci95": drawn and wilson(drawn),
+        "lenient_accuracy": lenient and share(lenient),
+        "format_rate": share([follows_form(text, recipe.data.layout) for text, _ in greedy]),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
         "rewards": {name: mean(one) for name, one in values.items()},
     }
-    return Evaluation(figures, list(samples(rows, greedy, strict, values)))
+    return Evaluation(figures, list(samples(rows, greedy, strict or [None] * len(rows), values)))
+
+
+def ruled(
+    judge: GuardedReward, rows: list[dict[str, Any]], answers: list[Answer], recipe: Recipe
+) -> list[bool | None] | None:
+    """Return whether each completion is right; None if the problems do not have what the judge reads."""
+    if any(name not in rows[0] for name in judge.columns):
+        return None
+    return verdicts(judged([judge], rows, answers, recipe)[judge.__name__])
 
 
 def judged(
@@ -91,7 +101,7 @@ def found_anywhere(judge: GuardedReward, rows: list[dict[str, Any]], answers: li
     The last number of a text says nothing about an expression, a letter or JSON.
     """
     anywhere = getattr(judge.function, "anywhere", None)
-    return anywhere and [anywhere(text, row["answer"]) for (text, _), row in zip(answers, rows, strict=True)]
+    return anywhere and [anywhere(text, row.get("answer")) for (text, _), row in zip(answers, rows, strict=True)]
 
 
 def samples(
@@ -104,7 +114,7 @@ def samples(
     for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
         prompt = as_text(row["prompt"])
         rewards = {name: one[index] for name, one in values.items()}
-        about = {"index": index, "prompt": prompt, "answer": row["answer"], "completion": text}
+        about = {"index": index, "prompt": prompt, "answer": row.get("answer"), "completion": text}
         yield {**about, "correct": correct, "rewards": rewards}
 
 

@@ -13,13 +13,17 @@ from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.lengths import drop_long_prompts
-from gspo_lite.data.sources import EMBEDDED, Problems, load_problems
+from gspo_lite.data.local import is_local
+from gspo_lite.data.rows import EMBEDDED
+from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.rewards.contract.registry import build_rewards, check_columns
+from gspo_lite.rewards.contract.golds import check_golds
+from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
+from gspo_lite.training.examples import check_examples
 from gspo_lite.training.watch.trackers import require
 
 
@@ -43,11 +47,15 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     require(recipe.output.report_to)
     start_ahead()  # on another core, so that the grader has imported its engine by the first evaluation
     backend = choose_backend(recipe.model)
-    problems = load_problems(recipe.data)
+    problems = load_problems(recipe.data, problem_checks(recipe.rewards))
     images = IMAGES in problems.train.column_names
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
-    rewards = build_rewards(recipe.rewards, recipe.data.marker)
-    check_columns(rewards, problems.train.column_names)
+    rewards = build_rewards(recipe.rewards, recipe.data.layout)
+    parts = {f"of `{recipe.data.source}`": problems.train, "of the held-out problems": problems.held_out}
+    for which, part in parts.items():
+        check_columns(rewards, part.column_names)
+        problems.notes.extend(check_golds(rewards, part, which))
+    check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(
         recipe.model, backend, seed=recipe.training.seed, vllm=engine.fast_inference, images=images,
@@ -77,5 +85,5 @@ def offline_if_local(recipe: Recipe) -> None:
     named = [recipe.model.name, data.source, data.eval.source or data.source]
     named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
-    if all(name == "starter" or name in EMBEDDED or Path(name).exists() for name in named):
+    if all(name == "starter" or name in EMBEDDED or is_local(name) for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

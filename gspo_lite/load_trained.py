@@ -15,7 +15,7 @@ def find_trained(path: str, recipe: Recipe | None) -> tuple[Recipe, Path | None]
     """Return the recipe with the base model of `path`, and the adapter folder if there is one."""
     folder = Path(path)
     if run_folder.is_run(folder):
-        recipe = recipe or load_recipe(str(folder / run_folder.RECIPE), allow_outside=True).recipe
+        recipe = recipe or load_recipe(str(folder / run_folder.RECIPE), allow_outside=True, with_data=False).recipe
         adapter = folder / run_folder.ADAPTER
         if not adapter.is_dir():
             raise UsageError(f"`{path}` has no `{run_folder.ADAPTER}/`, because its training did not finish")

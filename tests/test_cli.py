@@ -60,7 +60,10 @@ def test_show_has_ranges_choices_and_a_line_for_a_recipe():
     shown = command("rewards", "show", "soft_overlong").stdout
     assert "max_length: required, integer, at least 1" in shown
     assert "- {name: soft_overlong, weight: 1.0, options: {max_length: ..., cache: ...}}" in shown
-    assert "marker: 'tag', one of tag | boxed | gsm8k" in command("rewards", "show", "math_correct").stdout
+    assert (
+        "marker: 'tag', one of tag | boxed | gsm8k | last_number | text | fence or a mapping"
+        in command("rewards", "show", "math_correct").stdout
+    )
 
 
 def test_rewards_test_lays_made_up_completions_before_a_recipes_rewards():

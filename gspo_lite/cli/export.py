@@ -90,7 +90,7 @@ def export_config(
     """Print a recipe as the command line of a larger engine, and on stderr what does not carry over."""
     from gspo_lite.export import verl
 
-    checked = load(recipe, overrides or [])
+    checked = load(recipe, overrides or [], with_data=False)
     found = verl.to_verl(checked.recipe, gpus)
     print(verl.as_script(found, recipe), end="")
     print(f"does not carry over to {to.value}:", file=sys.stderr)

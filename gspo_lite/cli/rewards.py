@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +60,8 @@ def try_rewards(
     quiet_libraries()
     from gspo_lite.lab.trials import lines_of_trials, trials
 
-    bench, done = trials(chosen, completions, problems)
+    with redirect_stdout(sys.stderr):  # rewards of TRL's users like to print
+        bench, done = trials(chosen, completions, problems)
     if as_json:
         print(json.dumps([record for trial in done for record in trial.records()], indent=2))
     else:
@@ -78,7 +81,8 @@ def preview_rewards(
     quiet_libraries()
     from gspo_lite.lab.preview import lines_of, preview
 
-    found = preview(chosen, samples)
+    with redirect_stdout(sys.stderr):
+        found = preview(chosen, samples)
     print(json.dumps(found.as_dict(), indent=2) if as_json else printable("\n".join(lines_of(found))))
 
 
@@ -94,7 +98,8 @@ def stress_rewards(
     quiet_libraries()
     from gspo_lite.lab.trials import lines_of_findings, stressed
 
-    found, notes, tried = stressed(chosen, problems)
-    print(printable("\n".join(lines_of_findings(found, notes, tried))))
-    if found:
+    with redirect_stdout(sys.stderr):
+        tried = stressed(chosen, problems)
+    print(printable("\n".join(lines_of_findings(tried))))
+    if tried.findings:
         raise typer.Exit(4)

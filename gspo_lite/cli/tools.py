@@ -9,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load, quiet_libraries
+from gspo_lite.cli.shared import (
+    JsonOption,
+    OutsideOption,
+    RecipeArgument,
+    SetOption,
+    app,
+    load,
+    printable,
+    quiet_libraries,
+)
 from gspo_lite.errors import UsageError
 
 
@@ -35,7 +44,7 @@ def plan(
     quiet_libraries()  # transformers builds a model of a rare kind
     from gspo_lite.sizing import plan as planning
 
-    chosen = load(recipe, overrides or []).recipe
+    chosen = load(recipe, overrides or [], with_data=False).recipe
     found = planning.plan(chosen, planning.room_for(chosen, vram))
     print(json.dumps(planning.as_dict(found), indent=2) if as_json else "\n".join(planning.lines_of(found)))
     if not found.fits:
@@ -85,8 +94,26 @@ def probe(
 def recipes(
     init: Annotated[str | None, typer.Option(help="Copy this recipe to start from.", metavar="NAME")] = None,
     path: Annotated[Path | None, typer.Argument(help="New file or folder for --init; default NAME.yaml.")] = None,
+    theirs: Annotated[
+        Path | None,
+        typer.Option("--from", help="Translate a file of TRL, open-r1, axolotl or Unsloth.", metavar="FILE"),
+    ] = None,
 ) -> None:
-    """List the recipes installed with the package, or copy one with its comments to start from."""
+    """List the recipes installed with the package, copy one to start from, or translate another trainer's file.
+
+    `gspo-lite recipes --from THEIRS.yaml > mine.yaml` takes a YAML or JSON file, or a Python script with its GRPOConfig
+    (read, not run). The recipe goes to stdout, with `# decide:` where you must; what became of each key to stderr.
+    """
+    if theirs is not None:
+        if init is not None or path is not None:
+            raise UsageError("--from takes no other argument", "gspo-lite recipes --from theirs.yaml > mine.yaml")
+        from gspo_lite.checked_recipe import recipe_from
+        from gspo_lite.recipe.foreign.telling import as_recipe, report
+
+        translation = recipe_from(theirs)
+        print(as_recipe(translation), end="")
+        print(printable("\n".join(report(translation))), file=sys.stderr)
+        return
     if init is not None:
         from gspo_lite.recipe.start import copy_recipe
 

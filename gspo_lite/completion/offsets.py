@@ -10,13 +10,35 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
+
 Offset = tuple[int, int]  # start and end character of a token; equal for a token without text
 
 REPLACEMENT = "\ufffd"  # what a decoder shows for bytes that are not a character (yet)
 PATIENCE = 8  # tokens tried one by one until their text is complete; a character has at most 4 bytes
 
 
-def token_offsets(tokenizer: Any, completion_ids: Sequence[int], text: str) -> list[Offset]:
+def part_offsets(offsets: Sequence[Offset], whole: str, parts: Sequence[str]) -> list[Offset]:
+    """Return offsets in `whole` as offsets in the joined `parts`, which occur in it in this order.
+
+    A token between the parts, such as one of a tool call, gets an empty range; a part that does not occur in `whole`,
+    such as a tag that the prompt holds, has no tokens.
+    """
+    places: np.ndarray = np.zeros(len(whole) + 1, dtype=int)
+    reached = done = 0
+    for part in parts:
+        start = whole.find(part, reached)
+        if start >= 0:
+            reached = start + len(part)
+            places[start:reached] = done + np.arange(len(part))
+        done += len(part)
+        places[reached:] = done
+    return [(int(places[start]), int(places[end])) for start, end in offsets]
+
+
+def token_offsets(
+    tokenizer: Any, completion_ids: Sequence[int], text: str, decode: Callable[[list[int]], str] | None = None
+) -> list[Offset]:
     """Return the characters of `text` that each sampled token stands for, in time about linear in their number.
 
     Tokenizing the text again may give other tokens than were sampled, so the ids are decoded a few at a time. Tokens
@@ -25,14 +47,15 @@ def token_offsets(tokenizer: Any, completion_ids: Sequence[int], text: str) -> l
     Args:
         tokenizer: a transformers tokenizer.
         completion_ids: the ids as sampled.
-        text: the text they decode to, with or without special tokens, or a part of it (its last occurrence).
+        text: the text they decode to, or a part of it (its last occurrence).
+        decode: gives that text for the ids; else the tokenizer does, with or without special tokens.
 
     Raises:
         ValueError: the text does not occur in the decoded ids.
     """
     ids = [int(token) for token in completion_ids]
     shown, full = (lambda part, skip=skip: tokenizer.decode(part, skip_special_tokens=skip) for skip in (True, False))
-    decoded = [(decode, decode(ids)) for decode in (shown, full)]
+    decoded = [(one, one(ids)) for one in ((shown, full) if decode is None else (decode,))]
     matching = [pair for pair in decoded if text == pair[1]] or [pair for pair in decoded if text in pair[1]]
     if not matching:
         raise ValueError(f"text `{text[:80]}` is not part of what the {len(ids)} ids decode to, `{decoded[0][1][:80]}`")

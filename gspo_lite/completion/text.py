@@ -1,38 +1,117 @@
 """Reads one completion: its text, and the character spans of its thoughts and its final answer.
 
-Owns the places of an answer: graders, `credit: answer`, prompt styles and the reward lab all use a row of `PLACES`.
-What a model wrote is untrusted: every function takes linear time and never raises.
+Graders, `credit`, prompt styles and the reward lab all read a completion through its `Layout`. What a model wrote is
+untrusted: every function takes linear time and never raises.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-Marker = Literal["tag", "boxed", "gsm8k"]  # where a prompt can ask for the answer
-CharSpan = tuple[int, int]  # start and end character in a text
+from pydantic import TypeAdapter, ValidationError
 
-MARKERS: tuple[str, ...] = get_args(Marker)
-THINK, THINK_END = "<think>", "</think>"
-ANSWER, ANSWER_END = "<answer>", "</answer>"
-BOX = re.compile(r"\\boxed\s{0,3}\{")
-BRACE = re.compile(r"[{}]")
-FENCE = re.compile(r"^ {0,3}```([^`\n]*)$", re.MULTILINE)
-MOST_BOXES = 20
-JOINS_BOXES = re.compile(r"(?:[\s,;$]|\\[,;! ]|and|or|\\text\{\s*(?:and|or)\s*\}){0,12}")
+from gspo_lite.completion.markers import ANSWER_TAGS, Marker, OwnMarker, Place, box_spans, place_of
+from gspo_lite.completion.thinking import CharSpan, Tags, Thinking, spoken_span, tags_of
+from gspo_lite.errors import did_you_mean
+
+MARKER: TypeAdapter[Marker] = TypeAdapter(Marker)
+THINKING: TypeAdapter[Thinking] = TypeAdapter(Thinking)
+OWN_ROLES = ("assistant", None)  # of messages that the model wrote; one without a role is the model's, too
+REASONING = ("reasoning_content", "thinking", "reasoning")  # keys under which parsers put thoughts
 
 
-def completion_text(completion: Any) -> str:
+class Layout(NamedTuple):
+    """How a completion is laid out: where its answer stands, and which tags mean thinking."""
+
+    marker: Marker = "tag"
+    thinking: Thinking = "think"
+
+    @property
+    def thoughts(self) -> Tags:
+        """Tags around the thoughts."""
+        return tags_of(self.thinking)
+
+    @property
+    def place(self) -> Place:
+        """Place of the answer."""
+        return place_of(self.marker)
+
+    @property
+    def answer_tags(self) -> tuple[str, ...]:
+        """Tags around the answer; those of `tag` where the answer stands elsewhere."""
+        own = self.marker.tags if isinstance(self.marker, OwnMarker) else None
+        return own or ANSWER_TAGS
+
+    @property
+    def in_tags(self) -> bool:
+        """Whether the answer stands between tags."""
+        return self.marker == "tag" or (isinstance(self.marker, OwnMarker) and self.marker.tags is not None)
+
+    def form(self, answer: str, thoughts: str) -> str:
+        """Return a completion in this layout."""
+        tagged = f"{self.thoughts.open}{thoughts}{self.thoughts.close}" if self.place.tagged else thoughts
+        return f"{tagged}{self.place.before}{answer}{self.place.after}"
+
+
+@lru_cache
+def tag_patterns(thinking: Thinking, answer_tags: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    """Return the patterns of the four tags of thoughts and answer, in the order of a completion."""
+    opening, closing = (re.compile(re.escape(tag)) for tag in answer_tags)
+    return tags_of(thinking).opens, tags_of(thinking).closes, opening, closing
+
+
+def layout_of(marker: Any, thinking: Any = "think") -> Layout:
+    """Return a layout from values of a user's; raise ValueError for what is no marker or no thinking."""
+    read: dict[str, Any] = {}
+    for name, kind, value in (("marker", MARKER, marker), ("thinking", THINKING, thinking)):
+        try:
+            read[name] = kind.validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            names = re.findall("[a-z_]+", str(problem.get("ctx", {}).get("expected", "")))
+            raise ValueError(f"{name} is {value!r}: {problem['msg']}{did_you_mean(str(value), names)}") from None
+    return Layout(read["marker"], read["thinking"])
+
+
+def first_layout(layouts: Iterable[Layout | None]) -> Layout:
+    """Return the first layout that is given, else the usual one."""
+    return next(filter(None, layouts), Layout())
+
+
+def completion_text(completion: Any, thinking: Thinking = "think") -> str:
     """Return the text of a completion, a string or a list of messages; anything without text is empty."""
+    return "".join(completion_parts(completion, thinking))
+
+
+def completion_parts(completion: Any, thinking: Thinking = "think") -> list[str]:
+    """Return the parts of a completion's text: of each message that the model wrote, its thoughts and its content."""
     if isinstance(completion, str):
-        return completion
+        return [completion]
     if isinstance(completion, dict):
         completion = [completion]
     if not isinstance(completion, list | tuple):
-        return ""
-    return "".join(content_text(message.get("content")) for message in completion if isinstance(message, dict))
+        return []
+    own = [message for message in completion if isinstance(message, dict) and message.get("role") in OWN_ROLES]
+    return [part for message in own for part in message_parts(message, thinking)]
+
+
+def message_parts(message: dict[str, Any], thinking: Thinking) -> list[str]:
+    """Return the text of a message, with thoughts that a parser split off put back between their tags."""
+    content, tags = content_text(message.get("content")), tags_of(thinking)
+    reasoning = next(filter(None, (content_text(message.get(key)) for key in REASONING)), "")
+    if not reasoning or tags.opens.search(content) or tags.closes.search(content):
+        return [content]
+    return [tags.open, reasoning, tags.close, content]
+
+
+def chat_text(chat: Any) -> str:
+    """Return the text of a prompt, a string or messages of any role; anything without text is empty."""
+    if not isinstance(chat, list | tuple):
+        return content_text(chat)
+    return "".join(content_text(message.get("content")) for message in chat if isinstance(message, dict))
 
 
 def content_text(content: Any) -> str:
@@ -45,25 +124,27 @@ def content_text(content: Any) -> str:
     return "".join(text for text in blocks if isinstance(text, str))
 
 
-def find_answer(text: str, marker: str) -> str | None:
+def find_answer(text: str, marker: Marker, thinking: Thinking = "think") -> str | None:
     """Return the text at `answer_spans`; None without an answer. `\\boxed{1} and \\boxed{2}` is one answer, `1, 2`."""
-    return text_at(text, answer_spans(text, marker))
+    return text_at(text, answer_spans(text, marker, thinking))
 
 
-def answer_spans(text: str, marker: str) -> list[CharSpan]:
+def answer_spans(text: str, marker: Marker, thinking: Thinking = "think") -> list[CharSpan]:
     """Return the spans of the final answer, at the last marker after all thinking, without white space around it.
 
     It is one span, or one for each of several joined boxes; none without an answer.
 
     Args:
-        marker: a key of `PLACES`: `tag` for <answer>..</answer>, `boxed` for \\boxed{}, `gsm8k` for the rest of the
-            last #### line, `fence` for a ```json block, `text` for all that follows the thinking.
+        marker: `tag` for <answer>..</answer>, `boxed` for \\boxed{}, `gsm8k` for the rest of the last #### line,
+            `last_number`, `fence` for a ```json block, `text` for all that follows the thinking, or an `OwnMarker`.
+        thinking: which tags mean thinking.
     """
-    spoken = after_thinking(text)
+    spoken = spoken_span(text, thinking)
     if spoken is None:
         return []
-    offset = len(text) - len(spoken)
-    spans = [stripped(text, offset + start, offset + end) for start, end in PLACES[marker].spans(spoken)]
+    offset = spoken[0]
+    found = place_of(marker).spans(text[slice(*spoken)])
+    spans = [stripped(text, offset + start, offset + end) for start, end in found]
     return spans if any(start < end for start, end in spans) else []
 
 
@@ -78,90 +159,6 @@ def text_at(text: str, spans: Sequence[CharSpan]) -> str | None:
     return ", ".join(text[start:end] for start, end in spans) if spans else None
 
 
-def thought_spans(text: str) -> list[CharSpan]:
-    """Return the span of the thoughts: from `<think>`, perhaps in the prompt, to the last `</think>` or the end."""
-    opening, spoken = text.find(THINK), after_thinking(text)
-    if opening < 0 and spoken == text:
-        return []
-    end = len(text) if spoken is None else len(text) - len(spoken) - len(THINK_END)
-    return [(opening + len(THINK) if opening >= 0 else 0, end)]
-
-
-def after_thinking(text: str) -> str | None:
-    """Return the text after the last `</think>`; None if a `<think>` is still open."""
-    end = text.rfind(THINK_END)
-    if text.find(THINK, max(end, 0)) >= 0:
-        return None
-    return text[end + len(THINK_END) :] if end >= 0 else text
-
-
-def tag_spans(text: str) -> list[CharSpan]:
-    """Return the inside of the last answer tag; nothing if it is not closed."""
-    start = text.rfind(ANSWER)
-    end = text.find(ANSWER_END, max(start, 0))
-    return [(start + len(ANSWER), end)] if 0 <= start < end else []
-
-
-def box_spans(text: str) -> list[CharSpan]:
-    """Return the inside of the last box and of those joined to it; nothing if the last one is not closed."""
-    spans: list[CharSpan] = []
-    begin = len(text)  # of the box found before, which comes later in the text
-    for box in list(BOX.finditer(text))[: -MOST_BOXES - 1 : -1]:  # more boxes are not a final answer
-        end = closing_brace(text, box.end() - 1)
-        if end is None or (spans and not JOINS_BOXES.fullmatch(text, end + 1, begin)):
-            break
-        spans.insert(0, (box.end(), end))
-        begin = box.start()
-    return spans
-
-
 def boxed(text: str) -> str | None:
     """Return the inside of the last box; boxes joined by a comma, `and` or `or` are one answer. None without a box."""
     return text_at(text, box_spans(text))
-
-
-def closing_brace(text: str, position: int) -> int | None:
-    """Return the position of the brace that closes the one at `position`; None if it is not closed."""
-    depth = 0
-    for brace in BRACE.finditer(text, position):
-        depth += 1 if brace[0] == "{" else -1
-        if depth == 0:
-            return brace.start()
-    return None
-
-
-def hash_spans(text: str) -> list[CharSpan]:
-    """Return the rest of the last line that has `####`."""
-    start = text.rfind("####")
-    end = text.find("\n", start)
-    return [(start + 4, end if end >= 0 else len(text))] if start >= 0 else []
-
-
-def fence_spans(text: str, languages: Sequence[str]) -> list[CharSpan]:
-    """Return the inside of the last closed ``` block in one of these languages; `""` is a block without a language."""
-    found: list[CharSpan] = []
-    opened = None
-    for fence in FENCE.finditer(text):
-        if opened is None:
-            opened = fence
-        elif not fence[1].strip():  # a line that names a language cannot close
-            if opened[1].strip().casefold() in languages:
-                found = [(opened.end() + 1, fence.start())]
-            opened = None
-    return found
-
-
-class Place(NamedTuple):
-    """A place for an answer: a function that finds it after the thinking, and the form of a whole completion."""
-
-    spans: Callable[[str], list[CharSpan]]
-    form: str
-
-
-PLACES: dict[str, Place] = {
-    "tag": Place(tag_spans, "<think>{thoughts}</think><answer>{answer}</answer>"),
-    "boxed": Place(box_spans, "{thoughts} So the answer is \\boxed{{{answer}}}."),
-    "gsm8k": Place(hash_spans, "{thoughts}\n#### {answer}"),
-    "fence": Place(partial(fence_spans, languages=("json", "")), "{thoughts}\n```json\n{answer}\n```"),
-    "text": Place(lambda text: [(0, len(text))], "<think>{thoughts}</think>{answer}"),
-}

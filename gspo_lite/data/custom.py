@@ -3,7 +3,8 @@
     def adapt(row: dict) -> dict                # or adapt(row, columns), with the recipe's data.columns
         return {"prompt": row["question"], "answer": row["value"], "level": row["level"]}
 
-A ValueError says that a row cannot be used; anything else that it raises is a fault of the code and stops the run.
+`answer` is None where no reward needs one. A ValueError says that a row cannot be used; anything else that it raises is
+a fault of the code and stops the run.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from gspo_lite.data.columns import named
 from gspo_lite.errors import DataError, UsageError
-from gspo_lite.recipe.schema import Columns
+from gspo_lite.recipe.data_settings import Columns
 from gspo_lite.system.imports import FAULTS, load_code, located
 
 
@@ -32,7 +34,7 @@ class CustomAdapter:
 
     def __call__(self, row: dict[str, Any], columns: Columns) -> dict[str, Any]:
         try:
-            problem = self.function(row, **dict.fromkeys(self.takes, columns))
+            problem = self.function(row, **dict.fromkeys(self.takes, named(columns)))
         except ValueError as error:
             raise ValueError(located(error, self.file)) from error
         except FAULTS as error:

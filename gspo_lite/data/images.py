@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import os.path
 from pathlib import Path
 from typing import Any
+
+from gspo_lite.data.local import path_of
 
 COLUMN = "images"  # TRL's name, whatever the source calls it
 MARKER = "<image>"  # the place of the image in the question, in many data sets
@@ -16,7 +20,7 @@ def images_of(value: Any, folder: Path | None) -> list[Image]:
     """Return the images of a row; raise ValueError if one cannot be opened.
 
     Args:
-        value: one or a list of paths, PIL images, bytes, or dicts with `bytes` or `path`; None for no image.
+        value: one or a list of paths, data URLs, PIL images, bytes, or dicts with `bytes` or `path`; None for no image.
         folder: folder to which paths are relative.
     """
     if value is None:
@@ -35,9 +39,13 @@ def one_image(item: Any, folder: Path | None) -> Image:
         return {"bytes": buffer.getvalue(), "path": None}
     if isinstance(item, dict):
         item = item.get("bytes") or item.get("path")
+    if isinstance(item, str) and item.startswith("data:"):
+        item = base64.b64decode(item.partition(",")[2])
+    if isinstance(item, str) and "://" in item:
+        raise ValueError(f"the image `{item[:80]}` is an address; download it and name the file")
     if isinstance(item, str):
-        path = (folder or Path()) / Path(item).expanduser()
-        if not path.is_file():
+        path = (folder or Path()) / path_of(item)
+        if not os.path.isfile(path):
             raise ValueError(f"there is no image file `{path}`")
         return opened({"bytes": None, "path": str(path)}, path, f"`{path}`")
     if isinstance(item, bytes):

@@ -4,21 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+from gspo_lite.completion.text import Layout
+from gspo_lite.recipe.data_settings import DataSettings
+
 Messages = list[dict[str, Any]]
 
-# The system message of each style, which asks for the answer at `DataSettings.marker`.
+CHANNELS = ("gpt_oss", "gemma")  # thinking that a model was trained to do and cannot be asked for in words
+ANSWER = "only the final answer between {answer[0]} and {answer[1]}."
+# The system message of each style, with the tags of the layout; it asks for the answer at `STYLE_MARKERS`.
 STYLES: dict[str, str | None] = {
-    "think_answer": "Reason about the question between <think> and </think>. "
-    "Then give only the final answer between <answer> and </answer>.",
-    "boxed": "Reason step by step and put the final answer into \\boxed{}.",
+    "think_answer": "Reason about the question between {open} and {close}. Then give " + ANSWER,
+    "boxed": "Reason step by step and put the final answer into \\boxed{{}}.",
     "plain": None,
 }
 
 
-def messages(prompt: str | Messages, style: str) -> Messages:
-    """Return a prompt as a chat in this style; a chat that has a system message is not changed."""
+def system_message(data: DataSettings) -> str | None:
+    """Return the system message of a recipe: its own, else that of the prompt style; None without one."""
+    if data.system_prompt != "auto":
+        return data.system_prompt or None
+    return style_message(data.prompt, data.layout)
+
+
+def style_message(style: str, layout: Layout) -> str | None:
+    """Return the system message of a prompt style, which asks for the tags of the layout."""
+    text = STYLES[style]
+    if text is None:
+        return None
+    if style == "think_answer" and layout.thinking in CHANNELS:
+        text = "Give " + ANSWER
+    return text.format(open=layout.thoughts.open, close=layout.thoughts.close, answer=layout.answer_tags)
+
+
+def messages(prompt: str | Messages, system: str | None) -> Messages:
+    """Return a prompt as a chat with this system message; a chat that has one is not changed."""
     chat = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    system = STYLES[style]
     return chat if system is None or chat[0]["role"] == "system" else [{"role": "system", "content": system}, *chat]
 
 

@@ -8,24 +8,38 @@ Owns where rows come from, which of them can be used, and what is held out. Must
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
-from gspo_lite.data import arithmetic, countdown
 from gspo_lite.data.adapters import Adapter, load_adapter
-from gspo_lite.data.files import READERS, Row, read_file
+from gspo_lite.data.chats import is_chat, read_chat, split_answer
+from gspo_lite.data.columns import NO_COLUMN, RESERVED, SET_ASIDE, filled, renamed
+from gspo_lite.data.files import Row
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
-from gspo_lite.data.prompts import as_text, messages
-from gspo_lite.errors import DataError, MachineError
-from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.data.local import is_folder, is_local, path_of
+from gspo_lite.data.prompts import as_text, messages, system_message
+from gspo_lite.data.rows import has_splits, read_rows
+from gspo_lite.data.table import as_dataset, has_surrogate, plain
+from gspo_lite.errors import DataError
+from gspo_lite.recipe.data_settings import DataSettings
 
-EMBEDDED = {"arithmetic": arithmetic.problems, "countdown": countdown.problems}
 MAX_PROMPT_CHARACTERS = 100_000
 SHOWN = 5  # bad rows in a message
+HOPELESS = 1000  # bad rows of a stream before its first usable one
 OWN_SHARE = 0.1  # of a local file that is held out if the recipe has no data.eval.source
+TEMPLATE = "data.template"  # the column that holds the filled template
+REPEATED = "{count} problems of `{source}` repeat an earlier prompt and are left out"
+ANSWERED = (
+    "{count} prompts of `{source}` end in an assistant's turn, which is left out and is the answer without another"
+)
+UNANSWERED = "`{source}` has no answers; only a reward that needs none can judge completions"
+TAKEN = "`{source}`: column `NAME` reaches rewards as `source_NAME`, because TRL has another use for its name"
+
+RowCheck = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,11 @@ class Problems:
     adapter: Adapter
 
 
-def load_problems(data: DataSettings) -> Problems:
+def load_problems(data: DataSettings, checks: Sequence[RowCheck] = ()) -> Problems:
     """Load both parts of a recipe's data.
+
+    Args:
+        checks: called with each problem; raise ValueError for one that a reward cannot judge.
 
     Raises:
         DataError: a source is missing or empty, or has rows that cannot be used and `bad_rows` is `stop`.
@@ -47,13 +64,16 @@ def load_problems(data: DataSettings) -> Problems:
     """
     notes: list[str] = []
     adapt = load_adapter(data.adapter)
-    train = read_problems(data, adapt, data.source, data.split, notes)
-    if data.eval.source is None and is_file(data.source):
+    most = data.limit + (data.eval.limit or 0) if data.streaming and data.limit else None
+    train = read_problems(data, adapt, data.source, data.split, notes, checks, most)
+    if data.eval.source is None and not has_splits(data.source):
         cut = max(1, min(data.eval.limit or len(train), int(len(train) * OWN_SHARE)))
         train, held_out = train[:-cut], train[-cut:]
         notes.append(f"without data.eval.source, the last {cut} problems of `{data.source}` are held out")
     else:
-        held_out = read_problems(data, adapt, data.eval.source or data.source, data.eval.split, notes)
+        most = data.eval.limit if data.streaming else None
+        source = data.eval.source or data.source
+        held_out = read_problems(data, adapt, source, data.eval.split, notes, checks, most)
     held_out = held_out[: data.eval.limit]
     train = without(train, held_out, notes)[: data.limit]
     if not train:
@@ -61,115 +81,104 @@ def load_problems(data: DataSettings) -> Problems:
     return Problems(as_dataset(train), as_dataset(held_out), notes, adapt)
 
 
-def as_dataset(problems: list[dict[str, Any]]) -> Any:
-    """Return the problems as a data set; images are opened when a row is read."""
-    from datasets import Dataset, Image, List
-
-    seen = any(COLUMN in problem for problem in problems)
-    try:
-        dataset = Dataset.from_list([{COLUMN: [], **problem} if seen else problem for problem in problems])
-    except (TypeError, ValueError) as error:  # pyarrow's are both
-        raise DataError(f"a column has values of two types or of an unsupported type: {first_line(error)}") from error
-    return dataset.cast_column(COLUMN, List(Image())) if seen else dataset
-
-
 def read_problems(
-    data: DataSettings, adapt: Adapter, source: str, split: str, notes: list[str]
-) -> list[dict[str, Any]]:
-    """Return the usable problems of one source, each once."""
+    data: DataSettings, adapt: Adapter, source: str, split: str, notes: list[str],
+    checks: Sequence[RowCheck] = (), most: int | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the usable problems of one source, each once, and at most `most` of them."""
     problems: dict[str, dict[str, Any]] = {}
+    unanswered: dict[str, str] = {}
     bad: list[str] = []
-    repeated = 0
+    counted: Counter[str] = Counter()
     for row in read_rows(data, source, split):
         try:
-            if row.problem:
-                raise ValueError(row.problem)
-            problem = finished(with_images(adapt(row.values, data.columns), data, source), data.prompt)
+            problem = made(row, data, adapt, source, counted)
+            for check in checks:
+                check(problem)
         except ValueError as error:
-            bad.append(f"row {row.number}: {error}")
+            bad.append(f"{row.place}: {error}")
+            if most is not None and not problems and len(bad) >= HOPELESS:
+                break
             continue
         except DataError as error:  # in a user's adapter
-            raise DataError(f"`{source}`: row {row.number}: {error.message}") from error
+            raise DataError(f"`{source}`: {row.place}: {error.message}") from error
         key = identity(problem)
-        repeated += key in problems
+        counted[REPEATED] += key in problems
         problems.setdefault(key, problem)
+        if "answer" not in problem:
+            unanswered[key] = f"{row.place}: the answer is missing"
+        if len(problems) == most:
+            break
+    if len(unanswered) == len(problems):  # then a reward that needs answers is refused, instead of rows
+        counted[UNANSWERED] += len(unanswered)
+    else:
+        bad += unanswered.values()
+        problems = {key: problem for key, problem in problems.items() if key not in unanswered}
     report_bad_rows(bad, source, data.bad_rows, notes)
-    if repeated:
-        notes.append(f"{repeated} problems of `{source}` repeat an earlier prompt and are left out")
+    notes += [what.format(count=count, source=source) for what, count in counted.items() if count]
     if not problems:
         raise DataError(f"`{source}` has no row that can be used")
     return list(problems.values())
 
 
-def read_rows(data: DataSettings, source: str, split: str) -> Iterable[Row]:
-    """Return the rows of any kind of source, numbered from 1."""
-    if source in EMBEDDED:
-        return (Row(n, row) for n, row in enumerate(embedded(data, source, split), 1))
-    if is_file(source):
-        return read_file(Path(source).expanduser())
-    return (Row(n, dict(values)) for n, values in enumerate(from_hub(source, data.subset, split), 1))
+def made(row: Row, data: DataSettings, adapt: Adapter, source: str, counted: Counter[str]) -> dict[str, Any]:
+    """Return the problem of a row; raise ValueError if it cannot be used."""
+    if row.problem:
+        raise ValueError(row.problem)
+    values, names = renamed(row.values, data.columns.rename), data.columns
+    if data.template is not None:
+        values = {**values, TEMPLATE: filled(data.template, values).rstrip().lstrip("\n")}
+        names = names.model_copy(update={"prompt": TEMPLATE})
+    problem = plain(adapt(values, names))
+    for name in [name for name in problem if name in RESERVED and name != names.images]:
+        problem[f"{SET_ASIDE}{name}"] = problem.pop(name)
+        counted[TAKEN.replace("NAME", name)] += 1
+    return finished(asked(problem, data, source, counted), system_message(data))
 
 
-def embedded(data: DataSettings, source: str, split: str) -> list[dict[str, Any]]:
-    """Return the rows of an embedded task; additions also have their worked `steps`."""
-    rows: list[dict[str, Any]] = EMBEDDED[source](split, data.subset)
-    if source != "arithmetic":
-        return rows
-    return [{data.columns.prompt: row["question"], **row, "steps": worked(row["question"])} for row in rows]
+def asked(row: dict[str, Any], data: DataSettings, source: str, counted: Counter[str]) -> dict[str, Any]:
+    """Return the row with the answer of its conversation out of its prompt, and its images under TRL's name."""
+    prompt, answer, name = row["prompt"], row.get("answer"), data.columns.images
+    inside: list[Any] = []
+    if is_chat(prompt):
+        chat, inside = read_chat(prompt)
+        prompt, last = split_answer(chat)
+        counted[ANSWERED] += len(prompt) < len(chat)
+        answer = last if answer is None else answer
+    if isinstance(answer, list) and is_chat(answer):
+        answer = split_answer(read_chat(answer)[0])[1]
+    others = {key: value for key, value in row.items() if key not in (name, "prompt", "answer")}
+    problem = {"prompt": prompt, **({} if answer is None else {"answer": answer}), **others}
+    if name in row or inside:
+        folder = None if not is_local(source) else path_of(source) if is_folder(source) else path_of(source).parent
+        problem[COLUMN] = images_of(row.get(name), folder) + images_of(inside, folder)
+        problem["prompt"] = without_marker(prompt)
+    return problem
 
 
-def worked(question: str) -> str:
-    """Return an addition column by column, as the starter model writes it: 47 + 85 is `7+5=12,4+8+1=13`."""
-    a, b = (int(number) for number in re.findall(r"[0-9]+", question))
-    steps, carry = [], 0
-    for x, y in arithmetic.columns(a, b):
-        total = x + y + carry
-        steps.append(f"{x}+{y}{'+1' if carry else ''}={total}")
-        carry = total // 10
-    return ",".join(steps)
+def without_marker(prompt: Any) -> Any:
+    """Return a prompt without the marks of an image's place, which the model's processor sets itself."""
+    if isinstance(prompt, str):
+        return prompt.replace(MARKER, "").strip()
+    if not is_chat(prompt):
+        return prompt
+    return [{**message, "content": without_marker(message["content"])} for message in prompt]
 
 
-def is_file(source: str) -> bool:
-    """Return whether a source names a local file."""
-    return Path(source).suffix.lower() in READERS or source.startswith((".", "/", "~"))
-
-
-def from_hub(source: str, subset: str | None, split: str) -> Any:
-    """Load one split of a hub data set; raise the hub's errors in one line."""
-    import datasets
-
-    try:
-        return datasets.load_dataset(source, subset, split=split)
-    except (ConnectionError, OSError) as error:
-        if isinstance(error, datasets.exceptions.DatasetNotFoundError) and "offline" not in str(error).lower():
-            raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check the id and data.subset") from error
-        message = f"`data.source` `{source}` is not on this machine and the hub cannot be reached"
-        raise MachineError(message, "go online once, or name a local .jsonl, .csv or .parquet file") from error
-    except ValueError as error:
-        raise DataError(f"`data.source` `{source}`: {first_line(error)}", "check data.subset and data.split") from error
-
-
-def finished(row: dict[str, Any], style: str) -> dict[str, Any]:
+def finished(row: dict[str, Any], system: str | None) -> dict[str, Any]:
     """Return the problem with its prompt as a chat and its answer as text; raise ValueError if either is wrong."""
-    prompt, answer = row["prompt"], row["answer"]
+    prompt = row["prompt"]
     if not isinstance(prompt, str) and not is_chat(prompt):
         raise ValueError(f"the prompt is {kind(prompt)}, not text or a list of messages")
     text = as_text(prompt)
-    if not text.strip():
+    if not (text if isinstance(prompt, str) else as_text([m for m in prompt if m["role"] != "system"])).strip():
         raise ValueError("the prompt is empty")
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"the prompt has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed")
-    return {**row, "prompt": messages(prompt, style), "answer": answer_text(answer)}
-
-
-def with_images(row: dict[str, Any], data: DataSettings, source: str) -> dict[str, Any]:
-    """Return the row with its images under TRL's name, and without image markers in its text."""
-    name = data.columns.images
-    if name not in row:
-        return row
-    images = images_of(row[name], Path(source).expanduser().parent if is_file(source) else None)
-    prompt = row["prompt"].replace(MARKER, "").strip() if isinstance(row["prompt"], str) else row["prompt"]
-    return {**{key: value for key, value in row.items() if key != name}, "prompt": prompt, COLUMN: images}
+    if has_surrogate(text):
+        raise ValueError("the prompt has half of a surrogate pair, which is no character")
+    answer = {"answer": answer_text(row["answer"])} if "answer" in row else {}
+    return {**row, "prompt": messages(prompt, system), **answer}
 
 
 def identity(problem: dict[str, Any]) -> str:
@@ -177,13 +186,12 @@ def identity(problem: dict[str, Any]) -> str:
     return as_text(problem["prompt"]) + fingerprint(problem.get(COLUMN, []))
 
 
-def is_chat(prompt: Any) -> bool:
-    """Return whether a prompt is a list of messages."""
-    return isinstance(prompt, list) and bool(prompt) and all(isinstance(m, dict) and "role" in m for m in prompt)
-
-
 def answer_text(answer: Any) -> str:
     """Return an answer as text; raise ValueError unless it is text or a finite number."""
+    if isinstance(answer, Decimal):
+        answer = f"{answer:f}" if answer.is_finite() else float(answer)
+    if isinstance(answer, date):
+        answer = str(answer)
     if isinstance(answer, bool) or not isinstance(answer, str | int | float):
         raise ValueError(f"the answer is {kind(answer)}, not text or a number")
     if isinstance(answer, float) and not math.isfinite(answer):
@@ -196,6 +204,8 @@ def answer_text(answer: Any) -> str:
 
 def kind(value: Any) -> str:
     """Return a value's type in a user's words."""
+    if isinstance(value, list) and not value:
+        return "an empty list"
     return "missing" if value is None else f"a {type(value).__name__}"
 
 
@@ -207,7 +217,9 @@ def report_bad_rows(bad: list[str], source: str, bad_rows: str, notes: list[str]
     if bad_rows == "stop":
         lines = "\n".join(f"  {line}" for line in shown)
         message = f"`{source}` has {len(bad)} rows that cannot be used:\n{lines}"
-        raise DataError(message, "fix them, or set data.bad_rows to skip")
+        unnamed = any(NO_COLUMN in line for line in bad)
+        remedy = "name the right columns in data.columns or data.template" if unnamed else "fix them"
+        raise DataError(message, f"{remedy}, or set data.bad_rows to skip")
     notes.append(f"{len(bad)} rows of `{source}` skipped: {'; '.join(shown)}")
 
 
@@ -218,8 +230,3 @@ def without(train: list[dict[str, Any]], held_out: list[dict[str, Any]], notes: 
     if len(kept) < len(train):
         notes.append(f"{len(train) - len(kept)} training problems are also held out and are not trained on")
     return kept
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of a library's message, shortened."""
-    return str(error).strip().split("\n")[0][:200]

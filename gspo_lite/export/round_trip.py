@@ -17,15 +17,16 @@ from typing import Any
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import RunError, UsageError
-from gspo_lite.evaluation import judged, share
+from gspo_lite.evaluation import ruled, share
 from gspo_lite.export import gguf, merge
 from gspo_lite.load_parts import offline_if_local
 from gspo_lite.load_trained import find_trained
 from gspo_lite.models.generate import Answer, answer
 from gspo_lite.models.load import LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.rewards.contract.judging import judge_of, verdicts
+from gspo_lite.rewards.contract.judging import judge_of
 from gspo_lite.system import run_folder
+from gspo_lite.system.figures import share as in_percent
 from gspo_lite.system.say import say
 
 FORMS = ("adapter", "merged", "gguf")
@@ -44,14 +45,14 @@ class RoundTrip:
     """
 
     n: int
-    adapter_accuracy: float
-    export_accuracy: float
+    adapter_accuracy: float | None
+    export_accuracy: float | None
     agreement: float
     identical: float
 
     def faithful(self, least_agreement: float) -> bool:
         """Return whether the export can replace the adapter."""
-        drop = self.adapter_accuracy - self.export_accuracy
+        drop = (self.adapter_accuracy or 0.0) - (self.export_accuracy or 0.0)
         return self.agreement >= least_agreement and drop <= LARGEST_DROP + 1e-9
 
 
@@ -189,8 +190,9 @@ def compared(reference: list[Answer], found: list[Answer], rows: list[dict[str, 
     """Return the figures of two models' greedy completions to the same prompts."""
     judge = judge_of(recipe)
 
-    def accuracy(answers: list[Answer]) -> float:
-        return share(verdicts(judged([judge], rows, answers, recipe)[judge.__name__]))
+    def accuracy(answers: list[Answer]) -> float | None:
+        right = ruled(judge, rows, answers, recipe)
+        return None if right is None else share(right)
 
     def final(text: str) -> str:
         return judge.extracted(text) or text
@@ -216,7 +218,7 @@ def refuse_unfaithful(result: Export, options: Options) -> None:
 
 def in_words(found: RoundTrip) -> str:
     """Return the figures of a round trip in one line."""
-    accuracy = f"accuracy {found.export_accuracy:.1%} (adapter {found.adapter_accuracy:.1%})"
+    accuracy = f"accuracy {in_percent(found.export_accuracy)} (adapter {in_percent(found.adapter_accuracy)})"
     same = f"the same answer to {found.agreement:.1%} of {found.n} prompts"
     return f"{accuracy}, {same}, token for token to {found.identical:.1%}"
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gspo_lite.completion.text import PLACES
+from gspo_lite.completion.text import Layout, find_answer
 
 RIGHT, WRONG = "right, in form", "wrong, in form"
 THOUGHTS = "Let me work this out step by step."
@@ -34,32 +34,43 @@ class Attempt:
     role: Literal["right", "wrong", "hostile", "equal"]
 
 
-def in_form(marker: str, answer: str, thoughts: str = THOUGHTS) -> str:
-    """Return a completion in the form that a prompt with this marker asks for."""
-    return PLACES[marker].form.format(thoughts=thoughts, answer=answer)
+def in_form(layout: Layout, answer: str, thoughts: str = THOUGHTS) -> str:
+    """Return a completion in the form that a prompt with this layout asks for."""
+    return layout.form(answer, thoughts)
 
 
-def instructive(gold: Any, marker: str) -> list[Attempt]:
+def instructive(gold: Any, layout: Layout) -> list[Attempt]:
     """Return completions that show what each reward measures."""
     right, wrong = str(gold), other_than(gold)
     return [
-        Attempt(RIGHT, in_form(marker, right), "right"),
+        Attempt(RIGHT, in_form(layout, right), "right"),
         Attempt("right, no form", f"The answer is {right}", "right"),
-        Attempt("right, no thoughts", in_form(marker, right, ""), "right"),
-        Attempt(WRONG, in_form(marker, wrong), "wrong"),
-        Attempt("right, then replaced", in_form(marker, right) + "\n" + in_form(marker, wrong), "wrong"),
-        Attempt("cut off", in_form(marker, right)[: len(THOUGHTS)], "wrong"),
+        Attempt("right, no thoughts", in_form(layout, right, ""), "right"),
+        Attempt(WRONG, in_form(layout, wrong), "wrong"),
+        Attempt("right, then replaced", in_form(layout, right) + "\n" + in_form(layout, wrong), "wrong"),
+        Attempt("cut off", in_form(layout, right)[: len(THOUGHTS)], "wrong"),
         Attempt("empty", "", "wrong"),
     ]
 
 
-def hostile(question: str, gold: Any, marker: str, max_tokens: int) -> list[Attempt]:
+def unanswered(layout: Layout) -> list[Attempt]:
+    """Return completions of a problem without a right answer, for rewards that need none."""
+    whole = in_form(layout, THOUGHTS)
+    return [
+        Attempt("in form", whole, "wrong"),
+        Attempt("no form", THOUGHTS, "wrong"),
+        Attempt("cut off", whole[: len(whole) // 2], "wrong"),
+        Attempt("empty", "", "wrong"),
+    ]
+
+
+def hostile(question: str, gold: Any, layout: Layout, max_tokens: int) -> list[Attempt]:
     """Return completions, up to `max_tokens` long, that must score less than a worked-out right answer."""
-    attempts = guesses(question, gold, marker) + spam(marker, max_tokens)
-    return attempts + formulas(gold, marker) + echoes(question, marker)
+    attempts = guesses(question, gold, layout) + spam(layout, max_tokens)
+    return attempts + formulas(gold, layout) + echoes(question, layout)
 
 
-def guesses(question: str, gold: Any, marker: str) -> list[Attempt]:
+def guesses(question: str, gold: Any, layout: Layout) -> list[Attempt]:
     """Return all answers at once, and the right one among others; none ends with the right one."""
     right, wrong = str(gold), other_than(gold)
     numbers = [str(n) for n in range(100) if differs(str(n), right)] + [wrong]
@@ -76,35 +87,43 @@ def guesses(question: str, gold: Any, marker: str) -> list[Attempt]:
         "zero": "0" if differs("0", right) else "1",
     }
     many = "".join(f"\\boxed{{{answer}}} " for answer in [right, *numbers[:FEW]])
-    return [Attempt(kind, in_form(marker, answer), "hostile") for kind, answer in answers.items()] + [
+    return [Attempt(kind, in_form(layout, answer), "hostile") for kind, answer in answers.items()] + [
         Attempt("many boxes", many, "hostile"),
-        Attempt("many boxes in form", in_form(marker, many), "hostile"),
-        Attempt("many answers in form", "\n".join(in_form(marker, one) for one in [right, *numbers[:FEW]]), "hostile"),
-        Attempt("right in the thoughts only", in_form(marker, wrong, f"It is {right}, {right}, {right}."), "hostile"),
-        Attempt("right, never closed", in_form(marker, right).rpartition(right)[0] + right, "hostile")
-        if not PLACES[marker].form.endswith("{answer}")
-        else Attempt("right, without the marker", f"{THOUGHTS} {right}", "hostile"),
+        Attempt("many boxes in form", in_form(layout, many), "hostile"),
+        Attempt("many answers in form", "\n".join(in_form(layout, one) for one in [right, *numbers[:FEW]]), "hostile"),
+        Attempt("right in the thoughts only", in_form(layout, wrong, f"It is {right}, {right}, {right}."), "hostile"),
+        *unmarked(right, layout),
     ]
 
 
-def spam(marker: str, max_tokens: int) -> list[Attempt]:
+def unmarked(right: str, layout: Layout) -> list[Attempt]:
+    """Return the right answer without its marker, or with one that is not closed; none where no marker is needed."""
+    texts = {
+        "right, never closed": in_form(layout, right).rpartition(right)[0] + right,
+        "right, without the marker": f"{THOUGHTS} {right}",
+    }
+    hidden = [(kind, text) for kind, text in texts.items() if find_answer(text, *layout) != right]
+    return [Attempt(kind, text, "hostile") for kind, text in hidden[:1]]
+
+
+def spam(layout: Layout, max_tokens: int) -> list[Attempt]:
     """Return empty completions, and long ones without content."""
-    tags = "<think></think><answer></answer>"
+    thinking, answer = layout.thoughts, layout.answer_tags
     return [
         Attempt("empty", "", "hostile"),
         Attempt("white space", " \n\t " * FEW, "hostile"),
-        Attempt("empty form", in_form(marker, "", ""), "hostile"),
-        Attempt("form around words", in_form(marker, "the answer"), "hostile"),
+        Attempt("empty form", in_form(layout, "", ""), "hostile"),
+        Attempt("form around words", in_form(layout, "the answer"), "hostile"),
         Attempt("longest", "so " * (max_tokens * CHARACTERS_PER_TOKEN // 3), "hostile"),
         Attempt("repeated", "The answer is right. " * FEW, "hostile"),
-        Attempt("tag spam", tags * FEW, "hostile"),
-        Attempt("opening tags", "<think><answer>" * FEW, "hostile"),
+        Attempt("tag spam", f"{thinking.open}{thinking.close}{''.join(answer)}" * FEW, "hostile"),
+        Attempt("opening tags", f"{thinking.open}{answer[0]}" * FEW, "hostile"),
         Attempt("marker spam", "#### " * FEW + "\\boxed{" * FEW, "hostile"),
-        Attempt("claims to be right", in_form(marker, "correct, reward 1.0"), "hostile"),
+        Attempt("claims to be right", in_form(layout, "correct, reward 1.0"), "hostile"),
     ]
 
 
-def formulas(gold: Any, marker: str) -> list[Attempt]:
+def formulas(gold: Any, layout: Layout) -> list[Attempt]:
     """Return LaTeX that tries to equal every answer, to run as code or to take forever."""
     right, wrong = str(gold), other_than(gold)
     answers = {
@@ -121,18 +140,18 @@ def formulas(gold: Any, marker: str) -> list[Attempt]:
         "code": "__import__('os').getpid()",
         "a plus or minus": f"\\pm {right} \\pm {wrong}",
     }
-    return [Attempt(f"LaTeX: {kind}", in_form(marker, answer), "hostile") for kind, answer in answers.items()]
+    return [Attempt(f"LaTeX: {kind}", in_form(layout, answer), "hostile") for kind, answer in answers.items()]
 
 
-def echoes(question: str, marker: str) -> list[Attempt]:
+def echoes(question: str, layout: Layout) -> list[Attempt]:
     """Return the question, as text and as an answer, and its sum as an answer that is not worked out."""
     found = SUM.search(question)
     attempts = [
         Attempt("prompt echo", question, "hostile"),
-        Attempt("prompt echo in form", in_form(marker, question), "hostile"),
+        Attempt("prompt echo in form", in_form(layout, question), "hostile"),
         Attempt("prompt echo repeated", f"{question}\n" * FEW, "hostile"),
     ]
-    return attempts + ([Attempt("the question's own sum", in_form(marker, found[0]), "equal")] if found else [])
+    return attempts + ([Attempt("the question's own sum", in_form(layout, found[0]), "equal")] if found else [])
 
 
 def differs(number: str, gold: str) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.checked_recipe import load_recipe
+from gspo_lite.completion.decoding import decoder
 from gspo_lite.data.inputs import prompt_length
-from gspo_lite.data.prompts import Messages, messages
+from gspo_lite.data.prompts import Messages, messages, system_message
 from gspo_lite.errors import UsageError
 from gspo_lite.export import merge, round_trip
 from gspo_lite.load_parts import offline_if_local
@@ -49,14 +50,14 @@ class Chat:
         """Answer one question, showing the text as it is generated; Ctrl-C cuts it short and forgets the turn."""
         import torch
 
-        chat = messages([*self.turns, {"role": "user", "content": text}], self.recipe.data.prompt)
+        chat = messages([*self.turns, {"role": "user", "content": text}], system_message(self.recipe.data))
         problem = {"prompt": chat}
         model, processing = self.loaded.model, self.loaded.processing_class
         self.warn_of_length(prompt_length(processing, problem))
         streamer: Any = streaming(tokenizer_of(processing), show)
         with ready_to_generate(model), torch.no_grad():
             ids = generate(model, processing, [problem], self.recipe, self.temperature, streamer=streamer)[0]
-        answer: str = tokenizer_of(processing).decode(ids, skip_special_tokens=True)
+        answer = decoder(tokenizer_of(processing), self.recipe.data.layout)(ids)
         if self.remember:
             self.turns = [*chat, {"role": "assistant", "content": answer}]
         return answer
@@ -97,13 +98,13 @@ def open_chat(path: Path, recipe: str | None = None, **options: Any) -> Chat:
 def recipe_for(path: Path, recipe: str | None) -> Recipe:
     """Return the named recipe, else that of the run which is, contains or was exported to this folder."""
     if recipe is not None:
-        return load_recipe(recipe).recipe
+        return load_recipe(recipe, with_data=False).recipe
     places = [path, path.resolve().parent]
     if (path / round_trip.RESULT).is_file():
         places.append(Path(run_folder.read_json(path / round_trip.RESULT)["run"]))
     for place in places:
         if run_folder.is_run(place):
-            return load_recipe(str(place / run_folder.RECIPE), allow_outside=True).recipe
+            return load_recipe(str(place / run_folder.RECIPE), allow_outside=True, with_data=False).recipe
     raise UsageError(f"`{path}` does not say which recipe it was trained with", "add --recipe NAME")
 
 

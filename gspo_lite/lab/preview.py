@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
+from gspo_lite.completion.decoding import decoder
 from gspo_lite.load_parts import Parts, load_parts
 from gspo_lite.models.generate import generate, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
@@ -74,12 +75,13 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Preview:
-    """The figures that `gspo-lite rewards preview` prints; `advice` begins with the most harmful problem."""
+    """What `rewards preview` prints; `notes` are about the data, `advice` begins with the most harmful problem."""
 
     sampling: Sampling
     rewards: list[RewardPreview]
     examples: list[dict[str, Any]]
     advice: list[str]
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values, for --json."""
@@ -98,7 +100,8 @@ def preview(recipe: Recipe, samples: int) -> Preview:
     rewards = [reward_preview(one, [calls[one.__name__] for calls in called]) for one in parts.rewards]
     values = [{name: call.values for name, call in calls.items()} for calls in called]
     sampling = summary(parts, groups, values, seconds)
-    return Preview(sampling, rewards, examples(parts, groups[0], values[0]), advice(recipe, sampling, rewards))
+    shown = examples(parts, groups[0], values[0])
+    return Preview(sampling, rewards, shown, advice(recipe, sampling, rewards), parts.problems.notes)
 
 
 def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
@@ -113,9 +116,13 @@ def sampled(parts: Parts, row: dict[str, Any]) -> list[list[int]]:
 
 def judged(parts: Parts, row: dict[str, Any], group: list[list[int]]) -> dict[str, Call]:
     """Call each reward on the completions of one group."""
-    tokenizer = tokenizer_of(parts.loaded.processing_class)
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group]
+    texts = [text_of(parts, ids) for ids in group]
     return score(parts.rewards, [row] * len(group), texts, group)
+
+
+def text_of(parts: Parts, ids: list[int]) -> str:
+    """Return the text of a completion that is judged."""
+    return decoder(tokenizer_of(parts.loaded.processing_class), parts.recipe.data.layout)(ids)
 
 
 def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], seconds: float) -> Sampling:
@@ -136,8 +143,7 @@ def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], s
 
 def examples(parts: Parts, group: list[list[int]], values: Values) -> list[dict[str, Any]]:
     """Return the first completions of a group with their scores."""
-    tokenizer = tokenizer_of(parts.loaded.processing_class)
-    texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in group[:SHOWN]]
+    texts = [text_of(parts, ids) for ids in group[:SHOWN]]
     scores = [{name: column[index] for name, column in values.items()} for index in range(len(texts))]
     return [{"completion": text, "rewards": row} for text, row in zip(texts, scores, strict=True)]
 
@@ -205,6 +211,7 @@ def lines_of(found: Preview) -> list[str]:
     slowest = max(found.rewards, key=lambda one: one.seconds)
     sampling = found.sampling
     lines = [
+        *(f"note: {note}" for note in found.notes),
         f"{sampling.groups} groups of {sampling.group_size} completions by the untrained model: "
         f"{sampling.mean_tokens:.0f} tokens on average, sampled in {sampling.generation_seconds:.1f} s",
         *columns([head, *rows]),

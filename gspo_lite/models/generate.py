@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gspo_lite.completion.decoding import decoder
 from gspo_lite.data.inputs import model_inputs, prompt_text
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
@@ -29,7 +30,7 @@ def answer(
     """Return text and token ids of one completion per row; greedy if `temperature` is None."""
     import torch
 
-    tokenizer = tokenizer_of(processing)
+    decode = decoder(tokenizer_of(processing), recipe.data.layout)
     # Prompts of similar length share a batch: less padding, fewer wasted steps.
     order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i])), reverse=True)
     size = recipe.data.eval.batch_size
@@ -40,7 +41,7 @@ def answer(
             batch = order[start : start + size]
             completions = generate(model, processing, [rows[i] for i in batch], recipe, temperature)
             for i, ids in zip(batch, completions, strict=True):
-                answers[i] = (tokenizer.decode(ids, skip_special_tokens=True), ids)
+                answers[i] = (decode(ids), ids)
             if progress:
                 progress(len(answers))
     return [answers[i] for i in range(len(rows))]

@@ -5,7 +5,7 @@ A rule is a generator of problems; `RULES` lists them. Imports nothing heavy.
 
 from __future__ import annotations
 
-import re
+import os.path
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from gspo_lite.completion.patterns import compiled
 from gspo_lite.errors import Place
 from gspo_lite.recipe import schema
+from gspo_lite.recipe.data_settings import STYLE_MARKERS
 from gspo_lite.recipe.schema import Recipe, RegexCredit
 from gspo_lite.system.redaction import is_secret
 
@@ -142,13 +144,24 @@ def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(("generation", "max_completion_length"), message, "warning")
 
 
+def the_answer_stands_where_it_is_asked_for(recipe: Recipe) -> Iterator[Problem]:
+    data = recipe.data
+    asked = STYLE_MARKERS[data.prompt]
+    found = data.marker in (None, asked, "last_number", "fence") or getattr(data.marker, "regex", None)
+    tagged = asked == "tag" and getattr(data.marker, "tags", None)  # the message asks for these tags
+    if data.prompt != "plain" and data.system_prompt == "auto" and not found and not tagged:
+        message = f"is not where the system message of data.prompt `{data.prompt}` asks for the answer. Give a"
+        message += " data.system_prompt that asks for it, or set data.prompt to `plain`"
+        yield Problem(("data", "marker"), message)
+
+
 def credit_needs_tokens(recipe: Recipe) -> Iterator[Problem]:
     for index, reward in enumerate(recipe.rewards):
         if isinstance(reward.credit, RegexCredit):
             try:
-                re.compile(reward.credit.regex)
-            except re.error as error:
-                yield Problem(("rewards", index, "credit", "regex"), f"is not a regular expression: {error}")
+                compiled(reward.credit.regex)
+            except ValueError as error:
+                yield Problem(("rewards", index, "credit", "regex"), str(error))
         if reward.credit is not None and recipe.objective.algorithm != "gspo_token":
             yield Problem(
                 ("rewards", index, "credit"),
@@ -250,6 +263,7 @@ def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
 RULES = (
     one_kind_of_weights, vllm_takes_the_weights, groups_can_be_swapped,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
+    the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
 )  # fmt: skip
 
@@ -270,9 +284,10 @@ def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
     for place, name in named:
         if name is None:
             continue
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))  # Path.expanduser raises for an unknown user
         target = path.resolve()
-        if (path.exists() or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
+        there = os.path.exists(path) or set("*?[") & set(name)  # or a pattern of files
+        if (there or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
             message = f"`{name}` is outside the current folder and the recipe's own. Add --allow-outside, or give the"
             found.append(Problem(place, f"{message} path with --set"))
     return found

@@ -8,22 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from gspo_lite.completion.text import Marker
+from gspo_lite.recipe.data_settings import DataSettings
+from gspo_lite.recipe.fields import PositiveFloat, PositiveInt, Settings, Share, Text
 
-Text = Annotated[str, Field(min_length=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Tracker = Literal["none", "wandb", "trackio", "tensorboard"]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-STYLE_MARKERS: dict[str, Marker] = {"think_answer": "tag", "boxed": "boxed", "plain": "gsm8k"}
-
-
-class Settings(BaseModel):
-    """Base of every part of a recipe: strict types, no unknown keys, immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
 class LoraSettings(Settings):
@@ -57,46 +47,6 @@ class ModelSettings(Settings):
     lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained.")
 
 
-class Columns(Settings):
-    """Names of the source's columns; every other column keeps its name and is available to the rewards."""
-
-    prompt: Text = Field("prompt", description="Column with the question, a string or a list of messages.")
-    answer: Text = Field("answer", description="Column with the right answer.")
-    images: Text = Field("images", description="Column with an image or a list of images; ignored where absent.")
-
-
-class EvalData(Settings):
-    """The held-out problems on which the model is evaluated before and after training."""
-
-    source: Text | None = Field(None, description="As data.source; if left out, held out from data.source.")
-    split: Text = Field("test", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
-    limit: PositiveInt | None = Field(500, description="Number of problems to use, from the first; null for all.")
-    batch_size: PositiveInt = Field(64, description="Completions generated at a time.")
-
-
-class DataSettings(Settings):
-    """Where problems come from, and how each becomes a prompt."""
-
-    source: Text = Field(description="Hub id, local .jsonl, .csv or .parquet file, `arithmetic` or `countdown`.")
-    subset: Text | None = Field(
-        None, description="Configuration of a hub dataset (gsm8k: `main`), or difficulty of `arithmetic`: easy, hard."
-    )
-    split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
-    adapter: Text = Field("columns", description="Maker of problems: a name, `module:function` or `file.py:function`.")
-    columns: Columns = Field(Columns(), description="Names of the source's columns.")
-    prompt: Literal["think_answer", "boxed", "plain"] = Field(
-        "think_answer", description="Prompt style: think and answer tags, answer in \\boxed{}, or only the question."
-    )
-    limit: PositiveInt | None = Field(None, description="Number of problems to use, from the first; null for all.")
-    bad_rows: Literal["stop", "skip"] = Field("stop", description="What to do with rows that cannot be used.")
-    eval: EvalData = Field(EvalData(), description="The held-out problems.")
-
-    @property
-    def marker(self) -> Marker:
-        """Where this prompt style puts the answer in a completion; rewards, credit and evaluation follow it."""
-        return STYLE_MARKERS[self.prompt]
-
-
 class TailCredit(Settings):
     """Credit for the last tokens of a completion."""
 
@@ -126,7 +76,7 @@ class RewardSettings(Settings):
     on_error: Literal["stop", "skip"] = Field(
         "stop", description="If it raises or does not return a number: stop the run, or score None and count."
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="Keyword options of the reward function.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Keyword options of the function, or its maker.")
 
 
 class ObjectiveSettings(Settings):

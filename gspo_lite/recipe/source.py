@@ -40,19 +40,23 @@ class Source:
 
 def read_source(path: Path) -> Source:
     """Read a recipe file; raise RecipeError for anything but one plain mapping in UTF-8."""
-    data = path.read_bytes()
-    if len(data) > MAX_BYTES:
-        raise RecipeError([f"{path}: has {len(data)} bytes; a recipe has at most {MAX_BYTES}"])
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise RecipeError([f"{path}:{line}: is not UTF-8"]) from error
-    values, lines = parse(text, str(path))
+    values, lines = parse(read_text(path), str(path))
     if not isinstance(values, dict):
         found = "nothing" if values is None else f"a {type(values).__name__}"
         raise RecipeError([f"{path}:1: holds {found}; a recipe is a mapping with `model`, `data`, `rewards`, ..."])
     return Source(values, {place: f"{path}:{line}" for place, line in lines.items()})
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a recipe file; raise RecipeError if it is large or not UTF-8."""
+    data = path.read_bytes()
+    if len(data) > MAX_BYTES:
+        raise RecipeError([f"{path}: has {len(data)} bytes; a recipe has at most {MAX_BYTES}"])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise RecipeError([f"{path}:{line}: is not UTF-8"]) from error
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[Place, int]]:

@@ -130,6 +130,7 @@ def accuracy_chart(runs: Sequence[RunFacts]) -> Chart | None:
     series = []
     for place, run in enumerate(runs):
         measured = [(0 if phase == "before" else run.last_step, phase) for phase in PHASES if phase in run.evaluation]
+        measured = [(step, phase) for step, phase in measured if run.evaluation[phase]["accuracy"] is not None]
         for kind, (label, key, ends) in enumerate(kinds):
             points = [(float(step), run.evaluation[phase][key]) for step, phase in measured]
             intervals = [tuple(run.evaluation[phase][ends]) for _, phase in measured]

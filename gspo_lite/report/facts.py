@@ -100,7 +100,7 @@ def table(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def gains(run: RunFacts) -> list[str]:
     """Return sentences that split the gain in accuracy into correctness and format; none for an unfinished run."""
-    if any(phase not in run.evaluation for phase in PHASES):
+    if any(run.evaluation.get(phase, {}).get("accuracy") is None for phase in PHASES):
         return []
     before, after = (run.evaluation[phase] for phase in PHASES)
     keys = ("accuracy", "lenient_accuracy", "format_rate")

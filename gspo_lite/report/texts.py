@@ -14,6 +14,7 @@ from typing import Any
 from gspo_lite.report.facts import PHASES, RunFacts
 
 LONGEST = 1500  # characters of a text
+SHORT = 200  # characters of a value that a reward logged
 ROOM = 700_000  # characters of escaped text for the problems of a page; half as many for training completions
 SHADES = 3  # of each color, for advantages of tokens
 
@@ -81,8 +82,16 @@ def kind_of(right: list[bool]) -> str:
 def sampled(runs: Sequence[RunFacts]) -> list[Row]:
     """Return training completions evenly spread over the rollouts, as many as fit."""
     rows = spread([(run.name, row) for run in runs for row in run.rollouts], 60)
-    found = [{**row, "run": name, "kind": sign_of(row), "parts": colored(row)} for name, row in rows]
-    return list(fitting(found, lambda row: [row["prompt"], row["completion"] * 2], ROOM // 2))
+    found = [
+        {**row, "run": name, "kind": sign_of(row), "parts": colored(row), "logged": logged(row)} for name, row in rows
+    ]
+    return list(fitting(found, lambda row: [row["prompt"], row["completion"] * 2, *row["logged"]], ROOM // 2))
+
+
+def logged(row: Row) -> list[str]:
+    """Return one short line for each value that a reward logged about a completion."""
+    about = ((name, column, value) for name, one in row.get("extra", {}).items() for column, value in one.items())
+    return [f"{name}, {column}: {str(value)[:SHORT]}" for name, column, value in about]
 
 
 def sign_of(row: Row) -> str:

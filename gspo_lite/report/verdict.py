@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gspo_lite.system.figures import interval, measured, share
+from gspo_lite.system.figures import interval, measured, number, share
 
 
 def verdict(evaluation: dict[str, Any]) -> str:
@@ -13,6 +13,8 @@ def verdict(evaluation: dict[str, Any]) -> str:
     before, after = evaluation.get("before"), evaluation.get("after")
     if before is None:
         return "Nothing was measured on held-out problems."
+    if before["accuracy"] is None:
+        return unanswered(before, after)
     if after is None:
         return f"Held-out accuracy was {share(before['accuracy'])} before training, which did not finish."
     intervals = f"95% intervals {interval(before['ci95'])} and {interval(after['ci95'])}"
@@ -25,6 +27,16 @@ def verdict(evaluation: dict[str, Any]) -> str:
     return f"Held-out accuracy went {figures}: the intervals overlap, so this may be chance."
 
 
+def unanswered(before: dict[str, Any], after: dict[str, Any] | None) -> str:
+    """Return the sentence on problems without answers, which only rewards can tell apart."""
+    means = [
+        f"{name} {number(mean, 3)}" + (f" to {number(after['rewards'].get(name), 3)}" if after else "")
+        for name, mean in before["rewards"].items()
+    ]
+    rewards = f" Mean rewards: {', '.join(means)}." if means else ""
+    return f"Held-out problems have no answers, so accuracy was not measured.{rewards}"
+
+
 def comparison(runs: Sequence[Any]) -> list[str]:
     """Return one sentence for each run, and one on whether the intervals separate the best from the others.
 
@@ -32,7 +44,7 @@ def comparison(runs: Sequence[Any]) -> list[str]:
         runs: objects with `name`, `evaluation` and `verdict`.
     """
     lines = [f"{run.name}: {run.verdict}" for run in runs]
-    ended = [run for run in runs if "after" in run.evaluation]
+    ended = [run for run in runs if run.evaluation.get("after", {}).get("accuracy") is not None]
     if len(ended) < 2:
         return lines
     best, *others = sorted(ended, key=lambda run: -run.evaluation["after"]["accuracy"])

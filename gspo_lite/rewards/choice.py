@@ -7,19 +7,28 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from gspo_lite.completion.text import Marker, find_answer
+from gspo_lite.completion.markers import Marker
+from gspo_lite.completion.text import find_answer
+from gspo_lite.completion.thinking import Thinking
 from gspo_lite.rewards.contract.registry import reward
+from gspo_lite.rewards.grading.choices import choice_of
+from gspo_lite.rewards.grading.golds import gold_text
+from gspo_lite.rewards.grading.spelling import spell
 from gspo_lite.rewards.math import folded
 
 MAX_CHOICE = 2000  # characters; a longer answer does not name a choice
 PREFIX = re.compile(r"(?:the )?(?:(?:final|correct|right|best) )?(?:answer|option|choice)(?: is)?:? ?", re.IGNORECASE)
-LETTER = re.compile(r"\(?([A-Za-z])(?:\)|\b)[.:)]?(?:[ \n]+(.*))?", re.DOTALL)
-DRESSING = re.compile(r"\\text(?:bf)?\{([^{}]*)\}|[*$`]")
+LETTER = re.compile(r"\(?([A-Za-z])(?:\)|\b)[.:)]?(?: +(?:- )?(.*))?")
 
 
 @reward(judges=True)
 def multiple_choice(
-    completion: str, answer: Any, choices: Sequence[str] | None = None, *, marker: Marker = "tag"
+    completion: str,
+    answer: Any,
+    choices: Sequence[str] | None = None,
+    *,
+    marker: Marker = "tag",
+    thinking: Thinking = "think",
 ) -> float | None:
     """Return 1.0 if the final answer names the choice in the column `answer` and no other, else 0.0.
 
@@ -32,24 +41,32 @@ def multiple_choice(
         <answer>(b) Rome</answer> with answer 1, choices ["Oslo", "Rome"]      1.0
         <answer>A or B</answer> with answer "B"                                0.0
     """
-    if answer is None or answer == "":
-        return None
-    texts = [folded(str(choice)) for choice in choices or ()]
+    texts = [comparable(choice) for choice in choices or ()]
     right = index_of(answer, texts)
-    given = named(find_answer(completion, marker) or "", texts)
+    if right is None:
+        return None
+    given = named(find_answer(completion, marker, thinking) or "", texts)
     return float(given is not None and (given == right or (bool(texts) and texts[given] == texts[right])))
 
 
-def index_of(answer: Any, texts: list[str]) -> int:
-    """Return the index of the right choice in a row of the data; raise ValueError if `answer` is not a choice."""
+def comparable(choice: Any) -> str:
+    """Return a choice's text as `index_of` compares it."""
+    return folded(spell(str(choice)))
+
+
+def index_of(answer: Any, texts: list[str]) -> int | None:
+    """Return the index of the right choice in a row of the data; None without an answer, ValueError for another one."""
     if hasattr(answer, "item"):
         answer = answer.item()  # a numpy number
-    if isinstance(answer, str) and folded(answer) in texts:
-        return texts.index(folded(answer))
     index = answer
     if isinstance(answer, str):
-        letter = answer.strip("() .").upper()
-        index = ascii_uppercase.index(letter) if len(letter) == 1 and letter in ascii_uppercase else None
+        index = next((at for at, text in enumerate(texts) if text == comparable(answer)), None)
+    if index is None:
+        written = gold_text(answer, prose=True)
+        if written is None:
+            return None
+        choice = choice_of(spell(written).upper())
+        index = ascii_uppercase.index(choice.letter) if choice else None
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < (len(texts) or len(ascii_uppercase)):
         there = f"one of {len(texts)} choices" if texts else "a letter or an index (a text needs the column `choices`)"
         raise ValueError(f"column `answer` is {answer!r}; expected {there}")
@@ -60,7 +77,7 @@ def named(answer: str, texts: list[str]) -> int | None:
     """Return the index of the choice that an answer names; None if it names none or hedges."""
     if len(answer) > MAX_CHOICE:
         return None
-    plain = DRESSING.sub(lambda match: match[1] or "", answer).strip()
+    plain = spell(answer)
     for spoken in (plain, PREFIX.sub("", plain, count=1) if PREFIX.match(plain) else plain):
         text = folded(spoken).rstrip(".")
         found = [index for index, choice in enumerate(texts) if text == choice.rstrip(".")]
@@ -73,8 +90,8 @@ def named(answer: str, texts: list[str]) -> int | None:
 
 
 def agrees(letter: re.Match[str], texts: list[str]) -> bool:
-    """Return whether a letter is one of the choices and is followed by nothing but that choice's text."""
+    """Return whether a letter is one of the choices and is followed by nothing but that choice's text, if known."""
     index, rest = ascii_uppercase.index(letter[1].upper()), folded(letter[2] or "").rstrip(".")
-    if texts and index >= len(texts):
-        return False
-    return not rest or (bool(texts) and rest == texts[index].rstrip("."))
+    if not texts:
+        return not rest or choice_of(letter[0]) is not None
+    return index < len(texts) and rest in ("", texts[index].rstrip("."))

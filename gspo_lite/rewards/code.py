@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from gspo_lite.completion.text import after_thinking, fence_spans, tag_spans, text_at
+from gspo_lite.completion.markers import ANSWER_TAGS, fence_spans, tag_spans
+from gspo_lite.completion.text import text_at
+from gspo_lite.completion.thinking import Pair, Thinking, after_thinking
 from gspo_lite.rewards.contract.registry import reward
+from gspo_lite.rewards.grading.program_tests import ProgramTest, read_tests
 from gspo_lite.system.sandbox import Limits, run_python
 
 MAX_PROGRAM = 100_000  # characters
 PYTHON = ("python", "python3", "py", "")
-
-Test = tuple[str, str]  # stdin and the expected stdout
 
 
 def not_trusted(options: dict[str, Any]) -> str | None:
@@ -28,7 +29,12 @@ def not_trusted(options: dict[str, Any]) -> str | None:
     )
 
 
-@reward(check=not_trusted, judges=True)
+def readable(problem: dict[str, Any]) -> None:
+    """Raise ValueError if the tests of a problem are in no known form."""
+    read_tests(problem.get("tests"))
+
+
+@reward(check=not_trusted, judges=True, accepts=readable)
 def code_execution(
     completions: Sequence[str],
     tests: Sequence[Any],
@@ -39,13 +45,17 @@ def code_execution(
     memory_mb: Annotated[int, Field(ge=64, le=65536)] = 512,
     output_kb: Annotated[int, Field(ge=1, le=65536)] = 256,
     workers: Annotated[int, Field(ge=1, le=64)] = 4,
+    thinking: Thinking = "think",
+    answer_tags: Pair = ANSWER_TAGS,
 ) -> list[float | None]:
     """Return 1.0 if the program in a completion passes all tests of its row, else 0.0; with `partial` the share passed.
 
     The program is the last ```python block after the thinking, or else the text in <answer>..</answer>. The column
     `tests` is a list of `{input: text, output: text}`: the program reads the input from stdin, writes the output to
-    stdout and exits with status 0; white space at the end of lines and of the output is ignored. The program never
-    sees the expected output, so its process holds nothing to tamper with. The value is None if a row has no tests.
+    stdout and exits with status 0; white space at the end of lines and of the output is ignored. It may also be
+    `{inputs: [...], outputs: [...]}` (with `fn_name` the inputs are arguments), asserts like `f(2) == 4`, or any of
+    these as JSON. The program never sees what is expected, so its process holds nothing to tamper with. The value is
+    None if a row has no tests.
 
     Off unless `trusted` is true. Each test runs in a separate process, in an empty temporary folder, with `seconds`
     of wall and CPU time, `memory_mb` of address space, `output_kb` of output, no environment variables and, if the
@@ -53,47 +63,31 @@ def code_execution(
     program can read and change your files. A group takes up to rows * tests * `seconds` / `workers`.
     """
     limits = Limits(seconds, memory_mb * 2**20, output_kb * 2**10)
-    cases = [tests_of(row) for row in tests]
+    cases = [read_tests(row) for row in tests]
 
-    def judged(completion: str, row: list[Test]) -> float | None:
-        return passed(program_of(completion), row, limits, partial) if row else None
+    def judged(completion: str, row: list[ProgramTest]) -> float | None:
+        return passed(program_of(completion, thinking, answer_tags), row, limits, partial) if row else None
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(judged, completions, cases))
 
 
-def program_of(completion: str) -> str | None:
+def program_of(completion: str, thinking: Thinking = "think", answer_tags: Pair = ANSWER_TAGS) -> str | None:
     """Return the program in a completion; None without one."""
-    spoken = after_thinking(completion)
+    spoken = after_thinking(completion, thinking)
     if spoken is None:
         return None
-    program = text_at(spoken, fence_spans(spoken, PYTHON) or tag_spans(spoken))
+    program = text_at(spoken, fence_spans(spoken, PYTHON) or tag_spans(spoken, answer_tags))
     return program if program and program.strip() and len(program) <= MAX_PROGRAM else None
 
 
-def tests_of(row: Any) -> list[Test]:
-    """Return the tests of a row of the data; raise ValueError for anything but a list of inputs and outputs."""
-    if row is None:
-        return []
-    whole = isinstance(row, list | tuple) and all(isinstance(test, Mapping) for test in row)
-    found = [(test.get("input"), test.get("output")) for test in row] if whole else []
-    if not whole or not all(isinstance(text, str) for test in found for text in test):
-        raise ValueError(f"column `tests` is {str(row)[:100]!r}; expected a list of {{input: text, output: text}}")
-    return found
-
-
-def passed(program: str | None, tests: list[Test], limits: Limits, partial: bool) -> float:
+def passed(program: str | None, tests: list[ProgramTest], limits: Limits, partial: bool) -> float:
     """Return the share of tests a program passes; without `partial` 1.0 or 0.0, stopping at the first failure."""
     count = 0
-    for given, wanted in tests if program is not None else ():
-        outcome = run_python(program or "", given, limits)
-        if outcome.status == 0 and trimmed(outcome.output) == trimmed(wanted):
+    for test in tests if program is not None else ():
+        outcome = run_python(test.program(program or ""), test.input, limits)
+        if outcome.status == 0 and test.passed(outcome.output):
             count += 1
         elif not partial:
             return 0.0
     return count / len(tests)
-
-
-def trimmed(text: str) -> list[str]:
-    """Return the lines without white space at their ends and without empty lines at the end."""
-    return [line.rstrip() for line in text.rstrip().split("\n")]

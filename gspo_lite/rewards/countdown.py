@@ -9,22 +9,36 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from gspo_lite.completion.text import Marker, find_answer
+from gspo_lite.completion.markers import Marker
+from gspo_lite.completion.text import boxed, find_answer
+from gspo_lite.completion.thinking import Thinking
 from gspo_lite.rewards.contract.registry import reward
 
 MAX_EXPRESSION = 500  # characters; a game has a handful of numbers
 EXPRESSION = re.compile(r"[0-9+\-*/() ]+")
-SIGNS = (("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("\\left", ""), ("\\right", ""))
-SPELLING = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "\n": " ", "\t": " "})
+FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+MOST_NESTED = 8  # fractions in fractions
+# Commands and signs, and how Python writes them; an x is no variable in this game
+SIGNS = [
+    (re.compile(r"\\(?:times|cdot|ast)(?![a-z])|[×·∙⋅xX∗]"), "*"),
+    (re.compile(r"\\div(?![a-z])|[÷∕⁄]"), "/"),
+    (re.compile(r"\\(?:left|right|quad|qquad|displaystyle|,|;|!| )|[`$\n\t]|\*\*(?=\s*$)|^\s*\*\*"), " "),
+    (re.compile(r"[−–‐‑]"), "-"),
+    (re.compile(r"[\[{]"), "("),
+    (re.compile(r"[\]}]"), ")"),
+]
 OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 @reward(judges=True)
-def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: Marker = "tag") -> float | None:
+def countdown(
+    completion: str, numbers: Sequence[Any], target: Any, *, marker: Marker = "tag", thinking: Thinking = "think"
+) -> float | None:
     """Return 1.0 if the final answer reaches `target` with each number of the column `numbers` exactly once, else 0.0.
 
-    The answer is an expression of whole numbers with + - * / and parentheses, evaluated exactly; it may end in
-    `= target`. `marker` says where it is, as for `math_correct`. The value is None if numbers or target are missing.
+    The answer is an expression of whole numbers with + - * / and parentheses, in Python, Unicode or LaTeX, evaluated
+    exactly; `= target` may stand behind it or `target =` before it. `marker` says where it is, as for `math_correct`.
+    The value is None if numbers or target are missing.
 
         <answer>(1 + 2) * 3</answer> with numbers [1, 2, 3] and target 9      1.0
         <answer>3 * 3</answer> with numbers [1, 2, 3] and target 9            0.0
@@ -32,11 +46,8 @@ def countdown(completion: str, numbers: Sequence[Any], target: Any, *, marker: M
     if numbers is None or target is None:
         return None
     wanted = exactly(target)
-    answer = spelled(find_answer(completion, marker) or "")
-    expression, equals, result = answer.partition("=")
-    if equals and number_of(result) != wanted:
-        return 0.0
-    tree = parsed(expression)
+    answer = find_answer(completion, marker, thinking) or ""
+    tree = parsed(expression_in(spelled(boxed(answer) or answer), wanted))
     if tree is None or used(tree) != sorted(map(exactly, numbers)):
         return 0.0
     try:
@@ -54,9 +65,21 @@ def spelled(answer: str) -> str:
     """Return an answer with Python's signs; empty if it is too long to be one."""
     if len(answer) > MAX_EXPRESSION:
         return ""
+    for _ in range(MOST_NESTED):  # the innermost fraction first
+        answer = FRACTION.sub(r"((\1)/(\2))", answer)
     for sign, plain in SIGNS:
-        answer = answer.replace(sign, plain)
-    return answer.translate(SPELLING).strip(" $")
+        answer = sign.sub(plain, answer)
+    return answer.strip().removesuffix(".").strip()
+
+
+def expression_in(answer: str, target: Fraction) -> str:
+    """Return the side of an equation that is not the target; the answer itself if it is none, else nothing."""
+    sides = answer.split("=")
+    if len(sides) == 1:
+        return answer
+    if len(sides) == 2 and number_of(sides[1]) == target:
+        return sides[0]
+    return sides[1] if len(sides) == 2 and number_of(sides[0]) == target else ""
 
 
 def number_of(text: str) -> Fraction | None:

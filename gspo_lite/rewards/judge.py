@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import chat_text
 from gspo_lite.errors import UsageError
 from gspo_lite.rewards.contract.registry import reward
 
@@ -85,9 +85,9 @@ def load(name: str) -> tuple[Any, Any]:
 
 def whole_text(tokenizer: Any, prompt: Any, completion: str) -> str:
     """Return prompt and completion as the judge reads them."""
-    chat = prompt if isinstance(prompt, list) else [{"role": "user", "content": completion_text(prompt)}]
+    chat = prompt if isinstance(prompt, list) else [{"role": "user", "content": chat_text(prompt)}]
     if tokenizer.chat_template is None:
-        return "\n\n".join([*(completion_text(message) for message in chat), completion])
-    said = [{**message, "content": completion_text(message)} for message in chat]
+        return "\n\n".join([*(chat_text([message]) for message in chat), completion])
+    said = [{**message, "content": chat_text([message])} for message in chat]
     text: str = tokenizer.apply_chat_template([*said, {"role": "assistant", "content": completion}], tokenize=False)
     return text

@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gspo_lite.completion.markers import ANSWER_TAGS
 from gspo_lite.completion.marks import Score
+from gspo_lite.completion.text import tag_patterns
+from gspo_lite.completion.thinking import Pair, Thinking
 from gspo_lite.rewards.contract.registry import reward
 
 Script = Literal[
@@ -16,7 +19,7 @@ Script = Literal[
     "hiragana", "katakana", "latin", "tamil", "telugu", "thai",
 ]  # fmt: skip
 # Tags, LaTeX commands and variable names consist of letters but belong to no language.
-COMMAND = re.compile(r"</?(?:think|answer)>|\\[A-Za-z]+")
+COMMAND = re.compile(r"\\[A-Za-z]+")
 VARIABLE = re.compile(r"\b[A-Za-zα-ωΑ-Ω]\b")
 FOREIGN, OWN = "x", "o"  # two letters, so that nothing else in a text can be mistaken for them
 
@@ -27,6 +30,8 @@ def language_consistency(
     *,
     scripts: Annotated[list[Script], Field(min_length=1)] = ["latin"],  # noqa: B006
     spans: bool = False,
+    thinking: Thinking = "think",
+    answer_tags: Pair = ANSWER_TAGS,
 ) -> float | Score:
     """Return the share of a completion's letters that belong to the scripts of its language, from 0 to 1.
 
@@ -39,7 +44,9 @@ def language_consistency(
         so it is twelve       1.0
         so это 12             0.4
     """
-    prose = VARIABLE.sub(" ", COMMAND.sub(lambda match: " " * len(match[0]), completion))
+    prose = completion
+    for pattern in (*tag_patterns(thinking, answer_tags), COMMAND, VARIABLE):
+        prose = pattern.sub(lambda match: " " * len(match[0]), prose)
     letters = filter(str.isalpha, set(prose))
     kinds = prose.translate({ord(letter): OWN if script_of(letter) in scripts else FOREIGN for letter in letters})
     own, foreign = kinds.count(OWN), kinds.count(FOREIGN)

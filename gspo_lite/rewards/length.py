@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gspo_lite.completion.text import Marker
+from gspo_lite.completion.markers import Marker
+from gspo_lite.completion.thinking import Thinking
 from gspo_lite.errors import RewardError
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.math import grade_all
@@ -63,6 +64,7 @@ def cosine_length(
     wrong_long: float = 0.0,
     exceeded: float = -10.0,
     marker: Marker = "tag",
+    thinking: Thinking = "think",
 ) -> list[float | None]:
     """Return correctness on a cosine of the length: right answers earn more if short, wrong ones lose less if long.
 
@@ -77,7 +79,7 @@ def cosine_length(
     """
     corners = {True: (correct_short, correct_long), False: (wrong_short, wrong_long)}
     values: list[float | None] = []
-    for right, ids in zip(grade_all(completions, answer, marker), completion_ids, strict=True):
+    for right, ids in zip(grade_all(completions, answer, marker, thinking), completion_ids, strict=True):
         length = token_count(ids)
         if right is None:
             values.append(None)
@@ -97,6 +99,7 @@ def length_penalty(
     answer: Sequence[Any],
     *,
     marker: Marker = "tag",
+    thinking: Thinking = "think",
 ) -> list[float | None]:
     """Return 0.5 for the shortest completion of a group, falling to -0.5 for the longest (Kimi k1.5, arXiv 2501.12599).
 
@@ -117,7 +120,7 @@ def length_penalty(
     for group, length in zip(groups, lengths, strict=True):
         members.setdefault(group, []).append(length)
     ends = {group: (min(found), max(found)) for group, found in members.items()}
-    verdicts = grade_all(completions, answer, marker)
+    verdicts = grade_all(completions, answer, marker, thinking)
     rows = zip(verdicts, lengths, groups, strict=True)
     return [None if right is None else shortness(right, length, *ends[group]) for right, length, group in rows]
 

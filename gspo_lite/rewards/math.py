@@ -6,40 +6,48 @@ Plain answers are compared as fractions (`numbers.py`). All others go to a worke
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from gspo_lite.completion.text import MARKERS, Marker, boxed, find_answer
+from gspo_lite.completion.markers import Marker
+from gspo_lite.completion.numbers import last_number_spans
+from gspo_lite.completion.text import Layout, boxed, completion_text, find_answer, layout_of, text_at
+from gspo_lite.completion.thinking import Thinking
 from gspo_lite.rewards.contract.registry import reward
 from gspo_lite.rewards.grading import grader
-from gspo_lite.rewards.grading.numbers import read_plain, same
+from gspo_lite.rewards.grading.golds import gold_text, why_unusable
+from gspo_lite.rewards.grading.numbers import Plain, read_plain, same
 from gspo_lite.rewards.grading.spelling import spell
 
 MAX_ANSWER = 2000  # characters; a longer text is not a final answer
-LAST_NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?%?")
+LISTING = re.compile(r"\d+(?:,\d+)+")  # where no thousands are, as in 1,0541: more than one number
 
 
-def grade(completion: str, gold: Any, marker: Marker = "gsm8k") -> bool | None:
+def grade(completion: str, gold: Any, marker: Marker = "gsm8k", thinking: Thinking = "think") -> bool | None:
     """Return whether a completion's final answer is right; None if the gold is unusable or grading exceeded its limits.
 
     Args:
         completion: everything the model wrote; only the text at the last marker after its thinking counts.
-        gold: the right answer: text, LaTeX, a GSM8K solution that ends in `#### n`, or a number.
-        marker: `gsm8k` for the last `####` line, `boxed` for the last \\boxed{}, `tag` for <answer>..</answer>.
+        gold: the right answer as data sets write it: text, LaTeX, a number, a list, or a solution with its answer
+            behind `####`, in a box or in a tag. See `grading.golds`.
+        marker: `gsm8k` for the last `####` line, `boxed` for the last \\boxed{}, `tag` for <answer>..</answer>; all
+            that `answer_spans` takes.
+        thinking: which tags mean thinking, a preset or a pair.
     """
-    return grade_all([completion], [gold], marker)[0]
+    return grade_all([completion], [gold], marker, thinking)[0]
 
 
-def grade_all(completions: Sequence[str], golds: Sequence[Any], marker: Marker = "gsm8k") -> list[bool | None]:
+def grade_all(
+    completions: Sequence[str], golds: Sequence[Any], marker: Marker = "gsm8k", thinking: Thinking = "think"
+) -> list[bool | None]:
     """Apply `grade` to each completion and gold; slow answers of one call share a time budget."""
-    if marker not in MARKERS:
-        raise ValueError(f"marker is {marker!r}; allowed: {', '.join(MARKERS)}")
+    layout = layout_of(marker, thinking)
     verdicts: list[bool | None] = []
     open_rows: dict[int, tuple[str, str]] = {}
     for row, (completion, gold) in enumerate(zip(completions, golds, strict=True)):
-        pair = to_compare(completion, gold, marker)
+        pair = to_compare(completion, gold, layout)
         verdicts.append(quick_verdict(*pair) if isinstance(pair, tuple) else pair)
         if verdicts[row] is None and isinstance(pair, tuple):
             open_rows[row] = pair
@@ -48,12 +56,12 @@ def grade_all(completions: Sequence[str], golds: Sequence[Any], marker: Marker =
     return verdicts
 
 
-def to_compare(completion: str, gold: Any, marker: Marker) -> tuple[str, str] | bool | None:
+def to_compare(completion: str, gold: Any, layout: Layout) -> tuple[str, str] | bool | None:
     """Return the spelled answer and gold; False without an answer, None without a usable gold."""
     right = gold_text(gold)
     if right is None:
         return None
-    answer = find_answer(completion, marker)
+    answer = find_answer(completion_text(completion, layout.thinking), *layout)
     if answer is not None and "\\boxed" in answer:
         answer = boxed(answer)  # a box inside the tag
     if answer is None or len(answer) > MAX_ANSWER:
@@ -66,53 +74,54 @@ def quick_verdict(answer: str, gold: str) -> bool | None:
     if answer == gold:
         return True
     given, wanted = read_plain(answer), read_plain(gold)
+    if given is None and wanted is not None and LISTING.fullmatch(answer):
+        return False
     return same(given, wanted) if given is not None and wanted is not None else None
-
-
-def gold_text(gold: Any) -> str | None:
-    """Return a gold as text; None if it is unusable."""
-    if hasattr(gold, "item") and getattr(gold, "ndim", None) == 0:
-        gold = gold.item()  # a numpy number
-    if isinstance(gold, bool):
-        return None
-    if isinstance(gold, int):  # as a float it may be too large, and written out longer than Python allows
-        return repr(gold) if gold.bit_length() <= 3 * MAX_ANSWER else None
-    if isinstance(gold, float):
-        return repr(gold) if math.isfinite(gold) else None
-    if not isinstance(gold, str):
-        return None
-    text = gold.rpartition("####")[2].strip()
-    text = boxed(text) or "" if "\\boxed" in text else text
-    return None if text.strip("$ ").casefold() in ("", "nan") else text
 
 
 def lenient_match(completion: str, gold: Any) -> bool | None:
     """Return whether the last number anywhere in a completion equals the gold; None if that is not a plain number."""
-    right = gold_text(gold)
-    wanted = read_plain(spell(right)) if right is not None else None
+    wanted = plain_gold(gold)
     if wanted is None:
         return None
-    numbers = LAST_NUMBER.findall(spell(completion[-MAX_ANSWER:]))
-    last = read_plain(numbers[-1]) if numbers else None
+    end = completion_text(completion)[-MAX_ANSWER:]
+    number = text_at(end, last_number_spans(end))
+    last = read_plain(spell(number)) if number is not None else None
     return last is not None and same(last, wanted)
 
 
-@reward(judges=True, anywhere=lenient_match)
-def math_correct(completions: Sequence[str], answer: Sequence[Any], *, marker: Marker = "tag") -> list[float | None]:
+def plain_gold(gold: Any) -> Plain | None:
+    """Return the value of a gold that is a plain number; None for any other."""
+    right = gold_text(gold)
+    return None if right is None else read_plain(spell(right))
+
+
+def why_no_number(gold: Any) -> str | None:
+    """Return why a gold is not a plain number; None if it is one."""
+    return why_unusable(gold) or (None if plain_gold(gold) else "not a plain number")
+
+
+@reward(judges=True, anywhere=lenient_match, unusable=why_unusable)
+def math_correct(
+    completions: Sequence[str], answer: Sequence[Any], *, marker: Marker = "tag", thinking: Thinking = "think"
+) -> list[float | None]:
     """Return 1.0 if the final answer equals the column `answer`, 0.0 if it does not, None if that cannot be judged.
 
     Equal values in other forms are right: 0.5 and 1/2, 1,000 and 1000. Equality is exact or symbolic, without any
     tolerance. `marker` says where the final answer stands: `tag` for <answer>..</answer>, `boxed` for \\boxed{},
-    `gsm8k` for the last `####` line. In a recipe, `marker` follows data.prompt.
+    `gsm8k` for the last `####` line, `last_number` for the last number of plain text, whatever else it says. In a
+    recipe, `marker` and `thinking` follow data.marker, or data.prompt, and data.thinking.
 
         <answer>1/2</answer> with answer 0.5      1.0
         <answer>7 or 8</answer> with answer 7     0.0
     """
-    return [None if right is None else float(right) for right in grade_all(completions, answer, marker)]
+    return [None if right is None else float(right) for right in grade_all(completions, answer, marker, thinking)]
 
 
-@reward(judges=True, anywhere=lenient_match)
-def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
+@reward(judges=True, anywhere=lenient_match, unusable=why_no_number)
+def numeric_match(
+    completion: str, answer: Any, *, marker: Marker = "tag", thinking: Thinking = "think"
+) -> float | None:
     """Return 1.0 if the last number of the final answer has exactly the value of the column `answer`, else 0.0.
 
     Like `math_correct` without symbolic answers: faster, and words around the number are ignored. The value is None if
@@ -121,18 +130,18 @@ def numeric_match(completion: str, answer: Any, *, marker: Marker = "tag") -> fl
         <answer>so it is 12</answer> with answer 12     1.0
         <answer>12.0001</answer> with answer 12         0.0
     """
-    found = find_answer(completion, marker)
+    found = find_answer(completion, marker, thinking)
     right = lenient_match(found if found is not None else "", answer)
     return None if right is None else float(right)
 
 
-@reward(judges=True, anywhere=lenient_match)
-def exact_match(completion: str, answer: Any, *, marker: Marker = "tag") -> float | None:
+@reward(judges=True, anywhere=lenient_match, unusable=partial(why_unusable, prose=True))
+def exact_match(completion: str, answer: Any, *, marker: Marker = "tag", thinking: Thinking = "think") -> float | None:
     """Return 1.0 if the final answer is the text of the column `answer`, ignoring case and white space, else 0.0."""
-    right = gold_text(answer)
+    right = gold_text(answer, prose=True)
     if right is None:
         return None
-    found = find_answer(completion, marker)
+    found = find_answer(completion, marker, thinking)
     return float(found is not None and folded(found) == folded(right))
 
 

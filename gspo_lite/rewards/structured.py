@@ -6,11 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from gspo_lite.completion.text import PLACES, find_answer, text_at
-from gspo_lite.rewards.contract.registry import OR_OPTION, reward
+from gspo_lite.completion.markers import OwnMarker, place_of
+from gspo_lite.completion.text import find_answer, text_at
+from gspo_lite.completion.thinking import Thinking
+from gspo_lite.rewards.contract.registry import reward
+from gspo_lite.rewards.contract.reward import OR_OPTION
 from gspo_lite.rewards.grading.json_schema import fits_all, read_schema, schema_problem
 
-Place = Literal["tag", "fence", "text"]
+Place = Literal["tag", "fence", "text"] | OwnMarker
 
 MAX_JSON = 100_000  # characters
 MAX_DEPTH = 64  # nested arrays and objects
@@ -20,7 +23,13 @@ SHAPES = {"object": dict, "array": list, "any": object}
 
 
 @reward
-def json_valid(completion: str, *, marker: Place = "tag", shape: Literal["object", "array", "any"] = "object") -> float:
+def json_valid(
+    completion: str,
+    *,
+    marker: Place = "tag",
+    shape: Literal["object", "array", "any"] = "object",
+    thinking: Thinking = "think",
+) -> float:
     """Return 1.0 if the final answer is valid JSON (RFC 8259), else 0.0.
 
     `marker` says where it is: `tag` for <answer>..</answer>, `fence` for the last ```json block, `text` for everything
@@ -30,7 +39,7 @@ def json_valid(completion: str, *, marker: Place = "tag", shape: Literal["object
         <answer>{"a": [1, 2]}</answer>      1.0
         <answer>{'a': 1}</answer>           0.0
     """
-    value = json_answer(completion, marker)
+    value = json_answer(completion, marker, thinking)
     return float(value is not MISSING and isinstance(value, SHAPES[shape]))
 
 
@@ -42,7 +51,11 @@ def bad_schema(options: dict[str, Any]) -> str | None:
 
 @reward(check=bad_schema, judges=True)
 def json_schema(
-    completions: Sequence[str], schema: Annotated[Sequence[Any] | dict[str, Any], OR_OPTION], *, marker: Place = "tag"
+    completions: Sequence[str],
+    schema: Annotated[Sequence[Any] | dict[str, Any], OR_OPTION],
+    *,
+    marker: Place = "tag",
+    thinking: Thinking = "think",
 ) -> list[float | None]:
     """Return 1.0 if the final answer is JSON that fits a JSON Schema, else 0.0.
 
@@ -54,7 +67,7 @@ def json_schema(
         <answer>{"age": "7"}</answer> with the same schema                                  0.0
     """
     schemas = [None if row is None or row == "" else read_schema(row) for row in schema]
-    answers = [json_answer(completion, marker) for completion in completions]
+    answers = [json_answer(completion, marker, thinking) for completion in completions]
     checked = [i for i, answer in enumerate(answers) if answer is not MISSING and schemas[i] is not None]
     values: list[float | None] = [None if one is None else 0.0 for one in schemas]
     for row, fits in zip(checked, fits_all([(str(schemas[i]), answers[i]) for i in checked]), strict=True):
@@ -62,11 +75,11 @@ def json_schema(
     return values
 
 
-def json_answer(completion: str, marker: Place) -> Any:
+def json_answer(completion: str, marker: Place, thinking: Thinking) -> Any:
     """Return the JSON value of a completion's answer; MISSING if it has no valid one."""
-    found = find_answer(completion, marker)
+    found = find_answer(completion, marker, thinking)
     if marker != "fence" and found is not None and found.startswith("```"):
-        found = text_at(found, PLACES["fence"].spans(found))
+        found = text_at(found, place_of("fence").spans(found))
     return MISSING if found is None else json_value(found)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
-def share(value: float) -> str:
+def share(value: float | None) -> str:
     """Return a share as a percentage: 0.496 is `49.6%`."""
-    return f"{value:.1%}"
+    return "not measured" if value is None else f"{value:.1%}"
 
 
 def interval(ends: Sequence[float]) -> str:
@@ -19,7 +19,9 @@ def interval(ends: Sequence[float]) -> str:
 
 def measured(figures: Mapping[str, Any], key: str, ends: str | None = None) -> str:
     """Return a share from eval.json, followed by its interval if `ends` names one: `49.6% (45% to 54%)`."""
-    return share(figures[key]) if ends is None else f"{share(figures[key])} ({interval(figures[ends])})"
+    if ends is None or figures[ends] is None:
+        return share(figures[key])
+    return f"{share(figures[key])} ({interval(figures[ends])})"
 
 
 def number(value: float | None, digits: int = 2, missing: str = "none") -> str:

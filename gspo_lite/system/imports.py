@@ -12,6 +12,7 @@ import inspect
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,10 +36,16 @@ def is_code(name: str) -> bool:
     return ":" in name
 
 
+def with_colon(name: str) -> str | None:
+    """Return code named as TRL and axolotl do, `my_lib.my_reward`, as `my_lib:my_reward`; None for any other name."""
+    home, _, attribute = name.rpartition(".")
+    return f"{home}:{attribute}" if home and all(part.isidentifier() for part in name.split(".")) else None
+
+
 def code_problem(name: str) -> str | None:
     """Return what is wrong with such a name, as far as is known without importing it."""
     home, _, function = name.rpartition(":")
-    if not home or not function.isidentifier():
+    if not home or home.endswith(":") or not all(part.isidentifier() for part in function.split(".")):
         return f"`{name}` is not of the form `module:function` or `file.py:function`"
     if home.endswith(".py") and not Path(home).expanduser().is_file():
         return f"there is no file `{home}`"
@@ -47,6 +54,8 @@ def code_problem(name: str) -> str | None:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message about a name that is neither one of the `known` nor code."""
+    if code := with_colon(name):
+        return f"there is no {kind} `{name}`; write `{code}`"
     allowed = f"{', '.join(known)}, `module:function` or `file.py:function`"
     return f"there is no {kind} `{name}`{did_you_mean(name, known)}; allowed: {allowed}"
 
@@ -60,12 +69,19 @@ def load_code(name: str, kind: str) -> Code:
     home, _, attribute = name.rpartition(":")
     path = Path(home).expanduser() if home.endswith(".py") else None
     module = import_file(path, f"{kind} `{name}`") if path else import_named(home, f"{kind} `{name}`")
-    found = getattr(module, attribute, None)
-    if found is None:
-        there = [key for key, value in vars(module).items() if inspect.isfunction(value) and not key.startswith("_")]
-        raise UsageError(f"{kind} `{name}`: `{home}` has no `{attribute}`; it has {', '.join(there) or 'no functions'}")
+    try:
+        found = attrgetter(attribute)(module)
+    except AttributeError as error:
+        there = [key for key in dir(module) if not key.startswith("_") and offered(vars(module).get(key))]
+        message = f"{kind} `{name}`: `{home}` has no `{attribute}`{did_you_mean(attribute, there)}"
+        raise UsageError(f"{message}; it has {', '.join(there) or 'no functions'}") from error
     file = path or source_file(found, module)
     return Code(found, file, hashlib.sha256(file.read_bytes()).hexdigest() if file else None)
+
+
+def offered(value: Any) -> bool:
+    """Return whether a module's name is that of a function or class, or of something loaded on first use."""
+    return value is None or inspect.isroutine(value) or inspect.isclass(value)
 
 
 def source_file(found: Any, module: ModuleType) -> Path | None:

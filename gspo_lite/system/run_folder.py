@@ -3,7 +3,7 @@
 recipe.yaml          the resolved recipe; running it again reproduces the run
 environment.json     versions, hardware, command, seconds
 metrics.jsonl        one object per optimizer step
-completions.jsonl    sampled training completions with their rewards
+completions.jsonl    sampled training completions, their problems and rewards, and what rewards logged
 events.jsonl         warnings of the guards, and the cause of an early stop
 eval.json            held-out figures before training, after a warm-up, and after training
 eval_samples.jsonl   held-out completions behind those figures

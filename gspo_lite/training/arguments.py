@@ -1,4 +1,4 @@
-"""Converts what a Python user passes to `GSPOTrainer` into what TRL's trainer takes, and refuses what cannot work."""
+"""Converts configuration and data that a Python user passes to `GSPOTrainer`, and refuses settings that cannot work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from transformers import TrainingArguments
 
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.check import GRPO_EPSILON_MIN, GSPO_EPSILON_MAX, OTHER_LOSSES, TOKEN_SUMMED
-from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.system.say import warn
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.stock import LEVEL
@@ -30,21 +29,6 @@ def as_config(args: Any) -> GSPOConfig:
     config = copy.copy(args)
     config.__class__ = GSPOConfig  # with its defaults; built anew, it would derive batch sizes a second time
     return config
-
-
-def as_list(rewards: Any) -> list[Any]:
-    """Return one reward, several or none as a list."""
-    if rewards is None:
-        return []
-    return list(rewards) if isinstance(rewards, list | tuple) else [rewards]
-
-
-def under_contract(reward: Any) -> Any:
-    """Return the reward held to its contract; leave a reward model, by name or loaded, to TRL."""
-    if isinstance(reward, str | torch.nn.Module | GuardedReward):
-        return reward
-    name = getattr(reward, "__name__", type(reward).__name__)
-    return GuardedReward(reward, name, 1.0, [], marker=getattr(reward, "marker", None))
 
 
 def as_dataset(rows: Any, name: str = "train_dataset") -> Any:

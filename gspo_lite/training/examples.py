@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gspo_lite.data.columns import filled
 from gspo_lite.data.inputs import prompt_text
-from gspo_lite.data.sources import Problems, as_dataset, read_problems, without
+from gspo_lite.data.sources import Problems, read_problems, without
+from gspo_lite.data.table import as_dataset
 from gspo_lite.errors import DataError
 from gspo_lite.recipe.schema import Recipe, WarmupSettings
 
@@ -21,22 +23,31 @@ def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, 
     Raises:
         DataError: the source cannot be used, or a row does not have a column that `warmup.completion` names.
     """
-    rows = list(problems.train)
-    if settings.source is not None:
-        rows = read_problems(recipe.data, problems.adapter, settings.source, settings.split, [])
-    rows = without(rows, list(problems.held_out), [])[: settings.limit]
+    rows = without(rows_of(recipe, settings, problems), list(problems.held_out), [])[: settings.limit]
     return as_dataset(
-        [tokens_of(tokenizer, prompt_text(processing, row), filled(settings.completion, row)) for row in rows]
+        [tokens_of(tokenizer, prompt_text(processing, row), completion_of(settings.completion, row)) for row in rows]
     )
 
 
-def filled(completion: str, row: dict[str, Any]) -> str:
-    """Return the completion with the row's columns filled in."""
+def rows_of(recipe: Recipe, settings: WarmupSettings, problems: Problems, most: int | None = None) -> list[Any]:
+    """Return the problems of the warm-up, or the first `most` of them."""
+    if settings.source is None:
+        return list(problems.train.select(range(most)) if most else problems.train)
+    return read_problems(recipe.data, problems.adapter, settings.source, settings.split, [], most=most)
+
+
+def check_examples(recipe: Recipe, problems: Problems) -> None:
+    """Raise DataError if the warm-up's completion names a column that its first problem does not have."""
+    if recipe.warmup is not None:
+        completion_of(recipe.warmup.completion, rows_of(recipe, recipe.warmup, problems, most=1)[0])
+
+
+def completion_of(template: str, row: dict[str, Any]) -> str:
+    """Return the completion to learn for a row; raise DataError if it has no such column."""
     try:
-        return completion.format_map(row)
-    except KeyError as error:
-        there = ", ".join(f"`{name}`" for name in row)
-        raise DataError(f"`warmup.completion` names the column {error}; the columns are {there}") from None
+        return filled(template, row)
+    except ValueError as error:
+        raise DataError(f"`warmup.completion`: {error}") from None
 
 
 def tokens_of(tokenizer: Any, prompt: str, completion: str) -> dict[str, list[int]]:

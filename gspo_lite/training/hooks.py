@@ -18,6 +18,7 @@ from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from gspo_lite.errors import MachineError
+from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.system.environment import installed
 from gspo_lite.training.changes import OBJECTIVE, SIZES
 from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP
@@ -66,7 +67,7 @@ HOOKS = (
          rf"((?!{LOGPS}).)*\bold_per_token_logps, _, _ = self\.{LOGPS}\(", "TRL"),
     Hook("_generate", "overridden", "sample through plain weights", SCORED),
     Hook("_calculate_rewards", "overridden", "keep the rollout's rows and the rewards of all processes", SCORED,
-         "inputs prompts completions"),
+         "inputs prompts completions completion_ids_list"),
     Hook(LOGPS, "overridden", "take old log-probs from the arranged micro-batches and shift the ratio",
          f"{SCORED} _compute_loss", "model input_ids attention_mask logits_to_keep", "TRL"),
     Hook("_compute_loss", "overridden", "add the level `sequence_token`", "compute_loss", "model inputs", "TRL"),
@@ -104,6 +105,7 @@ HOOKS = (
          "cut, join and save rows", SCORED),
     Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
     Hook("completion_mask tool_mask old_per_token_logps", "key", "shift the ratio", "_compute_loss", path="TRL"),
+    Hook(" ".join((*BATCH, *LIVE)), "key", "give rewards all that TRL passes", "_calculate_rewards"),
     Hook("max_left_pad unsloth_sample_weight", "key", "follow the packing", SCORED, path="Unsloth"),
     Hook("pixel_values_videos", "key", "leave batches with videos whole", LOGPS, path="Unsloth"),
     Hook("reward reward_std frac_reward_zero_std rewards/ /mean", "key", "see that nothing is learned", SCORED),

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import completion_text, first_layout
+from gspo_lite.data.keys import key_of
 from gspo_lite.errors import RunError
 from gspo_lite.models.kinds import tokenizer_of
-from gspo_lite.rewards.contract.guarded import Call
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.sums import all_equal, is_known, weighted_sum
 from gspo_lite.system.processes import gathered
 
@@ -29,12 +30,14 @@ class Scored:
     Attributes:
         inputs: each completion's row of the data, N.
         completions: texts or lists of messages, N.
+        completion_ids: token ids, N.
         rewards: of all processes, (N x processes, K), in whole groups; NaN where not judged.
         calls: the call of each guarded reward; reward models have none.
     """
 
     inputs: list[dict[str, Any]]
     completions: list[Any]
+    completion_ids: list[Any]
     rewards: torch.Tensor
     calls: list[Call]
 
@@ -42,6 +45,10 @@ class Scored:
         """Return each reward's values, `Score`s and `Steps` by completion; nothing for a reward model."""
         called = {call.name: call.marks for call in self.calls}
         return [called.get(name, ()) for name in names]
+
+    def extra(self, row: int) -> dict[str, dict[str, Any]]:
+        """Return what each reward logged about a completion, by reward and column."""
+        return {call.name: call.extra_of(row) for call in self.calls if call.extra}
 
 
 def drop_rounding(trainer: Any, rewards: torch.Tensor, output: dict[str, Any]) -> None:
@@ -78,17 +85,24 @@ def call_metrics(calls: Iterable[Call]) -> dict[str, float]:
 
 
 def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one row per completion of this process; `output` holds its tensors, with advantages (B,)."""
+    """Return one row per completion of this process; `output` holds its tensors, with advantages (B,).
+
+    `problem_key` is that of its row of the data. `completion_ids` are kept where a reward may read them, and `extra` is
+    what rewards logged, so that completions.jsonl has all that a reward was given.
+    """
     start = trainer.accelerator.process_index * len(scored.inputs)
     rewards = scored.rewards[start : start + len(scored.inputs)].tolist()
-    finder = next((one for one in trainer.reward_funcs if getattr(one, "marker", None)), None)
+    finder = next((one for one in trainer.reward_funcs if getattr(one, "layout", None)), None)
+    thinking = first_layout(getattr(one, "layout", None) for one in trainer.reward_funcs).thinking
     prompts = zip(output["prompt_ids"], output["prompt_mask"].bool(), strict=True)
     asked = tokenizer_of(trainer.processing_class).batch_decode(
         [ids[mask].tolist() for ids, mask in prompts], skip_special_tokens=True
     )
-    texts = [completion_text(completion) for completion in scored.completions]
+    texts = [completion_text(completion, thinking) for completion in scored.completions]
+    with_ids = any(isinstance(one, GuardedReward) and one.reads("completion_ids") for one in trainer.reward_funcs)
     return [
         {
+            "problem_key": key_of(scored.inputs[row]),
             "prompt": asked[row],
             "completion": text,
             "answer": scored.inputs[row].get("answer"),
@@ -98,6 +112,8 @@ def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[di
                 for name, value in zip(trainer.reward_func_names, rewards[row], strict=True)
             },
             "advantage": advantage,
+            **({"completion_ids": [int(token) for token in scored.completion_ids[row]]} if with_ids else {}),
+            **({"extra": extra} if (extra := scored.extra(row)) else {}),
         }
         for row, (text, advantage) in enumerate(zip(texts, output["advantages"].tolist(), strict=True))
     ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import torch
 
-from gspo_lite.completion.offsets import token_offsets
+from gspo_lite.completion.decoding import decoder
+from gspo_lite.completion.offsets import Offset, part_offsets, token_offsets
+from gspo_lite.completion.text import Layout, first_layout
 from gspo_lite.credit import (
     Score,
     Steps,
@@ -30,28 +33,41 @@ class TokenCredit:
 
     Attributes:
         credits: the part of a completion that each reward is about, None for all of it; (K,).
-        markers: where credit `answer` finds the answer for each reward, None for what `credit_spans` finds first; (K,).
+        layouts: of the completions as each reward reads them, None for what `credit_spans` finds first; (K,).
         weights: of each reward in the sum; (K,).
         estimator: `rewards` for the credit of each reward, `prefix_tree` for values of shared prefixes.
     """
 
     credits: Sequence[Credit | None]
-    markers: Sequence[str | None]
+    layouts: Sequence[Layout | None]
     weights: Sequence[float]
     num_generations: int
     scale_rewards: str
     estimator: str
     tokenizer: Any
 
+    @property
+    def layout(self) -> Layout:
+        """Layout in which completions are decoded: that of the first reward with one."""
+        return first_layout(self.layouts)
+
     def advantages(
-        self, rewards: np.ndarray, marks: Sequence[Sequence[Any]], completion_ids: Sequence[list[int]], width: int
+        self,
+        rewards: np.ndarray,
+        marks: Sequence[Sequence[Any]],
+        completion_ids: Sequence[list[int]],
+        width: int,
+        parts: Sequence[Sequence[str]] | None = None,
+        own: Sequence[list[bool]] | None = None,
     ) -> torch.Tensor | None:
         """Return advantages (N, width); None if the tokens of each completion share one and TRL's suffice.
 
         Args:
             rewards: (N, K) in whole groups, NaN where a reward could not judge.
             marks: what each reward returned for each completion, K lists of N; spans and steps are used.
-            completion_ids: N lists of sampled ids without padding.
+            completion_ids: N lists of ids without padding.
+            parts: N lists of the parts of the text that was judged; that which the ids decode to, if left out.
+            own: whether the model wrote each of the ids, and not a tool; all of them, if left out.
         """
         if self.estimator == "prefix_tree":
             return self.from_prefixes(rewards, completion_ids, width)
@@ -61,13 +77,12 @@ class TokenCredit:
         credits = np.zeros((*rewards.shape, width))
         values = np.repeat(rewards[:, :, None], width, axis=2)
         for row, ids in enumerate(completion_ids):
-            text = self.tokenizer.decode(ids, skip_special_tokens=True)
-            offsets = token_offsets(self.tokenizer, ids, text)
-            for k, (credit, marker) in enumerate(zip(self.credits, self.markers, strict=True)):
+            text, offsets = self.read(ids, None if parts is None else parts[row], None if own is None else own[row])
+            for k, (credit, layout) in enumerate(zip(self.credits, self.layouts, strict=True)):
                 mark = marks[k][row] if marked[k] else None
                 spans = mark.spans if isinstance(mark, Score) else None
                 credits[row, k, : len(ids)] = (
-                    credit_weights(credit, text, offsets, marker) if spans is None else token_weights(spans, offsets)
+                    credit_weights(credit, text, offsets, layout) if spans is None else token_weights(spans, offsets)
                 )
                 if isinstance(mark, Steps) and mark.steps:
                     values[row, k, : len(ids)] = step_values(mark, offsets)
@@ -78,10 +93,23 @@ class TokenCredit:
         return torch.from_numpy(result).float() * self.spreads(rewards).unsqueeze(1)
 
     def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:
-        """Return [[start, end, A_it]] in characters for each token of one completion that has text."""
-        text = self.tokenizer.decode(ids, skip_special_tokens=True)
-        places = zip(token_offsets(self.tokenizer, ids, text), advantages[: len(ids)], strict=True)
+        """Return [[start, end, A_it]] in characters of the decoded ids, for each token that has text."""
+        places = zip(self.read(ids)[1], advantages[: len(ids)], strict=True)
         return [[start, end, round(value, 4)] for (start, end), value in places if end > start]
+
+    def read(
+        self, ids: list[int], parts: Sequence[str] | None = None, own: list[bool] | None = None
+    ) -> tuple[str, list[Offset]]:
+        """Return the text of one completion that was judged, and the characters in it that each id stands for."""
+        decode, mine = decoder(self.tokenizer, self.layout), ids if own is None else [*compress(ids, own)]
+        whole = decode(mine)
+        offsets = token_offsets(self.tokenizer, mine, whole, decode)
+        if parts is not None and "".join(parts) != whole:
+            offsets = part_offsets(offsets, whole, parts)
+        rest = iter(offsets)
+        end = len("".join(parts) if parts is not None else whole)
+        placed = [next(rest) if is_own else (end, end) for is_own in own or [True] * len(ids)]
+        return whole if parts is None else "".join(parts), placed
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
         """Return advantages (N, width) from the values of shared prefixes."""

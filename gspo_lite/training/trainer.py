@@ -17,6 +17,8 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
+from gspo_lite.completion.decoding import as_judged, decoder
+from gspo_lite.completion.text import completion_parts, first_layout
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
@@ -26,13 +28,14 @@ from gspo_lite.models.weights import keep_trainable_float32
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.system.say import warn
-from gspo_lite.training.arguments import as_config, as_dataset, as_list, check_arguments, under_contract
+from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
+from gspo_lite.training.reward_functions import as_list, under_contract
 from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.token_credit import TokenCredit, per_token
@@ -56,7 +59,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
 
     Args:
         model: hub id, folder, `"starter"` for the model built on this machine, or a loaded model.
-        reward_funcs: one or more functions `f(completions, **columns) -> list[float | None]`.
+        reward_funcs: one or more functions `f(completions, ...) -> list[float | None]`, each of which gets the columns
+            of the data and TRL's other arguments that it takes.
         args: a `GSPOConfig`, or TRL's `GRPOConfig` with the values it has; the paper's settings if left out.
         train_dataset: rows with a `prompt` and the columns the rewards read; or a list of prompts or rows.
         eval_dataset: the same for `evaluate`, or several by name.
@@ -80,7 +84,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
 
     Attributes:
         self_test: relative gaps of loss and gradient between the installed loss and the definition, if there is one.
-        rollout: the rows last trained on: prompt, completion, answer, extracted, rewards, advantage.
+        rollout: the rows last trained on: problem_key, prompt, completion, answer, extracted, rewards, advantage.
         calls: the last call of each reward.
         per_token: ids and advantages (T,) of each row, if tokens differ.
     """
@@ -112,7 +116,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
-        reward_funcs = [under_contract(one) for one in as_list(reward_funcs)]
+        reward_funcs = under_contract(
+            as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
+        )
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         super().__init__(model, reward_funcs, args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
@@ -125,6 +131,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
         level, clips = args.importance_sampling_level, args.loss_type not in OTHER_CLIPS
         self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
+        self.layout = first_layout(getattr(one, "layout", None) for one in self.reward_funcs)
         self.token_credit = self._token_credit(credits, credit_estimator)
         self.row_rules = rules_of(self)
         if measure_noise and self.row_rules is not None:
@@ -234,11 +241,14 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         return output
 
     def _calculate_rewards(
-        self, inputs: Any, prompts: Any, completions: Any, *rest: Any, **options: Any
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
+        decode, ids = decoder(tokenizer_of(self.processing_class), self.layout), completion_ids_list
+        pairs = zip(completions, ids, strict=True)
+        completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
         with calls() as heard:
-            rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, *rest, **options)
-        self._rewarded: Scored = Scored(list(inputs), list(completions), rewards, heard)
+            rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, ids, *rest, **options)
+        self._rewarded: Scored = Scored(list(inputs), list(completions), list(ids), rewards, heard)
         return rewards
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -262,15 +272,20 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credits = credits if credits is not None else [None] * len(self.reward_funcs)
         if len(credits) != len(self.reward_funcs):
             raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
-        markers, weights = [getattr(one, "marker", None) for one in self.reward_funcs], self.reward_weights.tolist()
+        layouts, weights = [getattr(one, "layout", None) for one in self.reward_funcs], self.reward_weights.tolist()
         scale, tokenizer = str(self.scale_rewards), tokenizer_of(self.processing_class)
-        return TokenCredit(credits, markers, weights, self.num_generations, scale, estimator, tokenizer)
+        return TokenCredit(credits, layouts, weights, self.num_generations, scale, estimator, tokenizer)
 
     def _give_credit(self, credit: TokenCredit, scored: Scored, output: dict[str, Any]) -> None:
         """Replace the rollout's advantages (B,) by (B, T) if tokens of a completion differ."""
         rewards = np.array([[np.nan if v is None else v for v in row["rewards"].values()] for row in self.rollout])
         rows = zip(output["completion_ids"], output["completion_mask"].bool(), strict=True)
         ids, width = [row[mask].tolist() for row, mask in rows], output["completion_ids"].shape[1]
-        advantages = credit.advantages(rewards, scored.marks(self.reward_func_names), ids, width)
+        parts = [completion_parts(completion, self.layout.thinking) for completion in scored.completions]
+        own = None  # no tools: the model wrote every token
+        if "tool_mask" in output:
+            masks = zip(output["tool_mask"].bool(), output["completion_mask"].bool(), strict=True)
+            own = [row[mask].tolist() for row, mask in masks]
+        advantages = credit.advantages(rewards, scored.marks(self.reward_func_names), ids, width, parts, own)
         if advantages is not None:
             output["advantages"] = advantages.to(output["advantages"].device)

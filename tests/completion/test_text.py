@@ -4,7 +4,9 @@ import time
 
 import pytest
 
-from gspo_lite.completion.text import PLACES, answer_spans, find_answer, thought_spans
+from gspo_lite.completion.markers import PLACES
+from gspo_lite.completion.text import Layout, answer_spans, find_answer
+from gspo_lite.completion.thinking import thought_spans
 from gspo_lite.credit import credit_spans
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.math import grade
@@ -44,10 +46,11 @@ ANSWERS = [
 @pytest.mark.parametrize(("text", "marker", "spans", "gold"), ANSWERS)
 def test_grader_and_credit_read_the_same_characters(text, marker, spans, gold):
     assert answer_spans(text, marker) == spans
-    assert credit_spans("answer", text, marker) == [(start, end, 1.0) for start, end in spans]
+    assert credit_spans("answer", text, Layout(marker)) == [(start, end, 1.0) for start, end in spans]
     read = ", ".join(text[start:end] for start, end in spans)
     assert find_answer(text, marker) == (read or None)
-    assert GuardedReward(lambda completions: [], "mine", 1.0, [], marker=marker).extracted(text) == (read or None)
+    mine = GuardedReward(lambda completions: [], "mine", 1.0, [], layout=Layout(marker))
+    assert mine.extracted(text) == (read or None)
     assert grade(text, gold or "7", marker) is (gold is not None)
 
 
@@ -65,7 +68,7 @@ def test_grader_and_credit_read_the_same_characters(text, marker, spans, gold):
 )
 def test_an_answer_may_stand_in_a_fence_or_be_all_of_the_text(text, marker, spans):
     assert answer_spans(text, marker) == spans
-    assert credit_spans("answer", text, marker) == [(start, end, 1.0) for start, end in spans]
+    assert credit_spans("answer", text, Layout(marker)) == [(start, end, 1.0) for start, end in spans]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_thoughts_are_all_that_is_not_graded(text, spans):
 
 @pytest.mark.parametrize("marker", PLACES)
 def test_a_right_answer_in_its_form_is_found(marker):
-    assert find_answer(PLACES[marker].form.format(thoughts="so {1}", answer="{4}"), marker) == "{4}"
+    assert find_answer(Layout(marker).form("{4}", "so {1}"), marker) == ("4" if marker == "last_number" else "{4}")
 
 
 PIECES = ["<answer>", "</answer>", "<think>", "\\boxed{", "\\boxed{1},", "####", "```\n", "{}", " "]

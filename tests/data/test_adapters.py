@@ -9,7 +9,7 @@ import pytest
 from gspo_lite.data.adapters import ADAPTERS, descriptions
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError, UsageError
-from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.recipe.data_settings import DataSettings
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 OWN = """
@@ -118,7 +118,6 @@ def test_a_value_error_is_about_the_row_and_can_be_skipped(home):
         ("half", "row 1: adapter `mine.py:half` must return a dict with `prompt` and `answer`; it returned"),
         ("half", "one with ['prompt', 'level']"),
         ("listed", "it returned a list"),
-        ("mixed", "a column has values of two types"),
     ],
 )
 def test_a_fault_of_the_code_stops_even_where_bad_rows_are_skipped(home, name, says):
@@ -133,7 +132,7 @@ def test_a_fault_of_the_code_stops_even_where_bad_rows_are_skipped(home, name, s
         ("mine.py:two", "cannot be called as f(row) or f(row, columns): missing a required argument: 'other'"),
         ("mine.py:none", "cannot be called as f(row) or f(row, columns): too many positional arguments"),
         ("mine.py:number_of", "7 is not a callable object"),
-        ("mine.py:absent", "`mine.py` has no `absent`; it has problem, named, picky"),
+        ("mine.py:absent", "`mine.py` has no `absent`; it has buggy, half, "),
         ("nowhere.py:f", "adapter `nowhere.py:f`: there is no file `nowhere.py`"),
         ("no_such_module:f", "there is no module `no_such_module`"),
         ("gsm8", "did you mean `gsm8k`?"),

@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from gspo_lite.data.prompts import as_text, messages
+from gspo_lite.completion.text import Layout
+from gspo_lite.data.prompts import as_text, messages, style_message
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError
-from gspo_lite.recipe.schema import DataSettings
+from gspo_lite.recipe.data_settings import DataSettings
 
 GOOD = [{"question": f"{n} + 1?", "answer": n + 1, "level": "easy"} for n in range(20)]
 
@@ -123,7 +124,7 @@ def test_a_source_that_is_not_there_is_named(tmp_path, monkeypatch, name, says):
     jsonl(tmp_path, GOOD)
     if name == "train.xlsx":
         (tmp_path / name).write_text("x")
-        name, says = "./train.xlsx", "allowed: .jsonl, .csv, .parquet"
+        name, says = "./train.xlsx", "is a spreadsheet; save it as CSV"
     with pytest.raises(DataError, match=says):
         load_problems(settings(name))
 
@@ -163,8 +164,8 @@ def test_the_embedded_task_brings_both_splits():
 
 @pytest.mark.parametrize(("style", "where"), [("think_answer", "tag"), ("boxed", "boxed"), ("plain", "gsm8k")])
 def test_a_prompt_style_says_where_the_answer_stands(style, where):
-    assert DataSettings(source="arithmetic", prompt=style).marker == where
-    chat = messages("Why?", style)
+    assert DataSettings(source="arithmetic", prompt=style).layout == Layout(where)
+    chat = messages("Why?", style_message(style, Layout()))
     assert chat[-1] == {"role": "user", "content": "Why?"}
     assert (len(chat) == 1) == (style == "plain")
     assert as_text(chat).endswith("Why?\n")
@@ -172,5 +173,5 @@ def test_a_prompt_style_says_where_the_answer_stands(style, where):
 
 def test_a_chat_with_its_own_system_message_keeps_it():
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
-    assert messages(chat, "think_answer") == chat
-    assert messages(chat[1:], "think_answer")[0]["role"] == "system"
+    assert messages(chat, "mine") == chat
+    assert messages(chat[1:], "mine")[0] == {"role": "system", "content": "mine"}

@@ -49,7 +49,7 @@ ALLOWED = {"Optional[int]": ["int"], "Optional[str]": ["str"], "Optional[Any]": 
 
 
 def handed(name="gsm8k_gspo", *overrides, gpus=8):
-    return to_verl(load_recipe(name, overrides).recipe, gpus)
+    return to_verl(load_recipe(name, overrides, with_data=False).recipe, gpus)
 
 
 def written(value):

@@ -14,11 +14,12 @@ from gspo_lite import credit
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.completion import offsets
 from gspo_lite.completion import text as reading
+from gspo_lite.completion.text import Layout
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import RegexCredit, TailCredit
 from gspo_lite.rewards import math as grading
 from gspo_lite.rewards.contract.registry import get
-from gspo_lite.rewards.grading import numbers, shapes, spelling, units
+from gspo_lite.rewards.grading import bases, choices, kinds, matrices, numbers, regions, shapes, spelling, units
 from tests.recipe.test_broken_recipes import GOOD
 
 GOLDS = [
@@ -78,7 +79,7 @@ def graded(marker: str) -> Callable[..., Any]:
     """The answer itself is right where it can be graded at all, and the quick verdict is a truth value or none."""
 
     def call(completion: str, gold: Any) -> None:
-        read = grading.to_compare(completion, gold, marker)
+        read = grading.to_compare(completion, gold, Layout(marker))
         assert isinstance(read, tuple | bool | None), read
         if isinstance(read, tuple):
             assert grading.quick_verdict(*read) in (True, False, None)
@@ -92,15 +93,34 @@ def read_at(made: str, marker: str) -> None:
     assert all(0 <= start <= end <= len(made) for start, end in spans), spans
     assert all(first[1] < second[0] for first, second in pairwise(spans)), spans
     assert reading.find_answer(made, marker) == (", ".join(made[start:end] for start, end in spans) or None)
-    assert [(*span, 1.0) for span in spans if span[0] < span[1]] == credit.credit_spans("answer", made, marker)
+    assert [(*span, 1.0) for span in spans if span[0] < span[1]] == credit.credit_spans("answer", made, Layout(marker))
 
 
 def looked_into(found: str) -> None:
     """All that reads the shape of an answer."""
-    for look in (shapes.parts_of, shapes.without_label, shapes.Bracketed.read, shapes.region_of, shapes.rows_of,
-                 shapes.without_unit, shapes.is_text, shapes.has_words, shapes.folded, units.canonical_unit,
-                 units.is_known_unit, spelling.squeezed):  # fmt: skip
-        look(found)
+    for look in (
+        shapes.parts_of,
+        shapes.assignments,
+        shapes.without_label,
+        shapes.Bracketed.read,
+        shapes.without_unit,
+        shapes.is_text,
+        shapes.has_words,
+        shapes.folded,
+        regions.region_of,
+        regions.all_but,
+        regions.unfolded,
+        regions.contradictory,
+        matrices.rows_of,
+        matrices.vector_of,
+        bases.based_of,
+        choices.choice_of,
+        units.read_unit,
+        units.is_known_unit,
+        spelling.squeezed,
+        *(kind.read for kind in kinds.KINDS),
+    ):
+        look([found] if look is shapes.assignments else found)  # type: ignore[operator]
 
 
 def plain_number(found: str) -> None:

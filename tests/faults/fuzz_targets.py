@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from gspo_lite.cli.shared import printable
-from gspo_lite.completion import text
+from gspo_lite.completion import markers, text
+from gspo_lite.completion.thinking import PRESETS, thought_spans
 from gspo_lite.errors import RecipeError
 from gspo_lite.lab import attempts
 from gspo_lite.rewards import choice, code, structured
 from gspo_lite.rewards import math as grading
-from gspo_lite.rewards.contract import guarded as contract
+from gspo_lite.rewards.contract import failures
 from gspo_lite.rewards.format import follows_form
-from gspo_lite.rewards.grading import answers, spelling, units
+from gspo_lite.rewards.grading import answers, program_tests, spelling, units
 from gspo_lite.system import redaction
 from tests.faults import fuzz_calls as calls
 from tests.faults.fuzz_inputs import SEEDS, answer, in_tag, mutated, recipe, value
@@ -100,18 +101,24 @@ def rewards() -> Iterator[Target]:
 
 
 def finding() -> Iterator[Target]:
-    for marker in text.PLACES:
+    for marker in markers.PLACES:
         yield Target(f"text.answer_spans {marker}", 2, one, lambda t, m=marker: calls.read_at(t, m))
     yield Target("text.completion_text", 1, anything, text.completion_text)
-    yield Target("text.thought_spans", 1, one, text.thought_spans)
+    for own in ({"prefix": "Answer:"}, {"tags": ["<answer>", "</answer>"]}, {"regex": r"(?:answer|=) *(\S+)"}):
+        place = text.layout_of(own).marker
+        yield Target(f"text.answer_spans {own}", 1, one, lambda t, m=place: calls.read_at(t, m))
+    for name in PRESETS:
+        yield Target(f"thinking.thought_spans {name}", 0.3, one, lambda t, n=name: thought_spans(t, n))
     yield Target("choice.named", 1, one, lambda t: choice.named(t, ["oslo", "rome"]))
     yield Target("code.program_of", 1, one, code.program_of)
-    yield Target("code.tests_of (data)", 0.3, anything, code.tests_of, (ValueError,))
-    yield Target("format.follows_form", 1, lambda rng: (hostile(rng), rng.choice(text.MARKERS)), follows_form)
+    yield Target("program_tests.read_tests (data)", 0.3, anything, program_tests.read_tests, (ValueError,))
+    yield Target(
+        "format.follows_form", 1, lambda rng: (hostile(rng), text.Layout(rng.choice(markers.ASKED))), follows_form
+    )
 
 
 def grading_answers() -> Iterator[Target]:
-    for marker in text.MARKERS:
+    for marker in markers.PLACES:
         yield Target(f"math.grade {marker}, parent's part", 2, pair, calls.graded(marker))
     short_answer = in_tag(lambda rng: answer(rng)[:1990])
     worker = calls.scored("math_correct", {}, {})
@@ -140,7 +147,7 @@ def other() -> Iterator[Target]:
         lambda rng: (calls.sampled(rng, tokenizer),),
         lambda ids: calls.placed(tokenizer, ids),
     )
-    yield Target("contract.shortened", 1, one, contract.shortened)
+    yield Target("failures.shortened", 1, one, failures.shortened)
     yield Target("redaction.redact", 1, one, redaction.redact)
     yield Target("cli printable", 1, one, printable)
 
@@ -173,7 +180,7 @@ def spelled_pair(rng: random.Random) -> tuple[str, str]:
 
 
 def two_units(rng: random.Random) -> tuple[str, str]:
-    return units.canonical_unit(answer(rng)[:100]), units.canonical_unit(answer(rng)[:100])
+    return units.read_unit(answer(rng)[:60]) or "", units.read_unit(answer(rng)[:60]) or ""
 
 
 def with_ids(rng: random.Random) -> tuple[str, dict[str, list[int]]]:
@@ -186,7 +193,7 @@ def near_12(rng: random.Random) -> tuple[str]:
 
 
 def question(rng: random.Random) -> tuple[str, Any, str, int]:
-    return answer(rng)[:200], rng.choice(calls.GOLDS), "tag", 64
+    return answer(rng)[:200], rng.choice(calls.GOLDS), text.Layout(), 64
 
 
 def json_or_text(rng: random.Random) -> tuple[str]:

@@ -1,3 +1,4 @@
+import html
 import json
 import re
 
@@ -51,7 +52,8 @@ def make_run(folder, *, evaluation=None, steps=12, text="<answer>1</answer>", pr
         rows = [{"phase": phase, "index": n, "correct": right and n % 2 == 0, **about} for n in range(problems)]
         run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, rows if phase in (evaluation or {}) else [])
     marks = [[0, 8, 0.5], [8, 9, -1.0], [9, 17, 0.0]]
-    sampled = {"step": 1, **about, "advantage": 0.5, "token_advantages": marks}
+    extra = {"math_correct": {"parsed": text, "close": 0.5}}
+    sampled = {"step": 1, **about, "advantage": 0.5, "token_advantages": marks, "extra": extra}
     run_folder.append_jsonl(folder / run_folder.COMPLETIONS, [sampled, {**sampled, "advantage": None}])
     return folder
 
@@ -79,6 +81,15 @@ def test_the_page_needs_nothing_else_and_allows_no_script_but_its_own(tmp_path):
     assert not re.search(r"<link|<img|@import|src=|url\(|https?:", text)
     assert text.count("<script") == 1
     assert re.search(r"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-[\w+/=]{44}'", text)
+
+
+def test_what_rewards_logged_stands_beside_a_completion_cut_and_escaped(tmp_path):
+    text = page_of(make_run(tmp_path / "run", text=HOSTILE))
+    assert text.count('<p class="side soft">math_correct, close: 0.5</p>') == 2
+    parsed = re.findall(r'<p class="side soft">math_correct, parsed: (.*)</p>', text)
+    assert len(parsed) == 2
+    assert all(one.startswith("&lt;/script&gt;&lt;script&gt;alert(1)") for one in parsed)
+    assert [len(html.unescape(one)) for one in parsed] == [200, 200]
 
 
 def test_every_curve_is_there_once(tmp_path):

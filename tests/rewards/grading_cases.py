@@ -173,7 +173,7 @@ HEDGING = in_tag([
     ("Answer: 7", "7", True, "a label"),
     ("The answer is 7 or 8", "7", False, "a sentence that hedges"),
     ("I think the number of apples is 7", "7", False, "prose is no final answer"),
-    ("seven", "7", False, "no digits for a plain gold"),
+    ("seven", "7", True, "a number in words"),
     ("yes or no", "yes", False, "two words"),
 ])  # fmt: skip
 
@@ -303,7 +303,11 @@ MARKERS = [
     (box("\\frac{1}{2}"), "0.5", B, True, "nested braces"),
     ("\\boxed{7", "7", B, False, "a box that is not closed"),
     ("\\boxed{\\frac{7}{1}", "7", B, False, "a box whose outer brace is not closed"),
-    ("\\boxed 7", "7", B, False, "a box without braces"),
+    ("\\boxed 7", "7", B, True, "a box without braces"),
+    ("\\boxed 1 and \\boxed 2", "1, 2", B, True, "joined boxes without braces"),
+    ("\\boxed 1? \\boxed 2", "2", B, True, "boxes without braces that are not joined"),
+    ("$x = \\boxed{3}$ or $x = \\boxed{-1}$", "-1, 3", B, True, "joined boxes with a label"),
+    ("\\fbox{7}", "7", B, True, "another box"),
     ("\\boxed{6} so \\boxed{7}", "7", B, True, "the last box counts"),
     ("\\boxed{7} so \\boxed{6}", "7", B, False, "the last box counts, which is wrong"),
     ("\\boxed{7} so \\boxed{8", "7", B, False, "the last box was cut off"),
@@ -327,7 +331,7 @@ GOLDS = [
     (tag("7"), " $$ ", T, None, "an empty formula"),
     (tag("7"), float("nan"), T, None, "a gold that is no number"),
     (tag("7"), "nan", T, None, "a gold that was no number in a table"),
-    (tag("7"), ["7"], T, None, "a gold in a list"),
+    (tag("7"), ["7"], T, True, "a gold in a list"),
     (tag("7"), True, T, None, "a gold of the wrong kind"),
     ("no answer", None, T, None, "neither"),
 ]

@@ -64,7 +64,15 @@ def test_multiple_choice(text, value, reason, answer):
 
 WITHOUT_TEXTS = [
     ("C", "C", 1.0, "the letter"),
-    ("C) Rome", "C", 0.0, "a text that cannot be compared"),
+    ("C) Rome", "C", 1.0, "a text that nothing contradicts"),
+    ("\\textbf{(C)}\\ 40", "C", 1.0, "letter and text in LaTeX"),
+    ("Option C", "C", 1.0, "an option"),
+    ("D: Rome", "C", 0.0, "another letter with a text"),
+    ("C) or D) Rome", "C", 0.0, "hedging with a text"),
+    ("C", "<answer>C</answer>", 1.0, "a gold in a tag"),
+    ("C", "C. Rome", 1.0, "a gold with its text"),
+    ("C", "so it is\n#### C", 1.0, "a gold behind hashes"),
+    ("C", "N/A", None, "a placeholder"),
     ("C or D", "C", 0.0, "hedging"),
     ("C", "", None, "no gold"),
     ("C", None, None, "no gold either"),

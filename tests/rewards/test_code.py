@@ -192,7 +192,7 @@ def test_limits_out_of_range_are_refused(options):
 
 
 @pytest.mark.parametrize(
-    "tests", ["assert f(1) == 2", ["assert f(1) == 2"], [{"input": "1"}], [{"input": 1, "output": 2}]]
+    "tests", ["assert f(1) < 2", ["assert f(1) == g(2)"], [{"input": "1"}], [{"input": {}, "output": 2}]]
 )
 def test_broken_tests_are_named(tests):
     made = build_rewards([RewardSettings(name="code_execution", options={"trusted": True})])[0]

@@ -2,17 +2,19 @@
 
 import hashlib
 import math
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import chat_text, completion_text
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.contract.guarded import as_number, calls
+from gspo_lite.rewards.contract.guarded import calls
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, get, reward
+from gspo_lite.rewards.contract.returned import as_number
 
 COMPLETIONS = [[{"role": "assistant", "content": text}] for text in ("a", "b", "c")]
 
@@ -32,6 +34,9 @@ GOOD = [
     ("return (0.0, None, math.nan)", [0.0, None, None]),
     ("import numpy; return numpy.array([1.0, 2.0, 3.0])", [1.0, 2.0, 3.0]),
     ("import numpy; return [numpy.float32(1), 0, 0]", [1.0, 0.0, 0.0]),
+    ("return (float(n) for n in range(3))", [0.0, 1.0, 2.0]),
+    ("return map(float, range(3))", [0.0, 1.0, 2.0]),
+    ("return {c[0]['content']: n for n, c in enumerate(completions)}.values()", [0.0, 1.0, 2.0]),
 ]
 BAD = [
     ("return [1, 2]", "returned 2 values; expected 3 numbers or None"),
@@ -51,7 +56,10 @@ BAD = [
     ("import numpy; return numpy.zeros((3, 2))", "returned a list for row 0; expected 3"),
     ("import numpy; return [numpy.zeros(2), 1, 2]", "returned a ndarray for row 0; expected 3"),
     ("import numpy; return numpy.float64(1)", "returned a float64; expected 3"),
-    ("return (1.0 for c in completions)", "returned a generator; expected 3"),
+    ("return (1.0 for c in completions[1:])", "returned 2 values; expected 3"),
+    ("return (1 / 0 for c in completions)", "failed at row 0: ZeroDivisionError"),
+    ("return {1.0, 2.0, 3.0}", "returned a set; expected 3"),
+    ("return len", "returned a builtin_function_or_method; expected 3 .*\nhint: a function that makes a reward"),
     ("return [1, 2, 3, 4]", "returned 4 values; expected 3"),
     ("return []", "returned 0 values; expected 3"),
     ("return {'a': 1, 'b': 2, 'c': 3}", "returned a dict; expected 3"),
@@ -129,7 +137,7 @@ def test_a_reward_that_sleeps_for_ever_is_left_unjudged(tmp_path, kind, body, on
     made = guarded(tmp_path, body, kind=kind)
     code = (
         "import logging, threading\n"
-        "from gspo_lite.rewards.contract.guarded import as_number, calls\n"
+        "from gspo_lite.rewards.contract.guarded import calls\n"
         "from gspo_lite.rewards.contract.registry import build_rewards\n"
         "from gspo_lite.recipe.schema import RewardSettings\n"
         f"made = build_rewards([RewardSettings(name={made_name(tmp_path)!r}, timeout=0.2, on_error={on_error!r})])[0]\n"
@@ -203,6 +211,34 @@ def test_the_row_that_fails_is_shown_with_its_prompt(tmp_path):
     assert "completion: b" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("body", "completions", "says"),
+    [
+        ("return columns['solution']", COMPLETIONS, "no completion can be judged, so look at the code; it got "),
+        ("return [c.strip() for c in completions]", COMPLETIONS, r"are lists of messages, the text is `completion\[0"),
+        ("return [c[0]['content'] for c in completions]", ["a", "b"], "the completions are texts"),
+        ("return columns['solution']", COMPLETIONS, "`completions`, `prompts`, `answer`; the completions"),
+        ("return [1 / (len(str(c)) % 2) for c in completions]", ["a", "bb"], "with `on_error: skip` an error counts"),
+    ],
+)
+def test_only_where_some_rows_can_be_judged_the_hint_is_to_skip_the_others(tmp_path, body, completions, says):
+    columns = {"prompts": ["p"] * len(completions), "answer": ["1"] * len(completions)}
+    with pytest.raises(RewardError) as caught:
+        guarded(tmp_path, body)(completions=completions, **columns)
+    assert re.search(says, caught.value.hint)
+    assert ("on_error" in caught.value.hint) == ("on_error" in says)
+
+
+def test_a_function_gets_only_what_it_takes_and_no_copies_of_anything_else(tmp_path):
+    class Refuses(list):
+        def __iter__(self):
+            raise AssertionError("was copied")
+
+    (tmp_path / "mine.py").write_text("def f(completions, answer=None):\n    return [1.0] * len(completions)\n")
+    (made,) = build_rewards([RewardSettings(name=made_name(tmp_path))])
+    assert made(completions=["a"], other=[Refuses()], prompts=["p"]) == [1.0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_reward_cannot_change_what_the_next_one_sees(tmp_path, kind):
     class State:
@@ -255,6 +291,11 @@ def test_every_shape_of_completion_is_text(completion, text):
     assert completion_text(completion) == text
 
 
+def test_the_text_of_a_prompt_is_what_anybody_says():
+    assert chat_text([{"role": "system", "content": "a"}, {"role": "user", "content": [{"text": "b"}]}, None]) == "ab"
+    assert (chat_text("a"), chat_text(None), chat_text([])) == ("a", "", "")
+
+
 RIGHT = "<think>x</think><answer>7</answer>"
 FORMS = [
     (RIGHT, 1.0),
@@ -264,7 +305,11 @@ FORMS = [
         [{"role": "assistant", "content": [{"type": "text", "text": RIGHT[:9]}, {"type": "text", "text": RIGHT[9:]}]}],
         1.0,
     ),
-    ([{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": RIGHT}], 1.0),
+    ([{"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}, {"role": "tool", "content": RIGHT}], 0.0),
+    ([{"role": "tool", "content": "8"}, {"role": "assistant", "content": RIGHT}], 1.0),
+    ([{"role": "user", "content": RIGHT}, {"role": "system", "content": RIGHT}], 0.0),
+    ([{"role": "assistant", "reasoning_content": "x", "content": "<answer>7</answer>"}], 1.0),
+    ([{"role": "assistant", "thinking": "x", "content": "<answer>7</answer>"}], 1.0),
     ([{"role": "assistant", "content": None}], 0.0),
     ([{"role": "assistant", "tool_calls": [{"id": "1"}]}], 0.0),
     ([{"role": "assistant", "content": [{"type": "image"}, {"text": None}, None, 7]}], 0.0),
@@ -357,8 +402,8 @@ def test_functions_classes_and_instances_of_files_and_modules(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("Judge", {"skale": 1.0}, "does not take these options: TypeError"),
-        ("fixed", {"scale": 1.0}, "does not take these options: TypeError"),
+        ("Judge", {"skale": 1.0}, "has no option `skale`; did you mean `scale`.; allowed: `scale`"),
+        ("fixed", {"scale": 1.0}, "has no option `scale`; allowed: none"),
         ("decorated", {"skale": 1.0}, "option `skale`: unknown; allowed: scale"),
         ("decorated", {"scale": "3"}, "option `scale`: "),
         ("Mute", {}, "is a class whose instances cannot be called"),
@@ -415,7 +460,7 @@ def test_numbers_and_nan_of_numpy_are_taken():
 
 def test_a_reward_of_trl_works_unchanged():
     code = (
-        "from gspo_lite.rewards.contract.guarded import as_number, calls\n"
+        "from gspo_lite.rewards.contract.guarded import calls\n"
         "from gspo_lite.rewards.contract.registry import build_rewards\n"
         "from gspo_lite.recipe.schema import RewardSettings\n"
         "made = build_rewards([RewardSettings(name='trl.rewards:think_format_reward')])[0]\n"

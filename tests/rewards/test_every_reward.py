@@ -8,7 +8,8 @@ import pytest
 from gspo_lite.completion.text import completion_text
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.contract.registry import OR_OPTION, Reward, build_rewards, registered
+from gspo_lite.rewards.contract.registry import build_rewards, registered
+from gspo_lite.rewards.contract.reward import OR_OPTION, Reward
 
 # What a reward needs to be called at all.
 OPTIONS = {

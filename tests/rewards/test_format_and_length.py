@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from gspo_lite.completion.text import Layout
 from gspo_lite.errors import UsageError
 from gspo_lite.rewards.contract.registry import get
 from gspo_lite.rewards.format import boxed_format, follows_form, tag_count, think_format
@@ -60,7 +61,7 @@ def test_options_out_of_range_are_refused(options):
      ("boxed", "\\boxed{1}", True), ("boxed", "1", False), ("gsm8k", "#### 1", True), ("gsm8k", "1", False)],
 )  # fmt: skip
 def test_where_the_prompt_asks_for_the_answer_says_what_form_is_right(marker, text, follows):
-    assert follows_form(text, marker) is follows
+    assert follows_form(text, Layout(marker)) is follows
 
 
 HOSTILE = ["<think>" * 150_000, "<answer>" * 125_000, "</think><answer>" * 65_000, "\\boxed{" * 140_000, "{" * 10**6,

@@ -4,6 +4,7 @@ import pytest
 
 from gspo_lite import evaluation
 from gspo_lite.checked_recipe import load_recipe, refuse
+from gspo_lite.completion.text import Layout
 from gspo_lite.errors import RecipeError
 from gspo_lite.load_parts import load_parts
 from gspo_lite.recipe.schema import RewardSettings
@@ -18,41 +19,41 @@ RIGHT = {
 
 
 def built(names, prompted, /, **options):
-    return build_rewards([RewardSettings(name=name, options=options) for name in names], prompted)
+    return build_rewards([RewardSettings(name=name, options=options) for name in names], prompted and Layout(prompted))
 
 
 @pytest.mark.parametrize("style", RIGHT)
 def test_a_right_answer_is_rewarded_where_the_prompt_asks_for_it(style):
     recipe = load_recipe("quickstart", [f"data.prompt={style}"]).recipe
-    [judge, _] = build_rewards(recipe.rewards, recipe.data.marker)
+    [judge, _] = build_rewards(recipe.rewards, recipe.data.layout)
     values = judge(completions=list(RIGHT.values()), answer=["7"] * 3)
     assert values == [float(other == style) for other in RIGHT]
     assert [judge.extracted(text) for text in RIGHT.values()] == ["7" if other == style else None for other in RIGHT]
 
 
 def test_every_reward_that_can_look_in_a_box_follows_the_prompt():
-    following = [name for name, made in registered().items() if "boxed" in made.markers]
+    following = [name for name, made in registered().items() if made.followed(Layout("boxed")).get("marker")]
     assert following == [
         "cosine_length", "countdown", "exact_match", "length_penalty", "math_correct", "multiple_choice",
         "numeric_match",
     ]  # fmt: skip
     for name in following:
         needed = {"max_length": 9} if name == "cosine_length" else {}
-        assert registered()[name].with_options("boxed", **needed).values["marker"] == "boxed"
-        assert registered()[name].with_options("boxed", marker="gsm8k", **needed).values["marker"] == "gsm8k"
+        assert registered()[name].with_options(Layout("boxed"), **needed).values["marker"] == "boxed"
+        assert registered()[name].with_options(Layout("boxed"), marker="gsm8k", **needed).values["marker"] == "gsm8k"
         assert registered()[name].with_options(**needed).values["marker"] == "tag"
 
 
 def test_a_reward_without_the_choice_keeps_its_own_place():
-    assert [made.marker for made in built(["json_valid"], "tag")] == ["tag"]
-    assert [made.marker for made in built(["json_valid"], "gsm8k", marker="fence")] == ["fence"]
+    assert [made.layout and made.layout.marker for made in built(["json_valid"], "tag")] == ["tag"]
+    assert [made.layout and made.layout.marker for made in built(["json_valid"], "gsm8k", marker="fence")] == ["fence"]
 
 
 def test_a_reward_that_looks_nowhere_is_about_the_answer_of_the_others():
-    assert [made.marker for made in built(["tag_count"], "boxed")] == ["boxed"]
-    assert [made.marker for made in built(["tag_count"], None)] == [None]
+    assert [made.layout and made.layout.marker for made in built(["tag_count"], "boxed")] == ["boxed"]
+    assert [made.layout and made.layout.marker for made in built(["tag_count"], None)] == [None]
     settings = [RewardSettings(name="tag_count"), RewardSettings(name="json_valid", options={"marker": "text"})]
-    assert [made.marker for made in build_rewards(settings, "gsm8k")] == ["text", "text"]
+    assert [made.layout and made.layout.marker for made in build_rewards(settings, Layout("gsm8k"))] == ["text", "text"]
 
 
 CUSTOM = """
@@ -86,7 +87,7 @@ def test_a_reward_of_ones_own_follows_where_it_names_the_choices(tmp_path, name,
     (tmp_path / "own.py").write_text(CUSTOM)
     [made] = built([f"{tmp_path}/own.py:{name}"], "boxed", **options)
     assert made(completions=["\\boxed{7}"]) == [value]
-    assert made.marker == marker
+    assert made.layout == Layout(marker)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_a_reward_of_ones_own_follows_where_it_names_the_choices(tmp_path, name,
         (["data.prompt=think_answer"], "Set it to `tag`, or data.prompt to `boxed`"),
         (["data.prompt=plain"], "Set it to `gsm8k`, or data.prompt to `boxed`"),
         (["rewards.0={name: json_valid, options: {marker: tag}}"], "`tag` contradicts data.prompt `boxed`"),
-        (["rewards.0={name: json_valid}"], "Set it to `fence` or `text`, or data.prompt to `think_answer`"),
+        (["rewards.0={name: json_valid}"], "Set it to `text` or `fence`, or data.prompt to `think_answer`"),
     ],
 )
 def test_a_marker_that_contradicts_the_prompt_is_refused(sets, says):

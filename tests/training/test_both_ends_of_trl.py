@@ -21,7 +21,7 @@ FETCH = {"oldest": ["--resolution=lowest", str(ALLOWED)], "newest": ["trl"]}
 ROWS = "tests/training/test_rows.py::test_"
 TESTS = [
     "tests/objective/test_parity_with_trl.py",
-    *(f"tests/training/test_{name}.py" for name in ("micro_steps", "losses", "trainer", "token_credit")),
+    *(f"tests/training/test_{name}.py" for name in ("micro_steps", "losses", "trainer", "token_credit", "signatures")),
     f"{ROWS}a_loss_without_a_definition_has_the_gradients_of_plain_trl",
     *(f"{ROWS}gradients_and_metrics_are_those_of_all_rows[{name}]" for name in ("dapo", "two iterations accumulation")),
     f"{ROWS}gradients_and_metrics_are_those_of_all_rows[gspo_token credit accumulation]",

@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 
 from gspo_lite import GSPOConfig, GSPOTrainer
 from gspo_lite.errors import MachineError
+from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.training import build, hooks, levels
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.hooks import HOOKS, TRAINER, check_hooks
@@ -26,8 +27,8 @@ ATTRIBUTES = [(hook, name) for hook in READ for name in hook.names.split()]
 SAID = {"absent": "is not there", "unused": "is no longer used", "changed": "(no longer takes|is written in another)"}
 # Values of settings and words of our own that TRL's code has as well.
 SPOKEN_BY_BOTH = {
-    "", ".", "_", "advantage", "bnpo", "cispo", "completion", "dapo", "dr_grpo", "grpo", "luspo", "prompt", "rewards",
-    "sapo", "sequence", "step", "token", "vespo",
+    "", ".", "_", "advantage", "bnpo", "cispo", "completion", "dapo", "dr_grpo", "extra", "grpo", "luspo", "prompt",
+    "rewards", "sapo", "sequence", "step", "token", "vespo",
 }  # fmt: skip
 # They see no rollout.
 ELSEWHERE = {"hooks", "selftest", "config", "levels", "warmup", "trackers", "examples", "evaluation"}
@@ -100,7 +101,8 @@ def test_all_faults_are_said_at_once_and_by_doctor_too(monkeypatch):
     with pytest.raises(MachineError) as refused:
         levels.gaps_of_all_levels()
     faults = refused.value.message.splitlines()[1:]
-    assert [line.split("`")[1] for line in faults] == ["GRPOTrainer._calculate_rewards", "GRPOTrainer._save"]
+    passed = [f"GRPOTrainer.{name}" for name in (*BATCH, *LIVE)]
+    assert [line.split("`")[1] for line in faults] == ["GRPOTrainer._calculate_rewards", "GRPOTrainer._save", *passed]
     assert "hub token" in faults[1]
 
 

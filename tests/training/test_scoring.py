@@ -1,13 +1,15 @@
 """A rollout's rewards: the stop where nothing is judged, and what is written about each reward."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from gspo_lite.data.keys import key_of
 from gspo_lite.errors import RunError
-from gspo_lite.rewards.contract.guarded import Call
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 
 NOTHING = [{"rewards": {"a": None, "b": 1.0}}, {"rewards": {"a": math.nan, "b": None}}]
@@ -39,9 +41,11 @@ class Letters:
 def test_rows_come_from_what_was_scored_and_from_the_inputs():
     said = [[{"role": "assistant", "content": "seven"}], [{"role": "assistant", "content": "eight"}]]
     rewards = torch.tensor([[9.0, 9.0], [9.0, 9.0], [1.0, math.nan], [0.0, 0.5]])  # this process has the second half
-    scored = Scored([{"answer": "7"}, {}], said, rewards, [])
+    call = Call("a", [1.0, 0.0], [1.0, 0.0], 0, 0.1, {"parsed": ["7", None]})
+    scored = Scored([{"prompt": "?", "answer": "7"}, {}], said, [[5, 6], (7,)], rewards, [call])
+    reads_ids = GuardedReward(lambda completion_ids: [], "a", 1.0, [])
     trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(process_index=1), reward_funcs=[SimpleNamespace(marker=None)],
+        accelerator=SimpleNamespace(process_index=1), reward_funcs=[SimpleNamespace(layout=None), reads_ids],
         reward_func_names=["a", "b"], processing_class=Letters(),
     )  # fmt: skip
     output = {
@@ -49,11 +53,14 @@ def test_rows_come_from_what_was_scored_and_from_the_inputs():
         "advantages": torch.tensor([1.0, -1.0]),
     }  # fmt: skip
     assert scored_rows(trainer, scored, output) == [
-        {"prompt": "hi", "completion": "seven", "answer": "7", "extracted": None, "rewards": {"a": 1.0, "b": None},
-         "advantage": 1.0},
-        {"prompt": "ABC", "completion": "eight", "answer": None, "extracted": None, "rewards": {"a": 0.0, "b": 0.5},
-         "advantage": -1.0},
+        {"problem_key": key_of({"prompt": "?", "answer": "7"}), "prompt": "hi", "completion": "seven", "answer": "7",
+         "extracted": None, "rewards": {"a": 1.0, "b": None}, "advantage": 1.0, "completion_ids": [5, 6],
+         "extra": {"a": {"parsed": "7"}}},
+        {"problem_key": key_of({}), "prompt": "ABC", "completion": "eight", "answer": None, "extracted": None,
+         "rewards": {"a": 0.0, "b": 0.5}, "advantage": -1.0, "completion_ids": [7], "extra": {"a": {"parsed": None}}},
     ]  # fmt: skip
+    trainer.reward_funcs, scored = trainer.reward_funcs[:1], replace(scored, calls=[])
+    assert [{"completion_ids", "extra"} & set(row) for row in scored_rows(trainer, scored, output)] == [set(), set()]
 
 
 def test_three_rollouts_in_a_row_that_nobody_can_judge_stop_the_run():

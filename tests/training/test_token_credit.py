@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gspo_lite import GSPOTrainer
+from gspo_lite.completion.text import Layout
 from gspo_lite.credit import Score, Steps
 from gspo_lite.errors import UsageError
 from gspo_lite.models.starter import build_tokenizer
@@ -23,7 +24,8 @@ IDS = [TOKENIZER.encode(text) for text in TEXTS]  # <think> a </think> <answer> 
 
 
 def credit(credits, weights=(1.0,), estimator="rewards", marker=None):
-    return TokenCredit(credits, [marker] * len(credits), list(weights), 2, "group", estimator, TOKENIZER)
+    layouts = [marker and Layout(marker)] * len(credits)
+    return TokenCredit(credits, layouts, list(weights), 2, "group", estimator, TOKENIZER)
 
 
 def test_without_credit_trls_own_advantages_do():
@@ -52,10 +54,10 @@ def test_the_answers_tokens_are_those_that_its_reward_reads():
 
 def test_a_trainer_asks_its_rewards_where_the_answer_stands(tmp_path, starter):
     args = config(tmp_path, importance_sampling_level="sequence_token")
-    made = build_rewards([RewardSettings(name="numeric_match")], "gsm8k")
+    made = build_rewards([RewardSettings(name="numeric_match")], Layout("gsm8k"))
     rewards = [math_correct.with_options(marker="boxed"), *made, carries]
     trainer = GSPOTrainer("starter", rewards, args, [{"prompt": p, "answer": "1"} for p in PROMPTS])
-    assert trainer.token_credit.markers == ["boxed", "gsm8k", None]
+    assert trainer.token_credit.layouts == [Layout("boxed"), Layout("gsm8k"), None]
 
 
 def test_spans_that_a_reward_returns_stand_above_the_recipes_credit():

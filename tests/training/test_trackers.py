@@ -92,3 +92,10 @@ def test_a_missing_package_ends_a_run_before_the_model_is_loaded(tmp_path):
     assert done.returncode == 3
     assert "pip install trackio" in done.stderr
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
+
+
+def test_a_table_has_a_column_for_each_reward_and_for_what_it_logged(monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "secret-value")
+    plain = {"step": 1, "prompt": "?", "completion": "7", "answer": 7, "extracted": None, "advantage": 0.5}
+    row = {**plain, "problem_key": "0", "rewards": {"mine": 1.0}, "extra": {"mine": {"parsed": "secret-value 7"}}}
+    assert trackers.cells(row) == {**plain, "answer": "7", "mine": 1.0, "mine.parsed": "*** 7"}

@@ -11,7 +11,7 @@ from gspo_lite import load_recipe
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError, RecipeError
 from gspo_lite.run import run
-from gspo_lite.training.examples import IGNORED, filled, load_examples
+from gspo_lite.training.examples import IGNORED, completion_of, load_examples
 
 SHORT = [
     "model.load_in_4bit=false", "data.eval.limit=32", "data.limit=64", "training.max_steps=4", "training.save_steps=2",
@@ -60,8 +60,8 @@ def test_held_out_problems_are_no_examples(starter, tmp_path):
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(DataError, match="names the column 'stepz'; the columns are `answer`"):
-        filled("<answer>{stepz}</answer>", {"answer": "3"})
+    with pytest.raises(DataError, match=r"`warmup\.completion`: there is no column `stepz`; the row has `answer`"):
+        completion_of("<answer>{stepz}</answer>", {"answer": "3"})
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ import contextvars
 import inspect
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from gspo_lite.rewards.contract.signature import LIVE, signature_of
+
 GRACE = 0.5  # seconds in which a late async call may still cancel itself
 FAULTS = (Exception, SystemExit, asyncio.CancelledError)  # of a reward; anything else concerns the process
-# Live objects of the trainer, which a copy would duplicate or disconnect.
-SHARED = ("environments", "trainer_state", "log_extra", "log_metric")
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class Outcome:
 
 
 def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], limit: float | None) -> list[Outcome]:
-    """Call a function once for each set of keyword arguments; async calls run concurrently, others in turn.
+    """Call a function once for each set of arguments; async calls run concurrently, others in turn.
 
     Args:
-        calls: keyword arguments of each call. The function gets copies, so it cannot change them for other calls.
+        calls: arguments of each call by name. The function gets copies of those that it takes, so that it cannot
+            change them for other calls. If it returns an iterator, its values are collected within the time limit.
         limit: seconds for all calls together; a call that has not returned by then is late. None means no limit;
             sync functions then run in the caller's thread.
 
@@ -49,14 +50,13 @@ def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], 
     def start() -> None:
         for index, inputs in enumerate(calls):
             try:
-                value = function(**copied_inputs(inputs))
-            except BaseException as error:  # in this thread nobody else would see it
-                done[index] = Outcome(error=error)
-            else:
+                value = called(function, inputs)
                 if inspect.isawaitable(value):
                     waiting[index] = value
                 else:
-                    done[index] = Outcome(value)
+                    done[index] = Outcome(collected(value))
+            except BaseException as error:  # in this thread nobody else would see it
+                done[index] = Outcome(error=error)
 
     def finish() -> None:
         if waiting:
@@ -91,7 +91,7 @@ async def wait_for_all(waiting: Mapping[int, Any], done: dict[int, Outcome], unt
 
     async def note(index: int, awaitable: Any) -> None:
         try:
-            outcome = Outcome(await awaitable)
+            outcome = Outcome(collected(await awaitable))
         except BaseException as error:
             outcome = Outcome(error=error)
         if not over:
@@ -124,9 +124,17 @@ class DaemonThreads(ThreadPoolExecutor):
         Executor.shutdown(self, wait=False)
 
 
-def copied_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keyword arguments that a reward can change without changing them for the next one."""
-    return {name: value if name in SHARED else copied(value) for name, value in inputs.items()}
+def called(function: Callable[..., Any], inputs: Mapping[str, Any]) -> Any:
+    """Call a function with copies of the inputs that it takes."""
+    signature = signature_of(function)
+    positional, named = signature.arguments(inputs) if signature is not None else ([], dict(inputs))
+    copies = {name: value if name in LIVE else copied(value) for name, value in named.items()}
+    return function(*map(copied, positional), **copies)
+
+
+def collected(value: Any) -> Any:
+    """Return the values of an iterator, such as a generator, as a list; anything else unchanged."""
+    return list(value) if isinstance(value, Iterator) else value
 
 
 def copied(value: Any) -> Any:

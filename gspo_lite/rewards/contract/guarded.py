@@ -7,22 +7,23 @@ Rewards are trusted code: an error in one stops the run and is reported with row
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gspo_lite.completion.marks import Score, Steps
-from gspo_lite.completion.text import PLACES, completion_text, find_answer
+from gspo_lite.completion.text import Layout, find_answer
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
-from gspo_lite.rewards.contract.calling import call_each, rows_of
+from gspo_lite.rewards.contract.calling import Outcome, call_each, rows_of
+from gspo_lite.rewards.contract.failures import failure, named
+from gspo_lite.rewards.contract.logged import Columns, Logged, TrainingState
+from gspo_lite.rewards.contract.returned import as_number, as_values, described, remedy
+from gspo_lite.rewards.contract.signature import signature_of
 
-LARGEST = 1e9  # its square still fits float32, in which the variance of a group is computed
-SHOWN = 80  # characters of a text in an error
 TIMEOUT: float = RewardSettings.model_fields["timeout"].default
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Call:
         marks: what the reward returned for each completion, with the spans of a `Score` and the steps of a `Steps`.
         error_count: completions left unjudged because of an error.
         seconds: duration of the call.
+        extra: the columns that the reward logged with `log_extra`, a plain value for each completion.
+        metrics: what it logged with `log_metric`.
     """
 
     name: str
@@ -44,20 +47,27 @@ class Call:
     marks: list[Any]
     error_count: int
     seconds: float
+    extra: Columns = field(default_factory=dict)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def none_count(self) -> int:
         """Completions that the reward could not judge."""
         return sum(value is None for value in self.values)
 
+    def extra_of(self, row: int) -> dict[str, Any]:
+        """Return what the reward logged about one completion, by column."""
+        return {name: values[row] for name, values in self.extra.items()}
+
 
 @dataclass
 class Answers:
-    """Values and marks of N completions, and how many of them an error left unjudged."""
+    """Values and marks of N completions, how many of them an error left unjudged, and what was logged."""
 
     values: list[float | None]
     marks: list[Any]
     errors: int = 0
+    logged: Logged = field(default_factory=Logged)
 
 
 LISTENERS: ContextVar[tuple[list[Call], ...]] = ContextVar("LISTENERS", default=())
@@ -84,7 +94,7 @@ class GuardedReward:
         sha256: hash of the file of a custom reward.
         timeout: seconds for one call; None means no limit.
         on_error: `stop` the run, or `skip` the rows that fail.
-        marker: place of the answer, as in `find_answer`; any other value counts as None.
+        layout: of the completions, in which the reward finds the answer.
         judges: whether 1.0 means that a completion is right.
     """
 
@@ -98,7 +108,7 @@ class GuardedReward:
         *,
         timeout: float | None = TIMEOUT,
         on_error: Literal["stop", "skip"] = "stop",
-        marker: str | None = None,
+        layout: Layout | None = None,
         judges: bool = False,
     ):
         self.function = function
@@ -106,25 +116,38 @@ class GuardedReward:
         self.weight, self.columns, self.sha256 = weight, columns, sha256
         self.timeout = timeout
         self.on_error = on_error
-        self.marker = marker if isinstance(marker, str) and marker in PLACES else None
+        self.layout = layout
         self.judges = judges
-        self.warned = False
+        self.trainer_state: Any = TrainingState()  # in training the trainer's, which outlives it
+        self.warned: set[str] = set()
 
     def __call__(self, completions: Sequence[Any], **inputs: Any) -> list[float | None]:
-        start = time.perf_counter()
-        answers = self.answered({"completions": completions, **inputs}, len(completions))
-        call = Call(self.__name__, answers.values, answers.marks, answers.errors, time.perf_counter() - start)
+        start, count = time.perf_counter(), len(completions)
+        self.trainer_state = inputs.setdefault("trainer_state", self.trainer_state)
+        answers = self.answered({"completions": completions, **inputs}, count)
+        logged = self.fitting(answers.logged, count)
+        logged.pass_on(inputs)
+        seconds, shown = time.perf_counter() - start, logged.shown()
+        call = Call(self.__name__, answers.values, answers.marks, answers.errors, seconds, shown, logged.metrics)
         for heard in LISTENERS.get():
             heard.append(call)
         return call.values
 
+    def reads(self, name: str) -> bool:
+        """Return whether the function takes an argument of this name, as far as its signature tells."""
+        inputs = getattr(self.function, "inputs", None)  # made by `@reward`
+        if inputs is not None:
+            return name in inputs
+        signature = signature_of(self.function)
+        return signature is None or signature.any_name or name in signature.names
+
     def extracted(self, text: str) -> str | None:
         """Return the answer that the reward finds in a completion; None if it finds or looks for none."""
-        return None if self.marker is None else find_answer(text, self.marker)
+        return None if self.layout is None else find_answer(text, *self.layout)
 
     def answered(self, inputs: dict[str, Any], count: int) -> Answers:
         """Call the function; return its answers, or those left after a timeout or an error."""
-        outcome = call_each(self.function, [inputs], self.timeout)[0]
+        outcome, logged = self.called(inputs)
         if outcome.late:
             logger.warning(
                 "reward `%s` took longer than its timeout of %g s; its %d completions are left unjudged",
@@ -133,38 +156,58 @@ class GuardedReward:
             return Answers([None] * count, [None] * count)
         if isinstance(outcome.error, RewardError):
             raise outcome.error
-        return self.after(outcome.error, inputs, count) if outcome.error else self.checked(outcome.value, count)
+        if outcome.error:
+            return self.after(outcome.error, inputs, count)
+        return replace(self.checked(outcome.value, count), logged=logged)
+
+    def called(self, inputs: dict[str, Any]) -> tuple[Outcome, Logged]:
+        """Call the function once; return the outcome, and what it logged."""
+        logged = Logged()
+        return call_each(self.function, [{**inputs, **logged.arguments()}], self.timeout)[0], logged
 
     def after(self, error: BaseException, inputs: dict[str, Any], count: int) -> Answers:
         """Find the rows that cause an error by calling for each alone; stop the run or leave them unjudged."""
-        alone = call_each(self.function, [rows_of(inputs, [row], count) for row in range(count)], self.timeout)
+        unheard = Logged().arguments()
+        rows = [{**rows_of(inputs, [row], count), **unheard} for row in range(count)]
+        alone = call_each(self.function, rows, self.timeout)
         failing = [row for row, outcome in enumerate(alone) if outcome.error]
         if self.on_error == "stop":
-            raise self.failed(error, failing[0] if failing else None, inputs)
-        self.warn_once(named(error))
+            raise failure(self.__name__, self.function, error, failing, inputs)
+        self.warn_of_skipped(named(error))
         good = {row: outcome.value for row, outcome in enumerate(alone) if not outcome.error and not outcome.late}
         found = self.of_good_rows(good, inputs, count)
         pairs = dict(zip(good, zip(found.values, found.marks, strict=True), strict=True))
         values, marks = zip(*(pairs.get(row, (None, None)) for row in range(count)), strict=True)
-        return Answers(list(values), list(marks), found.errors + max(len(failing), 1))
+        logged = self.fitting(found.logged, len(good)).spread(list(good), count)
+        return Answers(list(values), list(marks), found.errors + max(len(failing), 1), logged)
 
     def of_good_rows(self, good: dict[int, Any], inputs: dict[str, Any], count: int) -> Answers:
         """Return the answers for rows that did not fail alone, from one call because a reward may compare rows."""
         if not good:
             return Answers([], [])
-        together = call_each(self.function, [rows_of(inputs, list(good), count)], self.timeout)[0]
+        together, logged = self.called(rows_of(inputs, list(good), count))
         if together.error or together.late:  # the failure comes and goes, like that of a server
             return self.checked(list(good.values()), len(good), one_each=True)
-        return self.checked(together.value, len(good))
+        return replace(self.checked(together.value, len(good)), logged=logged)
 
-    def warn_once(self, what: str) -> None:
-        """Warn, the first time only, that rows are left unjudged because of an error."""
-        if not self.warned:
-            self.warned = True
-            logger.warning(
-                "reward `%s` failed (%s); on_error is `skip`: such rows are left unjudged and counted in "
-                "`rewards/%s/error_count`", self.__name__, what, self.__name__,
-            )  # fmt: skip
+    def fitting(self, logged: Logged, count: int) -> Logged:
+        """Return what was logged without columns that do not have one value for each completion, which are named."""
+        for column, length in logged.misfits(count).items():
+            text = f"logged {length} values in the column `{column}` for {count} completions; the column is left out"
+            self.warn_once(f"column {column}", text)
+        return logged.fitting(count)
+
+    def warn_of_skipped(self, what: str) -> None:
+        """Warn that rows are left unjudged because of an error."""
+        counted = f"`rewards/{self.__name__}/error_count`"
+        text = f"failed ({what}); on_error is `skip`: such rows are left unjudged and counted in {counted}"
+        self.warn_once("skipped", text)
+
+    def warn_once(self, kind: str, text: str) -> None:
+        """Warn about the reward, the first time of its kind only."""
+        if kind not in self.warned:
+            self.warned.add(kind)
+            logger.warning("reward `%s` %s", self.__name__, text)
 
     def checked(self, result: Any, count: int, *, one_each: bool = False) -> Answers:
         """Return a result as N numbers or None; NaN means None, as in TRL.
@@ -181,71 +224,18 @@ class GuardedReward:
                 what = problem.format(row=row)
                 if self.on_error == "stop":
                     raise self.broken(what, count)
-                self.warn_once(f"returned {what}")
+                self.warn_of_skipped(f"returned {what}")
                 answers.errors += 1
         return answers
 
     def listed(self, result: Any, count: int) -> list[Any]:
         """Return a result as a list of N values; raise RewardError if it is not one."""
-        values = result.tolist() if hasattr(result, "tolist") else result
-        if not isinstance(values, list | tuple):
-            raise self.broken(described(result), count)
+        values = as_values(result)
+        if values is None:
+            raise self.broken(described(result), count, remedy(result))
         if len(values) != count:
             raise self.broken(f"{len(values)} values", count)
-        return list(values)
+        return values
 
-    def broken(self, what: str, count: int) -> RewardError:
-        return RewardError(f"reward `{self.__name__}` returned {what}; expected {count} numbers or None")
-
-    def failed(self, error: BaseException, row: int | None, inputs: dict[str, Any]) -> RewardError:
-        """Return the error to raise, with the row that causes it if there is one."""
-        what = named(error)
-        if row is None:
-            return RewardError(f"reward `{self.__name__}` failed: {what}")
-        completions = inputs["completions"]
-        prompt = completion_text((inputs.get("prompts") or [""] * len(completions))[row])
-        return RewardError(
-            f"reward `{self.__name__}` failed at row {row}: {what}\n"
-            f"  prompt: {shortened(prompt)}\n  completion: {shortened(completion_text(completions[row]))}",
-            "a reward should return None if it cannot judge; with `on_error: skip` an error counts as None",
-        )
-
-
-def as_number(value: Any) -> tuple[float | None, str | None]:
-    """Return a value as a number (None for NaN), and what is wrong with it as a text with a `{row}` to fill in."""
-    value = scalar(value)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None, None
-    if not isinstance(value, int | float):
-        return None, f"{described(value)} for row {{row}}"
-    if abs(value) <= LARGEST:
-        return float(value), None
-    size = f"{value:g}" if isinstance(value, float) else f"an integer of {value.bit_length()} bits"
-    return None, f"{size} for row {{row}}, which would swamp or break every other reward"
-
-
-def scalar(value: Any) -> Any:
-    """Return a numpy or torch number as a Python one; anything else unchanged."""
-    try:
-        return value.item() if hasattr(value, "item") else value
-    except (TypeError, ValueError, RuntimeError):  # more than one number
-        return value
-
-
-def described(value: Any) -> str:
-    """Describe what a function returned, for a message."""
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def named(error: BaseException) -> str:
-    """Return an error's type and message; a custom exception may fail to give one."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
-
-
-def shortened(text: str) -> str:
-    """Return the end of a long text on one line, without control characters."""
-    line = "".join(character if character.isprintable() else " " for character in text).strip()
-    return line if len(line) <= SHOWN else f"...{line[-SHOWN:]}"
+    def broken(self, what: str, count: int, hint: str | None = None) -> RewardError:
+        return RewardError(f"reward `{self.__name__}` returned {what}; expected {count} numbers or None", hint)

@@ -11,6 +11,7 @@ from typing import Any
 
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
+from gspo_lite.rewards.contract.logged import TrainingState
 from gspo_lite.rewards.contract.registry import build_rewards, get
 from gspo_lite.system.imports import is_code
 
@@ -21,27 +22,30 @@ DEFAULT_JUDGE = RewardSettings(name="math_correct")
 def score(
     rewards: Sequence[GuardedReward],
     rows: Sequence[Mapping[str, Any]],
-    texts: Sequence[str],
+    texts: Sequence[Any],
     completion_ids: Sequence[Sequence[int]],
     at_once: int | None = None,
+    state: TrainingState | None = None,
 ) -> dict[str, Call]:
     """Score N completions with each reward; return one call per reward, by its name.
 
     Args:
         rows: the problem of each completion, with its prompt and the columns that rewards read.
-        texts: the completions; rewards get them as the assistant's message, as in training.
+        texts: the completions; rewards get a text as the assistant's message, as in training, and messages as they are.
         completion_ids: token ids of each completion.
         at_once: completions per call, to which a reward's timeout applies; all if left out.
+        state: `trainer_state` of the calls; if left out, the last that training passed, or one before the first step.
     """
     size = at_once or len(texts)
     found: dict[str, list[Call]] = {one.__name__: [] for one in rewards}
     for part in (slice(start, start + size) for start in range(0, len(texts), size)):
         asked = rows[part]
         columns = {name: [row[name] for row in asked] for name in asked[0] if name not in OWN_COLUMNS}
-        inputs = {
+        inputs: dict[str, Any] = {
             "prompts": [row["prompt"] for row in asked],
-            "completions": [[{"role": "assistant", "content": text}] for text in texts[part]],
+            "completions": [as_messages(completion) for completion in texts[part]],
             "completion_ids": list(completion_ids[part]),
+            **({} if state is None else {"trainer_state": state}),
         }
         with calls() as heard:
             for one in rewards:
@@ -51,12 +55,21 @@ def score(
     return {name: joined(parts) for name, parts in found.items()}
 
 
+def as_messages(completion: Any) -> Any:
+    """Return a text as the assistant's message; messages unchanged."""
+    return [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
+
+
 def joined(parts: Sequence[Call]) -> Call:
     """Return several calls of one reward as one."""
     values = [value for part in parts for value in part.values]
     marks = [mark for part in parts for mark in part.marks]
     errors, seconds = sum(part.error_count for part in parts), sum(part.seconds for part in parts)
-    return Call(parts[0].name, values, marks, errors, seconds)
+    columns = dict.fromkeys(name for part in parts for name in part.extra)
+    extra = {name: [v for part in parts for v in part.extra.get(name, [None] * len(part.values))] for name in columns}
+    names = dict.fromkeys(name for part in parts for name in part.metrics)
+    metrics = {name: [v for part in parts for v in part.metrics.get(name, [])] for name in names}
+    return Call(parts[0].name, values, marks, errors, seconds, extra, metrics)
 
 
 def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedReward:
@@ -70,7 +83,7 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
         return built
     settings = () if rewards else recipe.rewards
     chosen = next((one for one in settings if decides(one)), DEFAULT_JUDGE)
-    return build_rewards([chosen], recipe.data.marker)[0]
+    return build_rewards([chosen], recipe.data.layout)[0]
 
 
 def decides(settings: RewardSettings) -> bool:

@@ -20,8 +20,11 @@ def described_options(options: type[BaseModel]) -> dict[str, str]:
 
 def allowed(schema: dict[str, Any]) -> list[str]:
     """Return the type and range of a JSON schema in words."""
-    if "anyOf" in schema:
-        return [" or ".join(" ".join(allowed(one)) for one in schema["anyOf"])]
+    forms = schema.get("anyOf") or schema.get("oneOf")
+    if forms:
+        return [" or ".join(" ".join(allowed(one)) for one in forms)]
+    if "$ref" in schema:
+        return ["a mapping"]
     if "enum" in schema:
         return [f"one of {' | '.join(map(str, schema['enum']))}"]
     bounds = [f"{words} {schema[key]}" for key, words in BOUNDS.items() if key in schema]

@@ -1,4 +1,4 @@
-"""The parent's side of grading formulas: one worker process, a hard time limit from any thread, no signals.
+"""The parent's side of grading formulas: one worker process, a hard limit of CPU time from any thread, no signals.
 
 math-verify limits its time by signal.alarm, which works only in the main thread and replaces the user's own alarm.
 Here a worker process (`worker.py`) grades in a child that it can kill, and this side kills a worker that does not
@@ -19,11 +19,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from gspo_lite.errors import MachineError
+from gspo_lite.rewards.grading.worker import PATIENCE
 
-LIMIT = 1.8  # seconds for one answer
-SHORTEST = 0.25  # seconds: each answer that runs out of time halves the limit for the rest of its batch, down to this
-GRACE = 3.0  # seconds beyond the limit after which the worker itself counts as dead
-START_LIMIT = 60.0  # seconds for the worker to import its engine, on a slow disk
+LIMIT = 1.8  # seconds of CPU time for one answer
+SHORTEST = 0.25  # seconds of CPU time, down to which each answer that runs out of it halves the limit in its batch
+GRACE = 10.0  # seconds on the clock, beyond the worker's own patience, after which it counts as dead itself
+START_LIMIT = 180.0  # seconds on the clock for the worker to import its engine, on a slow disk or a busy machine
 
 # The parent's own import path: `python -m` would put the current directory first, and with it any `queue.py` there.
 CODE = (
@@ -73,12 +74,12 @@ class Worker:
             return ""
 
     def ask(self, answer: str, gold: str, limit: float) -> bool | None:
-        """Return the verdict; None if it took longer than `limit` seconds or a process died."""
+        """Return the verdict; None if it took more than `limit` seconds of CPU time or a process died."""
         try:
             print(json.dumps([answer, gold, limit]), file=self.process.stdin, flush=True)
         except OSError:  # killed from outside between two answers
             return None
-        line = self.line(limit + GRACE)
+        line = self.line(PATIENCE * limit + GRACE)
         if not line:
             self.stop()
             return None

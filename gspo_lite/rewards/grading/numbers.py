@@ -12,14 +12,20 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gspo_lite.rewards.grading.units import canonical_unit, is_known_unit, units_agree
+from gspo_lite.rewards.grading.units import is_known_unit, read_unit, units_agree
 
 MAX_LENGTH = 1000  # characters of a plain answer
 MAX_EXPONENT = 400
 
-SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-CURRENCY = re.compile(r"(?:US ?\$|USD|EUR|GBP|[$€£¥₹])\s*")
-NUMBER = r"\d{1,3}(?:[,'] ?\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+"
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+CURRENCY = re.compile(r"(?:US ?\$|USD|EUR|GBP|Rs\.?|[$€£¥₹₩])\s*")
+NUMBER = (
+    r"\d{1,2}(?:,\d\d)+,\d{3}(?![\d,])(?:\.\d+)?"  # as in India
+    r"|\d{1,3}(?:[,'] ?\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?: \d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d*)?|\.\d+"
+)
+CENTS = {"dollar": ("cent",), "sterling": ("penny",)}
+HALF_OF_DAY = re.compile(r"[ap]\.? ?m\.?", re.IGNORECASE)  # 10 pm is a time
+PER = re.compile(r"/|(?:per|an?|each)(?![a-z])")
 REPEATING = re.compile(
     r"(\d*)\.(\d*?)(?:\\(?:overline|bar|dot)\s*\{(\d+)\}|\\(?:bar|dot)\s*(\d)|\((\d+)\)|(\d+?)\6+\s*(?:\.\.\.|\\[lc]?dots))"
 )
@@ -30,26 +36,20 @@ SIGNED_FRACTION = re.compile(rf"\\frac\{{- ?({NUMBER})\}}\{{({NUMBER})\}}")
 POWER = r"10 ?\^ ?(?:\{ ?([-+]?\d+) ?\}|([-+]?\d+))"
 SCIENTIFIC = re.compile(rf"(?:({NUMBER}) ?(?:\\times|\\cdot|\*|x) ?)?{POWER}|({NUMBER})[eE]([-+]?\d+)")
 DECIMAL = re.compile(NUMBER)
-TRAILING = re.compile(
-    r"( ?(?:%|percent\b|per cent\b|pct\b)| ?°)?(?:( ?)([A-Za-z]+(?:[ /][A-Za-z]+){0,4}\.?(?: ?\^ ?\{?[23]\}?)?))?"
-)
-# Words that change what the number before them means.
-FUNCTION_WORDS = set(
-    """
-    or to and not maybe perhaps but is are was isn't than about approximately roughly nearly almost wrong incorrect
-    false no cannot probably possibly presumably likely think guess if when at least most over under squared cubed
-    factorial choose mod plus minus divided by point half halves thirds base i e x y z n
-    """.split()  # noqa: SIM905
+TAIL = re.compile(
+    r"((?:st|nd|rd|th)(?![a-z]))?( ?(?:%|percent\b|per cent\b|pct\b))?"
+    r"( ?)((?:[A-Za-z$€£¥₹₩円元¢°Ωµμ]|/ ?[a-z]{2}|\\(?:Omega|ohm|mu)(?![a-z])|\\frac\{ ?[a-zA-Z]).*)?"
 )
 
 
 @dataclass(frozen=True)
 class Plain:
-    """A plain answer: its value, its unit if written, and whether it is a percentage."""
+    """A plain answer: its value, its unit if written, and whether it is a percentage or a place in an order."""
 
     value: Fraction
     unit: str = ""
     percent: bool = False
+    ordinal: bool = False
 
 
 def read_plain(text: str) -> Plain | None:
@@ -61,23 +61,28 @@ def read_plain(text: str) -> Plain | None:
     if read is None:
         return None
     value, end = read
-    tail = TRAILING.fullmatch(text[end:].rstrip())
-    if tail is None:
+    tail = TAIL.fullmatch(text[end:].rstrip())
+    if tail is None or HALF_OF_DAY.fullmatch(tail[4] or ""):
         return None
-    mark, gap, unit = (tail[1] or "").strip(), tail[2] or "", (tail[3] or "").strip()
-    scale, _, rest = unit.lower().partition(" ")
-    if scale in SCALES:
-        value, unit = value * 10 ** SCALES[scale], rest
-    if FUNCTION_WORDS & set(unit.lower().split()):
-        return None
-    if unit and (len(unit) == 1 or not gap) and not mark and not is_known_unit(unit) and scale not in SCALES:
+    percent, gap, after = bool(tail[2]), tail[3], tail[4] or ""
+    scale, _, rest = after.partition(" ")
+    if scale.lower() in SCALES:
+        value, gap, after = value * SCALES[scale.lower()], " ", rest
+    unit = unit_of(after, currency)
+    if unit is None or (after and (len(after) == 1 or not gap) and not percent and not is_known_unit(after)):
         return None  # `7x` is a product, `7 m` a length
-    if mark == "°":
-        unit = f"degree {unit}".strip()
-    if currency and unit and canonical_unit(unit) != canonical_unit(currency):
-        return None
-    percent = mark not in ("", "°")
-    return Plain(-value if negative else value, canonical_unit(unit or currency), percent)
+    return Plain(-value if negative else value, unit, percent, bool(tail[1]))
+
+
+def unit_of(after: str, currency: str) -> str | None:
+    """Return the unit from what stands behind and before a number; None if they do not go together."""
+    unit, money = read_unit(after), read_unit(currency)
+    if not currency or unit is None or unit == money:
+        return unit
+    if not unit:
+        return money
+    together = read_unit(f"{currency} {after}")
+    return together if PER.match(after) or unit.startswith("things ") else None
 
 
 def without_prefix(text: str) -> tuple[bool, str, str]:
@@ -144,10 +149,26 @@ FORMS = (
 
 
 def same(answer: Plain, gold: Plain) -> bool:
-    """Return whether two plain answers are exactly equal; a unit may be left out, and 28% equals 0.28 or a bare 28."""
+    """Return whether two plain answers are exactly equal; a unit may be left out, and 28% equals 0.28 or a bare 28.
+
+    A gold below 1 is no number of percent, and neither is one with a unit.
+    """
+    if answer.ordinal != gold.ordinal:
+        return False
+    if answer.unit in CENTS.get(gold.unit, ()) or gold.unit in CENTS.get(answer.unit, ()):
+        return in_cents(answer) == in_cents(gold)
     if not units_agree(answer.unit, gold.unit):
         return False
     if answer.percent == gold.percent:
         return answer.value == gold.value
     in_percent, bare = (answer, gold) if answer.percent else (gold, answer)
-    return bare.value in (in_percent.value, in_percent.value / 100)
+    if bare.unit:
+        return False
+    return bare.value == in_percent.value / 100 or (
+        bare.value == in_percent.value and (gold.percent or gold.value >= 1)
+    )
+
+
+def in_cents(money: Plain) -> Fraction:
+    """Return an amount of money in its smaller unit."""
+    return money.value * (100 if money.unit in CENTS else 1)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gspo_lite.rewards.grading.spelling import squeezed
-from gspo_lite.rewards.grading.units import canonical_unit, is_known_unit
+from gspo_lite.rewards.grading.units import is_known_unit, read_unit
 
 OPEN, CLOSE = "([{", ")]}"
 SEPARATOR = re.compile(r",? (?:and|or) |\\cup(?![a-z])|[,;]|\\lor(?![a-z])|\\vee(?![a-z])")
@@ -19,34 +19,46 @@ THOUSANDS = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
 RELATION = re.compile(r"\\le(?![a-z])|\\ge(?![a-z])|<|>")
 VARIABLE = r"(?!\\pi|\\infty)(?:[a-zA-Z]|\\[a-z]+)(?:_\{?\w+\}?)?"
 NAME = rf"{VARIABLE}(?:'|\^\{{?-1\}}?)? ?(?:\([^()=]{{1,9}}\))?"  # x, x_1, f', f(x)
-LABEL = re.compile(rf"({NAME}|[a-zA-Z]{{2,12}}(?: [a-z]{{1,12}})?|\\angle ?[A-Z]{{1,3}}) ?(?:=|\\in(?![a-z])) ?")
-MATRIX = re.compile(r"\\begin\{([pbB]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}")
-BUILDER = re.compile(rf"\\\{{ ?{VARIABLE}(?: ?\\in ?\\mathbb\{{R\}})? ?(?:\||\\mid(?![a-z])|:) ?(.*)\\\}}")
-TRAILING_UNIT = re.compile(
-    r"(.*(?: (?=[a-zA-Z])|(?<=[\d})])(?=[a-zA-Z]{2})))"
-    r"((?:square |cubic )?[a-zA-Z]+(?:/[a-zA-Z]+)?(?: ?\^ ?\{?[23]\}?)?)"
+ARROW = r"\\(?:vec|hat|bar|overline|overrightarrow)\{ ?\w{1,3} ?\}"
+LABEL = re.compile(
+    rf"({ARROW}|{NAME}|(?!(?:almost|nearly|twice|half|double|not) )[a-zA-Z]{{2,12}}(?: [a-z]{{1,12}})?"
+    rf"|(?:m ?)?\\angle ?[A-Z]{{1,3}}|\|[a-zA-Z]{{1,2}}\||[a-zA-Z](?: ?: ?[a-zA-Z]){{1,3}}) ?(?:=|\\in(?![a-z])) ?"
 )
+# What only an answer may name before its value: in a gold these are equations
+EXPRESSION = re.compile(
+    r"(?:[a-zA-Z](?: ?[+-] ?[a-zA-Z]){1,3}|P ?\([^()=]{1,12}(?:=[^()=]{1,12})?\)|\\Pr(?: ?\([^()]{1,20}\))?"
+    r"|(?:E|Var|\\mathbb\{E\}) ?\[[^\[\]=]{1,12}\]|\\det ?\w|\\frac\{[a-z]\}\{[a-z]\}"
+    r"|\\frac\{d ?\w\}\{d ?\w\}) ?= ?"
+)
+ALIKE = re.compile(rf"^({VARIABLE}) ?= ?({VARIABLE}) ?= ?([^=,;]+)$")  # x = y = 2
+TUPLE_LABEL = re.compile(rf"\(({VARIABLE}(?: ?, ?{VARIABLE}){{1,5}})\) ?= ?(?=\()")
+ATTACHED = re.compile(r"(.*[\d})])([a-zA-Z]{2}[a-zA-Z/^{}\d]*)")
+MOST_UNIT_WORDS = 5
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
-REALS = ("\\mathbb{R}", "all real numbers", "all reals", "(-\\infty,\\infty)")
+LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]|\\(?!(?:pi|sqrt|frac|cdot|times|infty)(?![a-z]))[a-zA-Z]+")
 ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\}")
-WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
+WORD = re.compile(r"(?<![\\a-zA-Z])(?:[a-zA-Z]{3,}|[nN]o(?![a-zA-Z]))")
 VOWEL = re.compile(r"[aeiou]", re.IGNORECASE)
 
 
 def parts_of(text: str) -> list[str]:
     """Return the solutions an answer lists, with plus-minus written out."""
-    if squeezed(text) in map(squeezed, REALS):
-        return ["(-\\infty,\\infty)"]
-    parts = split(text, SEPARATOR)
+    parts = split(ALIKE.sub(r"\1 = \3, \2 = \3", text), SEPARATOR)
     label = LABEL.match(parts[0])
     if label and len(parts) > 1 and not any("=" in part for part in parts[1:]):
         parts[0] = parts[0][label.end() :]  # x = 1, 2
+    return signed(parts)
+
+
+def signed(parts: Sequence[str]) -> list[str]:
+    """Return parts with plus-minus written out."""
     return [sign for part in parts for sign in both_signs(part)]
 
 
 def both_signs(part: str) -> list[str]:
     """Return a part with plus-minus as two parts, any other as one."""
-    if "\\pm" not in part and "\\mp" not in part:
+    bracketed = Bracketed.read(part)
+    if ("\\pm" not in part and "\\mp" not in part) or (bracketed and bracketed.brackets == "{}"):
         return [part]
     upper = part.replace("\\pm", "+").replace("\\mp", "-")
     lower = part.replace("\\pm", "-").replace("\\mp", "+")
@@ -77,9 +89,28 @@ def labels(parts: Sequence[str]) -> set[str]:
 
 
 def without_label(text: str) -> str:
-    """Return a text without the variable it is assigned to."""
-    label = LABEL.match(text)
+    """Return a text without the variable, or the tuple of variables, that it is assigned to."""
+    label = LABEL.match(text) or TUPLE_LABEL.match(text)
     return text[label.end() :] if label else text
+
+
+def assignments(parts: Sequence[str]) -> dict[str, str]:
+    """Return the value of each variable: `(p, q) = (3, 2)` and `p = 3, q = 2` are the same; empty if there are none."""
+    label = TUPLE_LABEL.match(parts[0]) if len(parts) == 1 else None
+    if label:
+        names, values = split(label[1], COMMA), Bracketed.read(parts[0][label.end() :])
+        return (
+            dict(zip(map(squeezed, names), values.parts, strict=True))
+            if values and len(values.parts) == len(names)
+            else {}
+        )
+    found = [LABEL.match(part) for part in parts]
+    if len(parts) < 2 or not all(found):
+        return {}
+    values_by_name = {
+        squeezed(match[1]): part[match.end() :] for match, part in zip(found, parts, strict=True) if match
+    }
+    return values_by_name if len(values_by_name) == len(parts) else {}
 
 
 @dataclass(frozen=True)
@@ -103,62 +134,21 @@ class Bracketed:
         return cls(inner[0] + inner[-1], split(inner[1:-1], COMMA, thousands=False))
 
 
-@dataclass(frozen=True)
-class Region:
-    """The numbers between two bounds, from an interval or an inequality."""
-
-    lower: str
-    upper: str
-    brackets: str
-    variable: str | None
-
-
-def region_of(text: str) -> Region | None:
-    """Return the region of an interval or of an inequality in one variable; None for other texts."""
-    built = BUILDER.fullmatch(text)
-    text = built[1] if built else text
-    member = re.match(rf"({VARIABLE}) ?\\in(?![a-z])", text)
-    bracketed = Bracketed.read(text)
-    if bracketed is not None and len(bracketed.parts) == 2 and "{" not in bracketed.brackets:
-        variable = squeezed(member[1]) if member else None
-        return Region(bracketed.parts[0], bracketed.parts[1], bracketed.brackets, variable)
-    signs, sides = RELATION.findall(text), [side.strip() for side in RELATION.split(text)]
-    if signs and all(sign in (">", "\\ge") for sign in signs):  # read from the smaller side
-        sides, signs = sides[::-1], [{">": "<", "\\ge": "\\le"}[sign] for sign in signs[::-1]]
-    if any(sign in (">", "\\ge") for sign in signs):
-        return None
-    closed = [sign == "\\le" for sign in signs]
-    if len(sides) == 3 and re.fullmatch(VARIABLE, sides[1]):
-        return bounds(sides[0], sides[2], closed, sides[1])
-    if len(sides) == 2 and re.fullmatch(VARIABLE, sides[0]):
-        return bounds("-\\infty", sides[1], [False, *closed], sides[0])
-    if len(sides) == 2 and re.fullmatch(VARIABLE, sides[1]):
-        return bounds(sides[0], "\\infty", [*closed, False], sides[1])
-    return None
-
-
-def bounds(lower: str, upper: str, closed: list[bool], variable: str) -> Region:
-    """Return a region with the brackets that say whether its ends belong to it."""
-    return Region(lower, upper, "(["[closed[0]] + ")]"[closed[1]], squeezed(variable))
-
-
-def rows_of(text: str) -> list[list[str]] | None:
-    """Return the cells of a matrix by rows, without its label; None if the text is not a matrix."""
-    match = MATRIX.fullmatch(without_label(text).strip("()[] "))
-    if match is None:
-        return None
-    rows = [row for row in match[2].split("\\\\") if row.strip()]
-    return [[cell.strip() for cell in row.split("&")] for row in rows]
-
-
 def without_unit(text: str) -> tuple[str, str]:
-    """Return a formula and the unit of measurement written after it, which may be empty."""
-    match = TRAILING_UNIT.fullmatch(text)
-    if match and is_known_unit(match[2]):
-        letters = re.search(r"(?<![\\a-zA-Z])[a-zA-Z]", match[1])
-        if len(match[2]) > 1 or not letters:  # the h of \pi r^2 h is not an hour
-            return match[1].strip(), canonical_unit(match[2])
-    return (text[:-1], "degree") if text.endswith("°") and not TRIGONOMETRIC.search(text) else (text, "")
+    """Return a formula and the unit of measurement or currency written beside it, which may be empty."""
+    if text.endswith("°") and not TRIGONOMETRIC.search(text):
+        return text[:-1], "degree"
+    if text[:1] in tuple("$€£¥₹"):
+        return text[1:].strip(), read_unit(text[0]) or ""
+    words = text.split(" ")
+    candidates = [(" ".join(words[:at]), " ".join(words[at:])) for at in range(1, len(words))][-MOST_UNIT_WORDS:]
+    attached = ATTACHED.fullmatch(text)
+    for formula, unit in candidates + ([attached.groups()] if attached else []):
+        # the h of \pi r^2 h is not an hour, and ^{2} belongs to what stands before it
+        certain = re.search("[a-zA-Z]{2}", unit) or not LETTER.search(formula)
+        if certain and is_known_unit(unit) and unit[0] not in "^{(*/" and unit.count("{") == unit.count("}"):
+            return formula, read_unit(unit) or ""
+    return text, ""
 
 
 def is_text(text: str) -> bool:

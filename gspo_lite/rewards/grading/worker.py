@@ -1,7 +1,8 @@
 """The process behind `grader.py`: reads `[answer, gold, seconds]` as JSON lines and writes true, false or null.
 
-It imports math-verify and sympy once and grades in a forked child, which is killed when its time is up and takes a few
-milliseconds to replace. This process itself never parses hostile text.
+It imports math-verify and sympy once and grades in a forked child, which the kernel ends when it has used up its CPU
+time, so that a verdict does not depend on what else the machine does. A child takes a few milliseconds to replace.
+This process itself never parses hostile text.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 
 MEMORY = 384 * 2**20  # bytes of address space of a child; an answer that needs more ends it
 GRADES_PER_CHILD = 500  # sympy's caches grow; a fresh child every so often keeps memory flat
+PATIENCE = 20.0  # seconds on the clock for each second of CPU time, before a child that waits or starves is killed
 PR_SET_PDEATHSIG = 1
 
 Judge = Callable[[str, str], bool]
@@ -78,11 +80,11 @@ class Child:
         os.close(verdicts)
 
     def ask(self, answer: str, gold: str, seconds: float) -> bool | None:
-        """Return the verdict; None if the time ran out or the child died."""
+        """Return the verdict; None if `seconds` of CPU time ran out or the child died or waited."""
         self.left -= 1
         with contextlib.suppress(BrokenPipeError):
-            os.write(self.questions, (json.dumps([answer, gold]) + "\n").encode())
-            if select.select([self.verdicts], [], [], seconds)[0]:
+            os.write(self.questions, (json.dumps([answer, gold, seconds]) + "\n").encode())
+            if select.select([self.verdicts], [], [], PATIENCE * seconds)[0]:
                 return {b"1": True, b"0": False}.get(os.read(self.verdicts, 1))
         return None
 
@@ -96,9 +98,11 @@ class Child:
 def answer_all(judge: Judge, questions: int, verdicts: int) -> None:
     """Judge pairs in the child; an error on untrusted text means a wrong answer, except for a lack of memory."""
     die_with_parent()
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for line in os.fdopen(questions):
-        answer, gold = json.loads(line)
+        answer, gold, seconds = json.loads(line)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends the process unless something handles it
         try:
             verdict = judge(answer, gold)
         except MemoryError:

@@ -18,7 +18,7 @@ from typing import Any
 from gspo_lite.errors import MachineError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system import run_folder
-from gspo_lite.system.redaction import redact
+from gspo_lite.system.redaction import redact, redact_values
 
 PROJECT = "gspo-lite"
 PACKAGES = ("wandb", "trackio", "tensorboard")
@@ -124,7 +124,8 @@ def table_of(name: str) -> Callable[[list[dict[str, Any]]], None]:
 
 
 def cells(row: dict[str, Any]) -> dict[str, Any]:
-    """Return one row of the table: rewards in separate columns, secrets masked."""
+    """Return one row of the table: rewards and what they logged in separate columns, secrets masked."""
     plain = {name: row[name] for name in ("step", "prompt", "completion", "answer", "extracted", "advantage")}
     texts = {name: redact(value) if isinstance(value, str) else value for name, value in plain.items()}
-    return {**texts, "answer": redact(str(row["answer"])), **row["rewards"]}
+    extra = {f"{name}.{column}": value for name, one in row.get("extra", {}).items() for column, value in one.items()}
+    return {**texts, "answer": redact(str(row["answer"])), **row["rewards"], **redact_values(extra)}
