@@ -64,7 +64,7 @@ def tag_patterns(thinking: Thinking, answer_tags: tuple[str, ...]) -> tuple[re.P
 
 
 def layout_of(marker: Any, thinking: Any = "think") -> Layout:
-    """Return a layout from values of a user's; raise ValueError for what is no marker or no thinking."""
+    """Return a layout from values of a user's; raise ValueError for what is neither a marker nor a kind of thinking."""
     read: dict[str, Any] = {}
     for name, kind, value in (("marker", MARKER, marker), ("thinking", THINKING, thinking)):
         try:

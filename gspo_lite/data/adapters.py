@@ -53,7 +53,7 @@ def check_adapter(recipe: Recipe) -> list[Problem]:
 
 
 def check_template(data: DataSettings) -> list[Problem]:
-    """Return a problem if `data.template` is no template or would be ignored."""
+    """Return a problem if `data.template` is not a template or would be ignored."""
     if data.template is None:
         return []
     wrong = template_problem(data.template, "{instruction}\\n{input}")

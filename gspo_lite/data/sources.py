@@ -176,7 +176,7 @@ def finished(row: dict[str, Any], system: str | None) -> dict[str, Any]:
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise ValueError(f"the prompt has {len(text)} characters; at most {MAX_PROMPT_CHARACTERS} are allowed")
     if has_surrogate(text):
-        raise ValueError("the prompt has half of a surrogate pair, which is no character")
+        raise ValueError("the prompt has half of a surrogate pair, which is not a character")
     answer = {"answer": answer_text(row["answer"])} if "answer" in row else {}
     return {**row, "prompt": messages(prompt, system), **answer}
 

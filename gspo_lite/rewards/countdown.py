@@ -18,7 +18,7 @@ MAX_EXPRESSION = 500  # characters; a game has a handful of numbers
 EXPRESSION = re.compile(r"[0-9+\-*/() ]+")
 FRACTION = re.compile(r"\\[dtc]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 MOST_NESTED = 8  # fractions in fractions
-# Commands and signs, and how Python writes them; an x is no variable in this game
+# Commands and signs, and how Python writes them; an x is not a variable in this game
 SIGNS = [
     (re.compile(r"\\(?:times|cdot|ast)(?![a-z])|[×·∙⋅xX∗]"), "*"),
     (re.compile(r"\\div(?![a-z])|[÷∕⁄]"), "/"),

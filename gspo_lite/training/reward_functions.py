@@ -50,7 +50,7 @@ def under_contract(rewards: Sequence[Any], columns: Sequence[str] | None, *, env
 
 
 def refuse_unmade(reward: Any) -> None:
-    """Refuse what is no reward but makes one, and what can never work as one."""
+    """Refuse what is not a reward but makes one, and what can never work as one."""
     name = name_of(reward)
     if not callable(reward):
         raise UsageError(f"reward `{name}` is not a function", "give a function, a reward model or its name")

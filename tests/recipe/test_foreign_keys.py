@@ -59,7 +59,7 @@ def test_a_key_in_each_form_has_its_value(text, place, value):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("rl: dpo\nseed: 1\n", "`dpo` is no objective of a recipe: grpo, gspo, gspo_token"),
+        ("rl: dpo\nseed: 1\n", "`dpo` is not an objective of a recipe: grpo, gspo, gspo_token"),
         ("reward_funcs: [a.b, c.d]\nreward_weights: [1.0]\n", "1 weights for 2 rewards; those without get 1"),
         ("reward_funcs: [accuracy, accuracy_reward]\n", "`math_correct` is listed already"),
         ("seed: 1\nrandom_state: 2\n", "`training.seed` is taken by `seed` (x.yaml:1)"),

@@ -94,7 +94,7 @@ REFUSED = [
     ([{"input": {}, "output": "1"}], "expected a list"),
     ({"inputs": ["1"], "outputs": []}, "expected a list"),
     ({"fn_name": "os.system", "inputs": [["ls"]], "outputs": [0]}, "whose `fn_name` is not a function"),
-    ({"fn_name": "f", "inputs": ["1"], "outputs": [0]}, "whose inputs are no lists of arguments"),
+    ({"fn_name": "f", "inputs": ["1"], "outputs": [0]}, "whose inputs are not lists of arguments"),
     ([{"input": "1", "output": "2", "testtype": "functional"}], "does not say which function it calls"),
     ([True], "expected a list"),
     ("[" * 100_000, "which is not JSON"),

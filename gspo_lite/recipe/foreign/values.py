@@ -36,7 +36,7 @@ def precision(key: str, value: Any) -> str:
 
 def algorithm(value: Any) -> str:
     if value not in ALGORITHMS:
-        raise ValueError(f"`{value}` is no objective of a recipe: {', '.join(sorted(set(ALGORITHMS.values())))}")
+        raise ValueError(f"`{value}` is not an objective of a recipe: {', '.join(sorted(set(ALGORITHMS.values())))}")
     return ALGORITHMS[value]
 
 

@@ -10,7 +10,7 @@ LARGEST = 1e9  # its square still fits float32, in which the variance of a group
 
 
 def as_values(result: Any) -> list[Any] | None:
-    """Return a result as a list of values; None if it is no ordered collection."""
+    """Return a result as a list of values; None if it is not an ordered collection."""
     values = result.tolist() if hasattr(result, "tolist") else result
     unordered = isinstance(values, str | bytes | Mapping | Set)
     return list(values) if isinstance(values, Collection) and not unordered else None

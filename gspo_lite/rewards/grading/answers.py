@@ -1,6 +1,6 @@
-"""Compares two whole answers: what introduces them, hedges, choices, kinds that are no formulas, and their parts.
+"""Compares two whole answers: what introduces them, hedges, choices, kinds that are not formulas, and their parts.
 
-`parts.py` compares single parts, `kinds.py` what is no formula at all. Hedged answers are wrong by their shape: two
+`parts.py` compares single parts, `kinds.py` what is not a formula at all. Hedged answers are wrong by their shape: two
 parts are not one.
 """
 
@@ -93,7 +93,7 @@ def same_listing(given: list[str], wanted: list[str], leaf: Leaf) -> bool:
         return False
     names = shapes.labels(listed)
     if bracketed.brackets == "{}" and len(names) > 1:
-        return False  # x = 5, y = 6 are no two values of one
+        return False  # x = 5, y = 6 are not two values of one
     if len(names) == len(listed) and names <= {"x", "y", "z"}:
         listed = sorted(listed)  # y = 2, x = 1 is the point (1, 2)
     if bracketed.brackets == "{}":

@@ -1,4 +1,4 @@
-"""Reads clock times and dates, whose colons and strokes are no division.
+"""Reads clock times and dates, whose colons and strokes are not division.
 
     "4:15 p.m." -> 16:15      "noon" -> 12:00      "May 3rd, 2024", "3 May 2024", "2024-05-03" -> 2024, 5, 3
 

@@ -44,7 +44,7 @@ def why_unusable(gold: Any, *, prose: bool = False) -> str | None:
 def problem_of(gold: Any, text: str | None, prose: bool) -> str | None:
     """Return what is wrong with the text that was found in a gold; None if nothing is."""
     if text is None:
-        return f"{type(gold).__name__} is no answer"
+        return f"{type(gold).__name__} is not an answer"
     if text.strip("$ .").casefold() in PLACEHOLDERS:
         return "stands for no answer" if text.strip() else "empty"
     if prose or len(text) < SHORT:
@@ -68,7 +68,7 @@ def final_answer(gold: Any) -> str | None:
 
 
 def joined(golds: list[Any] | tuple[Any, ...]) -> str | None:
-    """Return the answers of a list as one listing, or the rows of a list of lists; None if one of them is no answer."""
+    """Return the answers of a list as one listing, or the rows of a list of lists; None if one is not an answer."""
     if golds and all(isinstance(row, list | tuple) for row in golds):
         return repr([list(row) for row in golds])  # a matrix
     texts = [gold_text(one) for one in golds]

@@ -1,4 +1,4 @@
-"""The kinds of answers that are no formulas, each read by its own file and compared part by part, never calculated.
+"""The kinds of answers that are not formulas, each read by its own file and compared part by part, never calculated.
 
 Owns which kinds there are, their order, and when a text can only be of its kind.
 """

@@ -151,7 +151,7 @@ FORMS = (
 def same(answer: Plain, gold: Plain) -> bool:
     """Return whether two plain answers are exactly equal; a unit may be left out, and 28% equals 0.28 or a bare 28.
 
-    A gold below 1 is no number of percent, and neither is one with a unit.
+    A gold below 1 is not a number of percent, and neither is one with a unit.
     """
     if answer.ordinal != gold.ordinal:
         return False

@@ -82,7 +82,7 @@ def same_ratio(given: Ratio, wanted: Ratio) -> bool:
 
 
 def is_long(ratio: Ratio) -> bool:
-    """Return whether a ratio has more than two numbers, so that it is no quotient."""
+    """Return whether a ratio has more than two numbers, so that it is not a quotient."""
     return len(ratio.written) > 2
 
 

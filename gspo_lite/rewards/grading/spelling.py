@@ -92,7 +92,7 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"(?<![\\a-zA-Z])(?:[iI]nfinity|inf|oo)(?![a-zA-Z\d])", r"\\infty "),
     (r"\\mathbb ?\{? ?([A-Z])(?![a-zA-Z]) ?\}?", r"\\mathbb{\1}"),
     (r"\\(?:R|reals|Reals)(?![a-zA-Z])", r"\\mathbb{R}"),
-    (r"(?<![\w.}/^])(\d+) ?/ ?(\d+) (?=\\?[a-zA-Z(])", r"\\frac{\1}{\2} "),  # 4/3 \pi is no 4/(3\pi)
+    (r"(?<![\w.}/^])(\d+) ?/ ?(\d+) (?=\\?[a-zA-Z(])", r"\\frac{\1}{\2} "),  # 4/3 \pi is not 4/(3\pi)
     (r"\^ ?\{ ?([\da-zA-Z]) ?\}(?![\da-zA-Z])", r"^\1"),
     (r"\s+", " "),
 ]  # fmt: skip

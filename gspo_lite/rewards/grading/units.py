@@ -73,7 +73,7 @@ def tokens_of(text: str) -> list[re.Match[str]]:
 
 
 def changes_number(text: str, words: list[str]) -> bool:
-    """Return whether words behind a number are no unit: they calculate, deny or hedge, or they are variables."""
+    """Return whether words behind a number are not a unit: they calculate, deny or hedge, or they are variables."""
     if not words or words[0].lower() in ("squared", "cubed"):
         return True
     product = PRODUCT.fullmatch(text) and not JOINED.fullmatch(text)
@@ -115,7 +115,7 @@ def factors(word: str) -> list[tuple[str, int]]:
 
 
 def counted(words: list[str]) -> str | None:
-    """Return the things counted, as singular words without fillers; None for letters that are no words."""
+    """Return the things counted, as singular words without fillers; None for letters that are not words."""
     if not any(NOUN.search(word) for word in words):
         return None
     plain = [word for word in words if word.lower() not in FILLERS]
