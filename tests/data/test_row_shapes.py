@@ -194,7 +194,7 @@ REFUSED = [
     ("a number as content", {"prompt": [{"role": "user", "content": 7}], "answer": 1}, {},
      "message 1 of the prompt (`user`) has content that is a int, not text"),
     ("half a surrogate", {"prompt": "a\ud83d", "answer": 1}, {},
-     "the prompt has half of a surrogate pair, which is no character"),
+     "the prompt has half of a surrogate pair, which is not a character"),
     ("a column that is not there", {"prompt": "a", "solution": "1"}, {"columns": {"answer": "soluton"}},
      "there is no column `soluton`; the row has `prompt`, `solution`; did you mean `solution`?"),
     ("a part that is not there", {"prompt": "a", "reward_model": {"truth": "1"}},
