@@ -247,6 +247,8 @@ SHAPES = in_box([
     ("(0,1)", "[0,1]", False, "open for closed"),
     ("[0, \\infty)", "[0,∞)", True, "an infinite interval"),
     ("(-\\infty, 0) \\cup (1, \\infty)", "(1,\\infty)\\cup(-\\infty,0)", True, "a union in another order"),
+    ("[0,1] \\cup [2,3]", "[0, 1] U [2, 3]", True, "a union written with a letter"),
+    ("[0,1] \\cup [2,3]", "[0,1]U[2,4]", False, "another union written with a letter"),
     ("(-\\infty, 0)", "(-\\infty, 0) \\cup (1, \\infty)", False, "half a union"),
     ("x > 2", "(2, \\infty)", True, "an inequality for an interval"),
     ("x \\geq 2", "(2, \\infty)", False, "a closed end"),

@@ -85,6 +85,7 @@ LATEX: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"<=|=<", r"\\le "),
     (r">=|=>", r"\\ge "),
     (r"\+/-", r"\\pm "),
+    (r"(?<=[\])}]) ?U ?(?=[\[({\\])", r" \\cup "),  # [0,1] U [2,3]
     (r"\*\*", "^"),
     (r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![\\a-zA-Z])(sqrt|pi|sin|cos|tan|cot|csc|log|ln|arcsin|arccos|arctan|exp)(?![a-zA-Z])", r"\\\1 "),
