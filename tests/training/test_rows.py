@@ -297,7 +297,8 @@ def test_the_readmes_own_loss_computes_what_it_says(tmp_path):
 
 def test_a_loss_type_that_nobody_has_looked_at_gets_every_row():
     config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(rope_parameters={}))
-    args = SimpleNamespace(loss_type="grpo", beta=0.0, top_entropy_quantile=1.0)
+    sizes = {"steps_per_generation": 4, "gradient_accumulation_steps": 2}
+    args = SimpleNamespace(loss_type="grpo", beta=0.0, top_entropy_quantile=1.0, **sizes)
     trainer = SimpleNamespace(args=args, use_vllm=False, model=SimpleNamespace(config=config),
                               accelerator=SimpleNamespace(num_processes=1), aux_loss_enabled=False,
                               _entropy_bonus_enabled=False)  # fmt: skip

@@ -68,7 +68,7 @@ def in_a_child(name, folder, kill_at=None):
             return training_step(*args, **kwargs)
 
         trainer.training_step = killing
-        trainer.train(resume_from_checkpoint=True)
+        trainer.train(resume_from_checkpoint=any((folder / "checkpoints").glob("checkpoint-*")))
         trainer.save_model(str(folder / "adapter"))
         (folder / "history.json").write_text(json.dumps(trainer.state.log_history))
         code = 0

@@ -149,10 +149,11 @@ def rules_of(trainer: Any) -> RowRules | None:
     subclasses = takewhile(lambda base: base is not LeanRollout, type(trainer).__mro__)
     own_loss = any({"compute_loss", "_compute_loss"} & vars(base).keys() for base in subclasses)
     whole = (trainer.use_vllm or own_loss) and isinstance(trainer, LeanRollout)
-    mixed = trainer.args.steps_per_generation % trainer.args.gradient_accumulation_steps  # a step spans two rollouts
-    if whole or mixed or trainer.args.loss_type not in rows.SUMS:
+    if whole or trainer.args.loss_type not in rows.SUMS:
         return None
     args, config = trainer.args, trainer.model.config.get_text_config()
+    if args.steps_per_generation % args.gradient_accumulation_steps:  # a step spans two rollouts
+        return None
     return rows.row_rules(
         args.loss_type,
         beta=args.beta,
