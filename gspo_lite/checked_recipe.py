@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gspo_lite.data.adapters import check_adapter, descriptions
 from gspo_lite.data.rows import check_sources
 from gspo_lite.errors import RecipeError
 from gspo_lite.recipe.check import Problem, check_recipe
 from gspo_lite.recipe.explain import dotted
-from gspo_lite.recipe.foreign.translate import Translation, translate
 from gspo_lite.recipe.load import LoadedRecipe, load_checked
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
 from gspo_lite.rewards.contract.registry import check_rewards, registered
 from gspo_lite.system.redaction import MASK, note_values
+
+if TYPE_CHECKING:
+    from gspo_lite.recipe.foreign.translate import Translation
 
 CHECKS = (check_recipe, check_warmup, check_adapter, check_rewards)  # of what a recipe says
 WITH_DATA = (*CHECKS, check_sources)
@@ -52,6 +54,8 @@ def recipe_from(path: Path) -> Translation:
     Raises:
         RecipeError: the file cannot be read, or holds nothing that a recipe knows.
     """
+    from gspo_lite.recipe.foreign.translate import translate
+
     return translate(path, CHECKS)
 
 

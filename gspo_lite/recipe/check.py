@@ -39,10 +39,14 @@ OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for
 }  # fmt: skip
 SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
 Severity = Literal["error", "warning"]
+EPOCHS = (
+    "training.max_steps counts optimizer steps: epochs x rows x num_generations x num_iterations / "
+    "(per_device_train_batch_size x gradient_accumulation_steps)"
+)
 # Fields of TRL's configuration that would be accepted and do nothing here, and why.
 NO_EFFECT = {
     "load_best_model_at_end": "the trainer of a recipe does not evaluate during training",
-    "num_train_epochs": "training.max_steps decides how long a run is",
+    "num_train_epochs": EPOCHS,
     "logging_strategy": "every step is logged",
     "label_smoothing_factor": "TRL's GRPO loss has no labels",
     "model_init_kwargs": "the model is loaded before; use the keys of `model`",

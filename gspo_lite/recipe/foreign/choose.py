@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from gspo_lite.recipe.check import EPOCHS
 from gspo_lite.recipe.foreign.carry import REWARD_KEYS
 from gspo_lite.recipe.foreign.draft import Draft
-from gspo_lite.recipe.foreign.keys import EPOCHS, PLACES
+from gspo_lite.recipe.foreign.keys import PLACES
 from gspo_lite.recipe.foreign.sources import KNOWN_DATA, is_file
 from gspo_lite.recipe.foreign.values import SCHEDULES
 from gspo_lite.recipe.schema import GenerationSettings, ModelSettings, TrainingSettings

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gspo_lite.recipe.check import FIXED, OWNED, SERVER
+from gspo_lite.recipe.check import EPOCHS, FIXED, NO_EFFECT, OWNED, SERVER
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system.redaction import is_secret
 
-EPOCHS = (
-    "training.max_steps counts optimizer steps: epochs x rows x num_generations x num_iterations / "
-    "(per_device_train_batch_size x gradient_accumulation_steps)"
-)
 SERVING = "completions are sampled inside the run; with a server of its own see docs/scaling.md"
 # Places with the keys of other names that belong there; GRPOConfig's fields that a recipe sets are in `check.OWNED`.
 PLACES = {
@@ -65,14 +61,14 @@ OPTIONS = ("cosine_", "repetition_")  # of rewards, before their names
 
 # Reasons with the keys that have no place in a recipe.
 REASONS = {
-    EPOCHS: "num_train_epochs num_epochs epochs",
+    EPOCHS: "num_epochs epochs",
     SERVING: "vllm vllm_device vllm_dtype vllm_max_model_len vllm_group_port vllm_guided_decoding_regex vllm_lora_sync "
     "vllm_sync_interval vllm_enable_prefix_caching vllm_host vllm_port",
     "held-out problems are evaluated before and after training, never during it: data.eval": "do_train do_eval "
     "do_predict eval_strategy evaluation_strategy eval_steps eval_delay eval_on_start per_device_eval_batch_size "
     "eval_batch_size eval_accumulation_steps batch_eval_metrics eval_do_concat_batches eval_use_gather_object "
     "include_for_metrics include_inputs_for_metrics prediction_loss_only num_generations_eval bf16_full_eval "
-    "fp16_full_eval label_names load_best_model_at_end metric_for_best_model greater_is_better evals_per_epoch "
+    "fp16_full_eval label_names metric_for_best_model greater_is_better evals_per_epoch "
     "val_set_size benchmarks early_stopping_patience eval_sample_packing eval_max_new_tokens",
     "nothing is uploaded: `gspo-lite export` writes a folder that can be": "push_to_hub push_to_hub_revision "
     "hub_model_id hub_model_revision hub_strategy hub_private_repo hub_always_push hub_revision overwrite_hub_revision "
@@ -80,7 +76,7 @@ REASONS = {
     "a run has one GPU, or several that each hold the model: docs/scaling.md": "deepspeed fsdp fsdp_config "
     "parallelism_config accelerator_config local_rank ds3_gather_for_generation num_processes context_parallel_size "
     "tensor_parallel_size sequence_parallel_degree vllm_tensor_parallel_size tp_size",
-    "every optimizer step is logged": "logging_steps logging_strategy logging_first_step logging_nan_inf_filter "
+    "every optimizer step is logged": "logging_steps logging_first_step logging_nan_inf_filter "
     "logging_dir log_level log_level_replica log_on_each_node include_num_input_tokens_seen include_tokens_per_second "
     "skip_memory_metrics",
     "completions are always written: output.completions_per_step": "log_completions log_unique_prompts "
@@ -99,13 +95,13 @@ REASONS = {
     "an existing run folder is refused: output.if_exists may be `resume` or `overwrite`, which deletes the run": ""
     "overwrite_output_dir",
     "columns stay for the rewards": "remove_unused_columns",
-    "the model is loaded with the keys of `model`": "model_init_kwargs model_kwargs tokenizer_name tokenizer_type "
+    "the model is loaded with the keys of `model`": "model_kwargs tokenizer_name tokenizer_type "
     "tokenizer_name_or_path model_type tokenizer_config base_model_config is_qwen_derived_model special_tokens",
     "the newest revision is loaded; for another one name a local folder in model.name": "model_revision revision "
     "revision_of_model",
     "the model's own chat template is used": "chat_template chat_template_jinja tokenizer_use_fast",
     "belongs to supervised training": "sample_packing packing pad_to_sequence_len train_on_inputs group_by_length "
-    "label_smoothing_factor length_column_name dataset_text_field max_length completion_only_loss roles_to_train "
+    "length_column_name dataset_text_field max_length completion_only_loss roles_to_train "
     "excess_length_strategy dataset_num_proc dataset_processes dataset_prepared_path skip_prepare_dataset "
     "shuffle_merged_datasets",
     "only plain LoRA is trained": "use_rslora use_dora lora_modules_to_save modules_to_save lora_target_parameters "
@@ -149,7 +145,7 @@ def by_key(table: dict[str, str]) -> dict[str, str]:
 
 
 PLACE_OF = {name: f"training.extra.{name}" for name in EXTRA.split()} | OWNED | by_key(PLACES)
-REASON_OF = dict.fromkeys(FIXED, "is set by gspo-lite itself") | by_key(REASONS)
+REASON_OF = dict.fromkeys(FIXED, "is set by gspo-lite itself") | NO_EFFECT | by_key(REASONS)
 # Keys whose values are mappings of their own, not sections of settings.
 MAPPINGS = frozenset([*EXTRA.split(), *REASON_OF, "dataset_mixture"])
 
