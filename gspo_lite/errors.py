@@ -81,3 +81,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean `x`?` for the nearest known name, or an empty string if none is near."""
     near = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean `{near[0]}`?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a library's message, shortened."""
+    return str(error).strip().split("\n")[0][:200]

@@ -14,7 +14,7 @@ from gspo_lite.data import arithmetic, countdown
 from gspo_lite.data.columns import named
 from gspo_lite.data.files import Row, read_file
 from gspo_lite.data.local import is_folder, is_local, is_pattern, matching, path_of, source_problem
-from gspo_lite.errors import DataError, MachineError, Place, did_you_mean
+from gspo_lite.errors import DataError, MachineError, Place, did_you_mean, first_line
 from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.data_settings import DataSettings
 from gspo_lite.recipe.schema import Recipe
@@ -28,15 +28,13 @@ GO_ONLINE = "go online once, or name a local file or folder"
 def check_sources(recipe: Recipe) -> list[Problem]:
     """Return a problem for each source of a recipe that is not on this machine although it should be."""
     data = recipe.data
-    named: list[tuple[Place, str | None]] = [
+    sources: list[tuple[Place, str | None]] = [
         (("data", "source"), data.source), (("data", "eval", "source"), data.eval.source),
         (("warmup", "source"), recipe.warmup.source if recipe.warmup else None),
     ]  # fmt: skip
-    given = [(place, source) for place, source in named if source and source not in EMBEDDED]
+    given = [(place, source) for place, source in sources if source and source not in EMBEDDED]
     found = [(place, source_problem(source)) for place, source in given]
-    problems = [Problem(place, wrong) for place, wrong in found if wrong]
-    problems += streaming_problems(data)
-    return problems
+    return [*(Problem(place, wrong) for place, wrong in found if wrong), *streaming_problems(data)]
 
 
 def streaming_problems(data: DataSettings) -> Iterator[Problem]:
@@ -143,8 +141,3 @@ def explained(error: Exception, source: str) -> DataError | MachineError:
     if "scripts are no longer supported" in text:
         return DataError(f"{shown} needs code of its own to load, which `datasets` no longer runs", "name a copy of it")
     return DataError(f"{shown}: {type(error).__name__}: {text}", "check data.subset, data.split and the files")
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of a library's message, shortened."""
-    return str(error).strip().split("\n")[0][:200]

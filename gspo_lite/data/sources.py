@@ -2,7 +2,7 @@
 
     {"prompt": [{"role": "user", "content": "..."}], "answer": "72", "images": [...], ...the source's other columns}
 
-Owns where rows come from, which of them can be used, and what is held out. Must not know models or rewards.
+Owns which rows can be used, and what is held out; `rows.py` has where they come from. Must not know models or rewards.
 """
 
 from __future__ import annotations

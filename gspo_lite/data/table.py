@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from gspo_lite.data.images import COLUMN
-from gspo_lite.errors import DataError
+from gspo_lite.errors import DataError, first_line
 
 MAX_DEPTH = 50  # of lists and mappings in a value
 LARGEST_INT = 2**63
@@ -39,8 +39,7 @@ def as_dataset(problems: Sequence[dict[str, Any]]) -> Any:
     try:
         dataset = Dataset.from_list(stored)
     except (TypeError, ValueError, OverflowError, ArrowException) as error:
-        message = str(error).strip().split("\n")[0][:200]
-        raise DataError(f"a column has values of a type that cannot be stored: {message}") from error
+        raise DataError(f"a column has values of a type that cannot be stored: {first_line(error)}") from error
     dataset = dataset.cast_column(COLUMN, List(Image())) if seen else dataset
     return dataset.with_transform(partial(read_back, written=written)) if written else dataset
 

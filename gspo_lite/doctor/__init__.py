@@ -14,7 +14,7 @@ from gspo_lite.doctor.fitness import FITNESS
 from gspo_lite.doctor.hardware import disk, driver, gpu, memory, precision, system
 from gspo_lite.doctor.machine import Machine, this_machine
 from gspo_lite.doctor.packages import engines, install_line, matrix, python
-from gspo_lite.errors import GspoLiteError
+from gspo_lite.errors import GspoLiteError, first_line
 from gspo_lite.recipe.schema import Recipe
 
 __all__ = ["Check", "Machine", "as_dict", "examine", "lines_of", "this_machine", "works"]
@@ -51,7 +51,7 @@ def loss(self_test: SelfTest | None) -> Check:
     except GspoLiteError as error:
         return Check(name, "fail", error.message, error.hint or "")
     except Exception as error:  # an installation can break in any way on import
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = first_line(error)
         return Check(name, "fail", f"cannot run: {type(error).__name__}: {reason}", "install the tested set")
     return Check(name, "ok", "as defined; relative gaps " + ", ".join(f"{key} {gap:.0e}" for key, gap in gaps.items()))
 

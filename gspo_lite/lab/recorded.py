@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.completion.text import completion_text
+from gspo_lite.data.chats import is_chat
 from gspo_lite.data.files import read_file
 from gspo_lite.data.keys import key_of
 from gspo_lite.data.prompts import as_text, messages
-from gspo_lite.data.sources import is_chat
 from gspo_lite.errors import DataError
 from gspo_lite.lab.attempts import Attempt
 from gspo_lite.lab.judging import question_of
 
 # Of completions.jsonl, not columns of the data.
-OWN_KEYS = ("completion", "problem_key", "step", "rewards", "advantage", "extracted", "completion_ids")
+OWN_KEYS = (
+    "completion", "problem_key", "step", "rewards", "advantage", "extracted", "completion_ids", "extra",
+    "token_advantages",
+)  # fmt: skip
 Row = dict[str, Any]
 
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.errors import MachineError
+from gspo_lite.errors import MachineError, first_line
 from gspo_lite.models.engines import backend_for
 from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.models.names import explain, resolve_name
@@ -57,7 +57,7 @@ def choose_backend(settings: ModelSettings) -> str:
         importlib.import_module("unsloth")
     except Exception as error:  # Unsloth's checks of the machine may raise anything
         if settings.backend == "unsloth":
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise MachineError(
                 f"`model.backend: unsloth` cannot run here: {reason}",
                 "set model.backend=auto, or install it with `pip install unsloth`",

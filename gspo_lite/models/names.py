@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from gspo_lite.errors import MachineError, UsageError
+from gspo_lite.errors import MachineError, UsageError, first_line
 from gspo_lite.models import starter
 from gspo_lite.system.progress import View, live
 from gspo_lite.system.say import say
@@ -44,7 +44,7 @@ def build_starter() -> Path:
 def explain(error: Exception, name: str) -> Exception:
     """Return a user's view of an error that occurred while loading a model; return a bug unchanged."""
     text = str(error).lower()
-    gist = str(error).strip().split("\n")[0][:200]
+    gist = first_line(error)
     if Path(name).expanduser().is_dir():
         return UsageError(f"`model.name` `{name}` cannot be loaded: {gist}", "its files may be incomplete or broken")
     unreachable = ("couldn't connect", "connection", "offline", "resolve", "cannot find the requested files")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from gspo_lite.completion.text import chat_text
-from gspo_lite.errors import UsageError
+from gspo_lite.errors import UsageError, first_line
 from gspo_lite.rewards.contract.registry import reward
 
 
@@ -69,7 +69,7 @@ def load(name: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(name)
         judge, info = AutoModelForSequenceClassification.from_pretrained(name, output_loading_info=True)
     except (OSError, ValueError) as error:
-        gist = str(error).strip().split("\n")[0][:200]
+        gist = first_line(error)
         raise UsageError(f"reward `reward_model`: `{name}` cannot be loaded: {gist}") from error
     if info["missing_keys"]:  # transformers fills them with random weights
         missing = ", ".join(f"`{key}`" for key in sorted(info["missing_keys"])[:3])

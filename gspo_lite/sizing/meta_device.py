@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from gspo_lite.errors import MachineError, UsageError
+from gspo_lite.errors import MachineError, UsageError, first_line
 from gspo_lite.sizing.shape import Cache, Linear, Shape, Tower
 
 # Fields of a vision tower that say how many patches a side become one token of the prompt; two where there is none.
@@ -32,7 +32,7 @@ def count(told: str, source: str) -> Shape:
     try:
         return measure(build(config), source)
     except Exception as error:  # whatever a class of transformers raises on values that it cannot work with
-        gist = str(error).strip().split("\n")[0][:200]
+        gist = first_line(error)
         kind = MachineError if isinstance(error, ImportError) else UsageError
         raise kind(
             f"model_type `{config.get('model_type')}` is not one that `plan` can count: {gist}",

@@ -203,10 +203,11 @@ def test_an_error_that_cannot_say_what_it_is_has_its_type(tmp_path):
         guarded(tmp_path, body)(completions=["a"])
 
 
-def test_the_row_that_fails_is_shown_with_its_prompt(tmp_path):
+@pytest.mark.parametrize("form", [str, lambda text: [{"role": "user", "content": text}]])
+def test_the_row_that_fails_is_shown_with_its_prompt(tmp_path, form):
     body = "return [1 / (c[0]['content'] != 'b') for c in completions]"
     with pytest.raises(RewardError) as caught:
-        guarded(tmp_path, body)(completions=COMPLETIONS, prompts=["p", "the\x1b[2J question", "r"])
+        guarded(tmp_path, body)(completions=COMPLETIONS, prompts=[form(t) for t in ("p", "the\x1b[2J question", "r")])
     assert "prompt: the [2J question" in caught.value.message
     assert "completion: b" in caught.value.message
 

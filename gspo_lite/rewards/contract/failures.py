@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gspo_lite.completion.text import completion_text
+from gspo_lite.completion.text import chat_text, completion_text
 from gspo_lite.errors import RewardError
 from gspo_lite.rewards.contract.signature import LIVE, signature_of
 
@@ -30,7 +30,7 @@ def failure(
     if not failing:
         return RewardError(f"reward `{name}` failed: {what}")
     row, each = failing[0], len(failing) == len(completions)
-    prompt = completion_text((inputs.get("prompts") or [""] * len(completions))[row])
+    prompt = chat_text((inputs.get("prompts") or [""] * len(completions))[row])
     return RewardError(
         f"reward `{name}` failed at row {row}: {what}\n"
         f"  prompt: {shortened(prompt)}\n  completion: {shortened(completion_text(completions[row]))}",
