@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from gspo_lite.data.adapters import check_adapter, descriptions
 from gspo_lite.data.rows import check_sources
 from gspo_lite.errors import RecipeError
-from gspo_lite.recipe.check import Problem, check_recipe
+from gspo_lite.recipe.check import check_recipe
 from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.load import LoadedRecipe, load_checked
+from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
 from gspo_lite.rewards.contract.registry import check_rewards, registered

@@ -16,8 +16,8 @@ from gspo_lite.completion.text import boxed
 from gspo_lite.data.columns import as_json, column, named, unshadowed
 from gspo_lite.data.custom import CustomAdapter
 from gspo_lite.errors import UsageError
-from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.data_settings import Columns, DataSettings
+from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.template import template_problem
 from gspo_lite.rewards.choice import comparable, index_of

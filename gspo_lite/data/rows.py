@@ -15,8 +15,8 @@ from gspo_lite.data.columns import named
 from gspo_lite.data.files import Row, read_file
 from gspo_lite.data.local import is_folder, is_local, is_pattern, matching, path_of, source_problem
 from gspo_lite.errors import DataError, MachineError, Place, did_you_mean, first_line
-from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.data_settings import DataSettings
+from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 
 EMBEDDED = {"arithmetic": arithmetic.problems, "countdown": countdown.problems}

@@ -5,62 +5,21 @@ A rule is a generator of problems; `RULES` lists them. Imports nothing heavy.
 
 from __future__ import annotations
 
-import os.path
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal
 
 from gspo_lite.completion.patterns import compiled
-from gspo_lite.errors import Place
-from gspo_lite.recipe import schema
 from gspo_lite.recipe.data_settings import STYLE_MARKERS
+from gspo_lite.recipe.extra import extra_is_extra
+from gspo_lite.recipe.problem import Problem, Severity
 from gspo_lite.recipe.schema import Recipe, RegexCredit
-from gspo_lite.system.redaction import is_secret
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
 OTHER_LOSSES = ("cispo", "sapo", "vespo")  # replace the clip by another treatment of the ratio
 GSPO_EPSILON_MAX = 0.02  # the paper uses 3e-4; sequence ratios hardly ever leave a wider range
 GRPO_EPSILON_MIN = 0.01  # token ratios leave a narrower range all the time
 SHORT_COMPLETION = 64  # tokens that a `think_answer` completion needs at least
-
-# Fields of TRL's configuration that a key of the recipe sets already, most of them under the same name.
-SECTIONS: dict[str, type[schema.Settings]] = {
-    "objective": schema.ObjectiveSettings, "generation": schema.GenerationSettings,
-    "training": schema.TrainingSettings, "output": schema.OutputSettings,
-}  # fmt: skip
-OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for name in settings.model_fields} | {
-    "importance_sampling_level": "objective.algorithm", "reward_weights": "rewards", "use_vllm": "generation.engine",
-    "vllm_mode": "generation.engine", "vllm_gpu_memory_utilization": "model.gpu_memory_utilization",
-    "bf16": "model.dtype", "fp16": "model.dtype", "output_dir": "output.dir", "run_name": "output.dir",
-    "generation_batch_size": "training.steps_per_generation",
-}  # fmt: skip
-SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
-Severity = Literal["error", "warning"]
-EPOCHS = (
-    "training.max_steps counts optimizer steps: epochs x rows x num_generations x num_iterations / "
-    "(per_device_train_batch_size x gradient_accumulation_steps)"
-)
-# Fields of TRL's configuration that would be accepted and do nothing here, and why.
-NO_EFFECT = {
-    "load_best_model_at_end": "the trainer of a recipe does not evaluate during training",
-    "num_train_epochs": EPOCHS,
-    "logging_strategy": "every step is logged",
-    "label_smoothing_factor": "TRL's GRPO loss has no labels",
-    "model_init_kwargs": "the model is loaded before; use the keys of `model`",
-}
-FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_from_checkpoint")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A reason to refuse a recipe, or a warning to its user, and the key that it concerns."""
-
-    place: Place
-    message: str
-    severity: Severity = "error"
 
 
 def check_recipe(recipe: Recipe) -> list[Problem]:
@@ -193,29 +152,6 @@ def rewards_add_up(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(("rewards", index, "name"), f"`{reward.name}` is listed {names[reward.name]} times")
 
 
-def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
-    for name in recipe.training.extra:
-        place = ("training", "extra", name)
-        if name in OWNED:
-            yield Problem(place, f"is set by `{OWNED[name]}`; set it there")
-        elif is_secret(name):
-            yield Problem(place, "a recipe is stored with the run and must not hold secrets; set HF_TOKEN instead")
-        elif name in NO_EFFECT:
-            yield Problem(place, f"has no effect: {NO_EFFECT[name]}")
-        elif name in FIXED:
-            yield Problem(place, "is set by gspo-lite itself and cannot be changed")
-        elif name.startswith(SERVER) and (recipe.model.backend, recipe.generation.engine) != ("transformers", "vllm"):
-            message = "a vLLM server works with TRL's own trainer only: set backend `transformers` and engine `vllm`"
-            yield Problem(place, message)
-        elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token":
-            yield Problem(place, "Liger computes its own loss, which has no GSPO-token. Remove it, or use `gspo`")
-
-
-def has_server(recipe: Recipe) -> bool:
-    """Return whether completions come from a separate vLLM server (`trl vllm-serve`)."""
-    return any(name.startswith(SERVER) for name in recipe.training.extra)
-
-
 def what_costs_or_may_lack(recipe: Recipe) -> Iterator[Problem]:
     if recipe.model.lora.dropout > 0:
         message = "GRPO generates in train mode, so with dropout the model that samples is not the one that is trained"
@@ -270,28 +206,3 @@ RULES = (
     the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
 )  # fmt: skip
-
-
-def check_paths(recipe: Recipe, home: Path) -> list[Problem]:
-    """Return a problem for each path that leaves both the current folder and the recipe's own folder `home`."""
-    data = recipe.data
-    named: list[tuple[Place, str | None]] = [
-        (("output", "dir"), recipe.output.dir), (("data", "source"), data.source),
-        (("data", "eval", "source"), data.eval.source), (("model", "name"), recipe.model.name),
-        (("warmup", "source"), recipe.warmup.source if recipe.warmup else None),
-    ]  # fmt: skip
-    code: list[tuple[Place, str]] = [(("rewards", i, "name"), one.name) for i, one in enumerate(recipe.rewards)]
-    code.append((("data", "adapter"), data.adapter))
-    named += [(place, name.rpartition(":")[0]) for place, name in code if ".py:" in name]
-    inside = [Path.cwd().resolve(), home.resolve()]
-    found = []
-    for place, name in named:
-        if name is None:
-            continue
-        path = Path(os.path.expanduser(name))  # Path.expanduser raises for an unknown user
-        target = path.resolve()
-        there = os.path.exists(path) or set("*?[") & set(name)  # or a pattern of files
-        if (there or place[0] == "output") and not any(target.is_relative_to(root) for root in inside):
-            message = f"`{name}` is outside the current folder and the recipe's own. Add --allow-outside, or give the"
-            found.append(Problem(place, f"{message} path with --set"))
-    return found

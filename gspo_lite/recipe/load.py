@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from gspo_lite.errors import Place, RecipeError
-from gspo_lite.recipe.check import Problem, check_paths
 from gspo_lite.recipe.explain import SHOWN, dotted, explained
 from gspo_lite.recipe.foreign.telling import own_source
+from gspo_lite.recipe.paths import check_paths
+from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.shipped import find_recipe
 from gspo_lite.recipe.source import Source, parse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gspo_lite.completion.text import find_answer
-from gspo_lite.recipe.check import Problem
+from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.template import pieces, template_problem
 

@@ -13,7 +13,7 @@ from trl import GRPOConfig
 
 from gspo_lite.errors import RecipeError, did_you_mean
 from gspo_lite.models.weights import has_bfloat16
-from gspo_lite.recipe.check import has_server
+from gspo_lite.recipe.extra import has_server
 from gspo_lite.recipe.schema import Recipe, TrainingSettings
 from gspo_lite.system import processes
 from gspo_lite.system.run_folder import CHECKPOINTS

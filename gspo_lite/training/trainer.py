@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import GRPOTrainer
@@ -24,12 +23,11 @@ from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
-from gspo_lite.models.weights import keep_trainable_float32
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
-from gspo_lite.system.say import warn
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
 from gspo_lite.training.checkpoint.saving import Checkpoints
+from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
@@ -122,8 +120,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         super().__init__(model, reward_funcs, args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
-        self._refuse_frozen()
-        self._refuse_too_few_prompts()
+        refuse_frozen(self.model)
+        refuse_too_few_prompts(self)
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None
@@ -136,7 +134,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.row_rules = rules_of(self)
         if measure_noise and self.row_rules is not None:
             self.row_rules = replace(self.row_rules, drop=False)  # noise is in rows without an advantage, too
-        self._keep_adapter_float32()
+        keep_adapter_float32(self)
         self._suppress_placeholders()
         self._begin_checkpoints(needs)
         for watcher in watchers:
@@ -144,33 +142,6 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self.guards = None if guards is None else Guards(self, guards, note)
         if self.guards is not None:
             self.add_callback(self.guards)
-
-    def _refuse_frozen(self) -> None:
-        """Refuse a model without a trained parameter, such as a PeftModel loaded for inference."""
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
-            raise UsageError(
-                "no parameter of `model` is trained",
-                "load an adapter with PeftModel.from_pretrained(..., is_trainable=True), or pass a peft_config",
-            )
-
-    def _keep_adapter_float32(self) -> None:
-        """Keep an adapter in float32; leave a whole model as its user loaded it, since float32 may not fit."""
-        if is_peft_model(self.model):
-            keep_trainable_float32(self.model)
-        elif any(p.requires_grad and p.dtype in (torch.bfloat16, torch.float16) for p in self.model.parameters()):
-            warn(
-                f"the trained weights are in 16 bits, where a step of {self.args.learning_rate:g} often rounds to none",
-                "load the model in float32, or train an adapter",
-            )
-
-    def _refuse_too_few_prompts(self) -> None:
-        """Refuse data that cannot fill one rollout: TRL would silently take no step."""
-        rows, needed = self.train_dataset, self.args.generation_batch_size // self.num_generations
-        if isinstance(rows, Dataset) and len(rows) < needed:
-            raise UsageError(
-                f"`train_dataset` has {len(rows)} prompts, but a rollout needs {needed}",
-                "lower per_device_train_batch_size or steps_per_generation, or add prompts",
-            )
 
     def _counters(self) -> dict[str, Any]:
         drawn = {} if self.oversampler is None else {"fresh_prompts": self.oversampler.prompts.drawn}

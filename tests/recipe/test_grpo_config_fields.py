@@ -8,8 +8,8 @@ import pytest
 
 from gspo_lite import load_recipe
 from gspo_lite.checked_recipe import recipe_from
-from gspo_lite.recipe.check import OWNED
 from gspo_lite.recipe.explain import field_at
+from gspo_lite.recipe.extra import OWNED
 from gspo_lite.recipe.foreign.choose import TRL_DEFAULTS
 from gspo_lite.recipe.foreign.keys import EXTRA, OPTIONS, PLACE_OF, REASON_OF, answer
 from gspo_lite.recipe.foreign.rewards import SAME

@@ -10,7 +10,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from gspo_lite import GSPOConfig, GSPOTrainer
 from gspo_lite.errors import UsageError
-from gspo_lite.recipe.check import NO_EFFECT, check_recipe
+from gspo_lite.recipe.check import check_recipe
+from gspo_lite.recipe.extra import NO_EFFECT
 from gspo_lite.training.levels import LEVELS
 from tests.training.test_trainer import PROMPTS, adapter_of, config, loaded
 

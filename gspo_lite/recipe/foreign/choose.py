@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gspo_lite.recipe.check import EPOCHS
+from gspo_lite.recipe.extra import EPOCHS
 from gspo_lite.recipe.foreign.carry import REWARD_KEYS
 from gspo_lite.recipe.foreign.draft import Draft
 from gspo_lite.recipe.foreign.keys import PLACES

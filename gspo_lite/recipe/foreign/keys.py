@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gspo_lite.recipe.check import EPOCHS, FIXED, NO_EFFECT, OWNED, SERVER
+from gspo_lite.recipe.extra import EPOCHS, FIXED, NO_EFFECT, OWNED, SERVER
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system.redaction import is_secret
 
 SERVING = "completions are sampled inside the run; with a server of its own see docs/scaling.md"
-# Places with the keys of other names that belong there; GRPOConfig's fields that a recipe sets are in `check.OWNED`.
+# Places with the keys of other names that belong there; GRPOConfig's fields that a recipe sets are in `extra.OWNED`.
 PLACES = {
     "model.name": "model_name_or_path base_model model_name model model_id",
     "model.dtype": "torch_dtype dtype",

@@ -14,12 +14,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from gspo_lite.errors import Place, RecipeError
-from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.explain import MISSING, dotted, explained
 from gspo_lite.recipe.foreign.carry import carry_all
 from gspo_lite.recipe.foreign.choose import choose_all
 from gspo_lite.recipe.foreign.draft import Draft
 from gspo_lite.recipe.foreign.settings import Setting, read_settings
+from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 
 Check = Callable[[Recipe], list[Problem]]

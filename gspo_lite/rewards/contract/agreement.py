@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from gspo_lite.completion.markers import ASKED, Named, OwnMarker
 from gspo_lite.errors import Place
-from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.data_settings import STYLE_MARKERS, DataSettings
+from gspo_lite.recipe.problem import Problem
 
 
 def disagreements(data: DataSettings, made: Any, place: Place) -> list[Problem]:

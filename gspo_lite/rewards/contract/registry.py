@@ -10,8 +10,8 @@ from typing import Any, overload
 import gspo_lite.rewards
 from gspo_lite.completion.text import Layout
 from gspo_lite.errors import RecipeError, UsageError, did_you_mean
-from gspo_lite.recipe.check import Problem
 from gspo_lite.recipe.foreign.rewards import ours
+from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract.agreement import disagreements
 from gspo_lite.rewards.contract.custom import column_remedy, load_custom, needed_columns
