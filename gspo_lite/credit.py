@@ -2,36 +2,48 @@
 
     A_it = sum_k  w_k (r_ki - mean of the group r_k) / (std of the group R + 1e-4) * c_kit          R = sum_k w_k r_k
 
+A reward that values single turns adds, at the tokens of turn j,
+
+    w_k (g_kij - mean of the group g_k) / (std of the group g_k + 1e-4)          g_kij = r_kij + gamma g_ki(j+1)
+
+with mean and deviation over all turns of the group. The GSPO paper (arXiv 2507.18071, section 4.3) names several turns
+as the reason for advantages per token under one sequence ratio. Turn values beside an outcome are those of arXiv
+2505.11821, which compares turns of one index only; where the model decides when to stop, that rewards stopping early.
+
 Owns the mapping from parts of the text to characters, to sampled tokens, and from credit to advantages. Must not know
 trainers, tensors or how rewards are computed. Letters: N completions, K rewards, T padded length.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from gspo_lite.completion.markers import ASKED
-from gspo_lite.completion.marks import Score, Span, Steps
+from gspo_lite.completion.marks import Score, Span, Steps, Turns
 from gspo_lite.completion.offsets import Offset
 from gspo_lite.completion.patterns import matches
+from gspo_lite.completion.prefix_tree import prefix_tree_advantages
 from gspo_lite.completion.text import Layout, answer_spans, tag_patterns
 from gspo_lite.completion.thinking import thought_spans
-from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit
+from gspo_lite.recipe.schema import Credit, RegexCredit, TailCredit, TurnCredit
+from gspo_lite.rewards.contract.sums import all_equal
 
-__all__ = ["Score", "Steps", "credit_spans", "credit_weights", "credited_advantages", "prefix_tree_advantages"]
-__all__ += ["step_values", "token_weights"]
+__all__ = ["Score", "Steps", "Turns", "credit_spans", "credit_weights", "credited_advantages", "prefix_tree_advantages"]
+__all__ += ["step_values", "token_weights", "turn_advantages", "turn_numbers"]
 
 STD_FLOOR = 1e-4  # as in `objective.group_advantages`
 
 
 def credit_weights(
-    credit: Credit | None, text: str, offsets: Sequence[Offset], layout: Layout | None = None
+    credit: Credit | None,
+    text: str,
+    offsets: Sequence[Offset],
+    layout: Layout | None = None,
+    turns: Sequence[int] | None = None,
 ) -> list[float]:
     """Return weight c_t of each token under a recipe's `credit`; all 0 if the completion does not have that part.
 
@@ -40,12 +52,15 @@ def credit_weights(
         text: the completion that the reward scored.
         offsets: characters of each sampled token, from `token_offsets`; `all` and `tail` use only their number.
         layout: of the completion, as in `credit_spans`.
+        turns: number of each token's turn, as `turn_numbers` returns it; one turn if left out.
     """
     count = len(offsets)
     if credit is None or credit == "all":
         return [1.0] * count
     if isinstance(credit, TailCredit):
         return [float(index >= count - credit.tail) for index in range(count)]
+    if isinstance(credit, TurnCredit):
+        return _of_turn(credit, [1] * count if turns is None else turns)
     return token_weights(credit_spans(credit, text, layout), offsets)
 
 
@@ -66,6 +81,24 @@ def credit_spans(credit: Credit, text: str, layout: Layout | None = None) -> lis
         layouts = [Layout(place) for place in ASKED] if layout is None else [layout]
         spans = next(filter(None, (answer_spans(text, *one) for one in layouts)), [])
     return [(start, end, 1.0) for start, end in spans if start < end]
+
+
+def turn_numbers(own: Sequence[bool]) -> list[int]:
+    """Return the number of the turn of each token, from 1; 0 at tokens that the model did not write.
+
+    Args:
+        own: whether the model wrote each token (TRL's `tool_mask`); a turn is a maximal run of its own tokens.
+    """
+    begins = [mine and not before for mine, before in zip(own, [False, *own], strict=False)]
+    return [int(number) if mine else 0 for number, mine in zip(np.cumsum(begins), own, strict=True)]
+
+
+def _of_turn(credit: TurnCredit, turns: Sequence[int]) -> list[float]:
+    """Return 1 at the tokens of the turn that a credit names, else 0."""
+    if credit.turn == "all":
+        return [float(turn > 0) for turn in turns]
+    named = {"first": 1, "last": max(turns, default=0)}.get(str(credit.turn), credit.turn)
+    return [float(turn == named) for turn in turns]
 
 
 def token_weights(spans: Sequence[Span], offsets: Sequence[Offset]) -> list[float]:
@@ -156,45 +189,59 @@ def _check_credited(rewards: np.ndarray, weights: np.ndarray, credits: np.ndarra
         raise ValueError(f"{found}; expected finite rewards (or NaN) and weights, and credits from 0 to 1")
 
 
-def prefix_tree_advantages(
-    completion_ids: Sequence[Sequence[int]], rewards: Sequence[float], num_generations: int
-) -> list[list[float]]:
-    """Return A_it = V(y_<=t) - V(y_<t) per token, where V is the mean reward of the group's completions with a prefix.
-
-    A finished completion has its own reward as V, so each row adds up to R_i minus the mean of the group.
+def turn_advantages(
+    turn_rewards: Sequence[Any],
+    weights: Any,
+    num_generations: int,
+    scale_rewards: str = "group",
+    gamma: float = 0.0,
+) -> list[np.ndarray]:
+    """Compute what rewards of single turns add to the advantages by the formula above, for each turn of N completions.
 
     Args:
-        completion_ids: N lists of token ids without padding, group after group.
-        rewards: R_i, (N,); NaN marks a completion that could not be judged: left out of V, advantages 0.
+        turn_rewards: r_kij, N arrays (turns, K), group after group. NaN means that reward k says nothing of a turn: it
+            adds 0 there, and the turn is left out of mean and deviation.
+        weights: w_k, (K,).
         num_generations: completions per group.
+        scale_rewards: divisor, the deviation over the turns of the `group` or of the `batch`, or `none`.
+        gamma: share of what the next turn earns that counts for a turn, in [0, 1].
+
+    Returns:
+        N arrays (turns,), float64; exactly 0 where all turns of a group have the same value up to rounding.
     """
-    if len(completion_ids) != len(rewards) or num_generations < 1 or len(rewards) % num_generations:
-        found = f"{len(completion_ids)} completions, {len(rewards)} rewards, `num_generations` `{num_generations}`"
-        raise ValueError(f"found {found}; expected one reward per completion, and whole groups")
-    advantages: list[list[float]] = []
-    for first in range(0, len(rewards), num_generations):
-        group = slice(first, first + num_generations)
-        advantages += _tree_advantages(completion_ids[group], [float(reward) for reward in rewards[group]])
+    weights = np.asarray(weights, dtype=float)
+    returns = [_returns(np.asarray(one, dtype=float).reshape(-1, len(weights)), gamma) for one in turn_rewards]
+    batch = _deviation(np.concatenate(returns)) if returns else weights
+    advantages: list[np.ndarray] = []
+    for first in range(0, len(returns), num_generations):
+        group = returns[first : first + num_generations]
+        together = np.concatenate(group)
+        spread = {"group": _deviation(together), "batch": batch, "none": 1.0 - STD_FLOOR}[scale_rewards]
+        factor = np.where(_varies(together), weights / (spread + STD_FLOOR), 0.0)
+        advantages += [np.nan_to_num(one - _known_mean(together)) @ factor for one in group]
     return advantages
 
 
-def _tree_advantages(completions: Sequence[Sequence[int]], rewards: list[float]) -> list[list[float]]:
-    children: dict[tuple[int, int], int] = {}  # (node, token) -> node; node 0 is the empty prefix
-    sharing: list[list[float]] = [[]]  # rewards of the completions through each node
-    paths: list[list[int]] = []
-    for tokens, reward in zip(completions, rewards, strict=True):
-        path = [0]
-        for token in tokens:
-            path.append(children.setdefault((path[-1], int(token)), len(children) + 1))
-        paths.append(path)
-        sharing += [[] for _ in range(len(children) + 1 - len(sharing))]
-        for node in path if not math.isnan(reward) else ():
-            sharing[node].append(reward)
-    advantages = []
-    for path, reward in zip(paths, rewards, strict=True):
-        if math.isnan(reward):
-            advantages.append([0.0] * (len(path) - 1))
-        else:
-            values = [sum(sharing[node]) / len(sharing[node]) for node in path[:-1]] + [reward]
-            advantages.append([after - before for before, after in pairwise(values)])
-    return advantages
+def _returns(rewards: np.ndarray, gamma: float) -> np.ndarray:
+    """Return r_j + gamma g_(j+1) along the turns, (turns, K); NaN where neither a turn nor a later one has a value."""
+    returns = rewards.copy()
+    for turn in range(len(rewards) - 2, -1, -1) if gamma else ():
+        later = gamma * returns[turn + 1]
+        returns[turn] = np.where(np.isnan(later), rewards[turn], np.nan_to_num(rewards[turn]) + later)
+    return returns
+
+
+def _known_mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean of each column without its NaN, 0 for a column of NaN only."""
+    return np.nansum(values, axis=0) / (~np.isnan(values)).sum(axis=0).clip(min=1)
+
+
+def _deviation(values: np.ndarray) -> np.ndarray:
+    """Return the unbiased standard deviation of each column without its NaN."""
+    freedom = ((~np.isnan(values)).sum(axis=0) - 1).clip(min=1)
+    return np.sqrt(np.nansum((values - _known_mean(values)) ** 2, axis=0) / freedom)
+
+
+def _varies(values: np.ndarray) -> np.ndarray:
+    """Return whether each column has two values that differ by more than rounding."""
+    return np.array([not all_equal([v for v in column if not np.isnan(v)]) for column in values.T.tolist()])

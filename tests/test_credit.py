@@ -23,9 +23,11 @@ from gspo_lite.credit import (
     prefix_tree_advantages,
     step_values,
     token_weights,
+    turn_advantages,
+    turn_numbers,
 )
 from gspo_lite.objective import group_advantages
-from gspo_lite.recipe.schema import RegexCredit, TailCredit
+from gspo_lite.recipe.schema import RegexCredit, TailCredit, TurnCredit
 
 NAN = float("nan")
 LINES = [
@@ -476,3 +478,66 @@ def test_credit_is_imported_without_torch():
         "import sys, gspo_lite.credit; sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'trl')))"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+# Turns: expected values computed by hand from the formula in `credit.py`
+
+TURNS = [[[1.0], [0.0]], [[1.0]], [[0.0], [1.0], [1.0]], [[0.0]]]  # 7 turns of one group, 4 of them right
+
+
+def test_a_turn_is_a_run_of_the_models_own_tokens():
+    assert turn_numbers([True, True, False, True, False, False, True]) == [1, 1, 0, 2, 0, 0, 3]
+    assert turn_numbers([False, True]) == [0, 1]
+    assert turn_numbers([]) == []
+
+
+@pytest.mark.parametrize(
+    ("turn", "expected"),
+    [("first", [1, 1, 0, 0]), ("last", [0, 0, 0, 1]), (2, [0, 0, 0, 1]), (3, [0, 0, 0, 0]), ("all", [1, 1, 0, 1])],
+)
+def test_credit_for_a_turn(turn, expected):
+    numbers = turn_numbers([True, True, False, True])
+    assert credit_weights(TurnCredit(turn=turn), "", [(0, 0)] * 4, turns=numbers) == expected
+
+
+def test_turns_are_compared_with_all_turns_of_their_group():
+    mean, deviation = 4 / 7, (12 / 49 * 7 / 6) ** 0.5
+    right, wrong = (1 - mean) / (deviation + 1e-4), (0 - mean) / (deviation + 1e-4)
+    found = turn_advantages(TURNS, [1.0], 4)
+    assert [one.tolist() for one in found] == [
+        pytest.approx(row) for row in ([right, wrong], [right], [wrong, right, right], [wrong])
+    ]
+
+
+def test_stopping_early_is_not_paid_for():
+    # Compared per index, the only turn 3 of the group has no deviation and earns nothing, although it is right.
+    assert turn_advantages(TURNS, [1.0], 4)[2][2] == turn_advantages(TURNS, [1.0], 4)[0][0] > 0.8
+
+
+def test_a_turn_is_paid_for_what_later_turns_earn():
+    found = turn_advantages([[[0.0], [0.0], [1.0]], [[0.0], [NAN]]], [1.0], 2, "none", gamma=0.5)
+    mean = (0.25 + 0.5 + 1 + 0) / 4  # a turn without a value and without later ones is left out
+    assert found[0].tolist() == pytest.approx([0.25 - mean, 0.5 - mean, 1 - mean])
+    assert found[1].tolist() == pytest.approx([0 - mean, 0])
+
+
+def test_turns_with_equal_values_add_exactly_nothing():
+    for scale in ("group", "batch", "none"):
+        found = turn_advantages([[[0.2], [0.2]], [[0.2 + 1e-9]], [[NAN]], []], [1.0], 2, scale)
+        assert [one.tolist() for one in found] == [[0, 0], [0], [0], []]
+
+
+def test_each_reward_of_turns_has_its_own_deviation_and_weight():
+    alone = [turn_advantages([[[one[k]] for one in row] for row in PAIRS], [w], 2) for k, w in ((0, 2.0), (1, 0.5))]
+    both = turn_advantages(PAIRS, [2.0, 0.5], 2)
+    for first, second, together in zip(*alone, both, strict=True):
+        assert together.tolist() == pytest.approx((first + second).tolist())
+
+
+PAIRS = [[[1.0, 3.0], [0.0, NAN]], [[0.5, -1.0]]]
+
+
+def test_a_batchs_turns_share_a_deviation_where_the_recipe_says_so():
+    found = turn_advantages([[[1.0]], [[0.0]], [[4.0]], [[0.0]]], [1.0], 2, "batch")
+    deviation = np.std([1, 0, 4, 0], ddof=1) + 1e-4
+    assert (np.concatenate(found) * deviation).tolist() == pytest.approx([0.5, -0.5, 2, -2])

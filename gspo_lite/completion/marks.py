@@ -1,6 +1,6 @@
-"""Values that a reward may return instead of a number: one with the characters it applies to, or one for each step.
+"""Values that a reward may return instead of a number: with the characters it applies to, or one for each step or turn.
 
-Public as `gspo_lite.credit.Score` and `gspo_lite.credit.Steps`; defined here so that rewards need not import numpy.
+Public as `gspo_lite.credit.Score`, `Steps` and `Turns`; defined here so that rewards need not import numpy.
 """
 
 from __future__ import annotations
@@ -41,3 +41,23 @@ class Steps:
     def value(self) -> float | None:
         """The completion's reward, the mean over its steps; None (cannot judge) without steps."""
         return sum(value for _, value in self.steps) / len(self.steps) if self.steps else None
+
+
+@dataclass(frozen=True)
+class Turns:
+    """A value for each of the model's own turns, in order; None where the reward says nothing about a turn."""
+
+    values: Sequence[float | None]
+
+    def __post_init__(self) -> None:
+        if not all(value is None or math.isfinite(value) for value in self.values):
+            raise ValueError(f"turns `{list(self.values)}`; expected a finite value or None for each turn")
+
+    @property
+    def value(self) -> float | None:
+        """The completion's reward as logged, the mean over its turns that have a value; None without any."""
+        known = [value for value in self.values if value is not None]
+        return sum(known) / len(known) if known else None
+
+
+Mark = Score | Steps | Turns

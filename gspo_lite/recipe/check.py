@@ -133,6 +133,13 @@ def credit_needs_tokens(recipe: Recipe) -> Iterator[Problem]:
             )
 
 
+def gamma_needs_turns(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.objective.gamma and recipe.objective.algorithm != "gspo_token":
+        message = f"pays single turns, but `{recipe.objective.algorithm}` gives all tokens of a completion the same"
+        message += " advantage. Set objective.algorithm to `gspo_token`, or gamma to 0"
+        yield Problem(("objective", "gamma"), message)
+
+
 def prefixes_need_tokens(recipe: Recipe) -> Iterator[Problem]:
     if recipe.objective.credit_estimator == "rewards":
         return
@@ -204,5 +211,6 @@ RULES = (
     one_kind_of_weights, vllm_takes_the_weights, groups_can_be_swapped,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
-    credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
+    credit_needs_tokens, gamma_needs_turns, prefixes_need_tokens,
+    rewards_add_up, extra_is_extra, what_costs_or_may_lack,
 )  # fmt: skip

@@ -59,7 +59,13 @@ class RegexCredit(Settings):
     regex: Text = Field(description="Regular expression; every match in the completion gets the credit.")
 
 
-Credit = Literal["all", "answer", "think", "tags"] | TailCredit | RegexCredit
+class TurnCredit(Settings):
+    """Credit for one of the model's own turns, in a conversation with tools or an environment."""
+
+    turn: Literal["first", "last", "all"] | PositiveInt = Field(description="Number of the turn, from 1, or its name.")
+
+
+Credit = Literal["all", "answer", "think", "tags"] | TailCredit | RegexCredit | TurnCredit
 
 
 class RewardSettings(Settings):
@@ -102,6 +108,8 @@ class ObjectiveSettings(Settings):
     credit_estimator: Literal["rewards", "prefix_tree"] = Field(
         "rewards", description="Source of token advantages: the rewards' credit, or completions that share a prefix."
     )
+
+    gamma: Share = Field(0.0, description="Share of what the next turn earns that a turn is paid for, as an agent's.")
 
     @property
     def importance_sampling_level(self) -> str:

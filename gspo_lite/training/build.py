@@ -57,6 +57,7 @@ def build_trainer(
         processing_class=processing,
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
+        gamma=recipe.objective.gamma,
         needs=needs,
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
         guards=recipe.training.guards,

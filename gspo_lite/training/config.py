@@ -97,7 +97,7 @@ def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) 
 def objective_fields(recipe: Recipe) -> dict[str, Any]:
     """Return what is optimized, in TRL's names."""
     objective = recipe.objective
-    return objective.model_dump(exclude={"algorithm", "credit_estimator"}) | {
+    return objective.model_dump(exclude={"algorithm", "credit_estimator", "gamma"}) | {
         "importance_sampling_level": objective.importance_sampling_level,
         "loss_type": objective.resolved_loss_type,
         "reward_weights": [reward.weight for reward in recipe.rewards],

@@ -66,6 +66,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credits: for each reward the part of a completion it is about, as `credit` in a recipe; level `sequence_token`
             only. `answer` is where the reward's `marker` says; else an answer tag, a box or a `####` line.
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
+        gamma: share of what the next turn earns that a turn is paid for, where rewards return `Turns`.
         needs: what its checkpoints say they were made with.
         watchers: functions that each return a callback for this trainer, added in this order.
         guards: reactions when training goes wrong, as `training.guards` of a recipe. Their callback is the last, so
@@ -98,6 +99,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         *,
         credits: Sequence[Credit | None] | None = None,
         credit_estimator: str = "rewards",
+        gamma: float = 0.0,
         needs: dict[str, Any] | None = None,
         watchers: Sequence[Callable[[Any], TrainerCallback]] = (),
         guards: GuardSettings | None = None,
@@ -130,7 +132,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         level, clips = args.importance_sampling_level, args.loss_type not in OTHER_CLIPS
         self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
         self.layout = first_layout(getattr(one, "layout", None) for one in self.reward_funcs)
-        self.token_credit = self._token_credit(credits, credit_estimator)
+        self.token_credit = self._token_credit(credits, credit_estimator, gamma)
         self.row_rules = rules_of(self)
         if measure_noise and self.row_rules is not None:
             self.row_rules = replace(self.row_rules, drop=False)  # noise is in rows without an advantage, too
@@ -234,7 +236,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self._give_credit(self.token_credit, scored, output)
         return output
 
-    def _token_credit(self, credits: Sequence[Credit | None] | None, estimator: str) -> TokenCredit | None:
+    def _token_credit(
+        self, credits: Sequence[Credit | None] | None, estimator: str, gamma: float
+    ) -> TokenCredit | None:
         """Return how advantages per token are computed; None at levels with one advantage per completion."""
         if self.importance_sampling_level != LEVEL:
             if credits is not None and any(credit is not None for credit in credits):
@@ -245,7 +249,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
         layouts, weights = [getattr(one, "layout", None) for one in self.reward_funcs], self.reward_weights.tolist()
         scale, tokenizer = str(self.scale_rewards), tokenizer_of(self.processing_class)
-        return TokenCredit(credits, layouts, weights, self.num_generations, scale, estimator, tokenizer)
+        size, names = self.num_generations, self.reward_func_names
+        return TokenCredit(credits, layouts, weights, size, scale, estimator, tokenizer, gamma, names)
 
     def _give_credit(self, credit: TokenCredit, scored: Scored, output: dict[str, Any]) -> None:
         """Replace the rollout's advantages (B,) by (B, T) if tokens of a completion differ."""

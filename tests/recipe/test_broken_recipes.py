@@ -128,6 +128,7 @@ BROKEN = [
     ("    weight: 1.0", "    options: {tolerance: 1}", 12, ["tolerance", "unknown"]),
     ("    weight: 1.0", "    credit: answer", 12, ["rewards.0.credit", "gspo_token"]),
     ("    weight: 1.0", "    credit: anser", 12, ["rewards.0.credit"]),
+    ("    weight: 1.0", "    credit: {turn: frist}", 12, ["rewards.0.credit"]),
     ("    weight: 1.0", "  - name: math_correct", 12, ["2 times"]),
     ("  algorithm: gspo", "  algorithm: gpso", 14, ["objective.algorithm", "did you mean `gspo`"]),
     ("  algorithm: gspo", "  algorithm: grpo", 16, ["objective.epsilon", "GSPO's size"]),

@@ -9,8 +9,8 @@ import torch
 
 from gspo_lite import GSPOTrainer
 from gspo_lite.completion.text import Layout
-from gspo_lite.credit import Score, Steps
-from gspo_lite.errors import UsageError
+from gspo_lite.credit import Score, Steps, Turns
+from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.models.starter import build_tokenizer
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.registry import build_rewards
@@ -152,3 +152,48 @@ def test_the_tokenizer_is_all_it_asks_of_the_model():
     assert TokenCredit(["answer"], [None], [1.0], 2, "group", "rewards", fake).advantages(
         np.array([[1.0], [0.0]]), [()], IDS, 6
     ) is not None  # fmt: skip
+
+
+# Turns: two completions of the model's own tokens 1 1 . 2 and 1 . 2 2, where a tool wrote the others
+
+OWN = [[True, True, False, True], [True, False, True, True]]
+
+
+def with_turns(marks, rewards, own=OWN, **options):
+    made = TokenCredit(
+        [None] * len(marks), [None] * len(marks), [1.0] * len(marks), 2, "none", "rewards", TOKENIZER, **options
+    )
+    return made.advantages(np.array(rewards), marks, [TOKENIZER.encode("abcd")] * 2, 5, own=own)
+
+
+def test_each_turn_has_the_outcomes_advantage_and_its_own():
+    marks = [[Turns([1.0, 0.0]), Turns([None, 0.5])], [4.0, 2.0]]
+    found = with_turns(marks, [[0.5, 4.0], [0.5, 2.0]])
+    outcome, turn = 1.0, np.array([1.0, 0.0, 0.5]) - 0.5
+    assert found[0].tolist() == pytest.approx([outcome + turn[0]] * 2 + [outcome, outcome + turn[1], 0])
+    assert found[1].tolist() == pytest.approx([-outcome, -outcome, *[-outcome + turn[2]] * 2, 0])
+
+
+def test_turns_that_earn_alike_leave_the_advantages_of_the_outcome():
+    alike = with_turns([[Turns([0.2, 0.2]), Turns([0.2, None])], [4.0, 2.0]], [[0.2, 4.0], [0.2, 2.0]])
+    assert alike.tolist() == [[1, 1, 1, 1, 0], [-1, -1, -1, -1, 0]]
+
+
+def test_values_of_turns_do_not_count_in_the_outcome():
+    found = with_turns([[Turns([1.0, 1.0]), Turns([0.0, 0.0])]], [[1.0], [0.0]])
+    assert found.tolist() == [[0.5, 0.5, 0, 0.5, 0], [-0.5, 0, -0.5, -0.5, 0]]
+
+
+def test_a_number_beside_turns_is_about_every_turn():
+    found = with_turns([[Turns([1.0, 0.0]), 1.0]], [[0.5], [1.0]])
+    assert found[1].tolist() == [0.25, 0, 0.25, 0.25, 0]
+
+
+def test_a_completion_without_tools_is_one_turn():
+    found = with_turns([[Turns([1.0]), Turns([0.0])]], [[1.0], [0.0]], own=None)
+    assert found.tolist() == [[0.5] * 4 + [0], [-0.5] * 4 + [0]]
+
+
+def test_another_number_of_turns_is_refused_with_both_counts():
+    with pytest.raises(RewardError, match=r"`hunt` returned values of 3 turns for a completion of 2"):
+        with_turns([[Turns([1.0, 0.0, 0.0]), Turns([0.0, 0.0])]], [[0.3], [0.0]], names=["hunt"])

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from gspo_lite.completion.marks import Score, Steps
+from gspo_lite.completion.marks import Mark
 from gspo_lite.completion.text import Layout, find_answer
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
@@ -35,7 +35,7 @@ class Call:
     Attributes:
         name: name of the reward.
         values: a number for each completion, None if the reward could not judge it.
-        marks: what the reward returned for each completion, with the spans of a `Score` and the steps of a `Steps`.
+        marks: what the reward returned for each completion, which may be a `Score`, `Steps` or `Turns`.
         error_count: completions left unjudged because of an error.
         seconds: duration of the call.
         extra: the columns that the reward logged with `log_extra`, a plain value for each completion.
@@ -218,7 +218,7 @@ class GuardedReward:
         marks = [self.listed(one, 1)[0] for one in result] if one_each else self.listed(result, count)
         answers = Answers([], marks)
         for row, mark in enumerate(marks):
-            value, problem = as_number(mark.value if isinstance(mark, Score | Steps) else mark)
+            value, problem = as_number(mark.value if isinstance(mark, Mark) else mark)
             answers.values.append(value)
             if problem is not None:
                 what = problem.format(row=row)
