@@ -14,7 +14,7 @@ FLOORS = {
     "errors": 0, "objective": 0,
     "system": 1, "completion": 1,
     "recipe": 2,
-    "rewards": 3, "credit": 3,
+    "rewards": 3, "credit": 3, "tools": 3,
     "data": 4, "models": 4, "checked_recipe": 4,
     "training": 5, "sizing": 5,
     "load_parts": 6, "load_trained": 6, "report": 6, "doctor": 6,
