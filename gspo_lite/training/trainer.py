@@ -25,8 +25,10 @@ from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.starter import starter_folder
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
+from gspo_lite.tools.guarded import Limits
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
 from gspo_lite.training.checkpoint.saving import Checkpoints
+from gspo_lite.training.episodes import Episodes
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
@@ -52,7 +54,7 @@ class StockPath(LeanRollout, SequenceTokenLoss):
 LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
 
 
-class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
+class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Args:
@@ -74,6 +76,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         note: receives the warnings of the guards as (step, kind, text, hint).
         strict: refuse settings that make GSPO another method, which otherwise only cause a warning: one optimizer step
             per rollout, an epsilon of GRPO's size, a loss summed over tokens.
+        tool_limits: of the calls of tools and of an environment in each episode.
         measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
         options: further arguments of TRL's `GRPOTrainer`.
 
@@ -105,6 +108,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         guards: GuardSettings | None = None,
         note: Callable[..., None] | None = None,
         strict: bool = False,
+        tool_limits: Limits | None = None,
         measure_noise: bool = False,
         **options: Any,
     ):
@@ -124,6 +128,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         check_hooks(GSPOTrainer, self)
         refuse_frozen(self.model)
         refuse_too_few_prompts(self)
+        self.tool_limits = tool_limits or Limits()
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None

@@ -18,6 +18,7 @@ def test_every_micro_step_equals_the_float64_twin(scenario):
     for gap in gaps:
         assert gap["loss"] < 1e-6
         assert gap["gradient"] < 1e-5
+        assert gap["turns"] < 1e-5
     if "on-policy" not in scenario:
         assert max(gap["largest_log_ratio"] for gap in gaps) > 0.1  # off-policy, beyond the clip
 
@@ -31,3 +32,11 @@ def test_a_ratio_that_is_not_shifted_is_refused_at_the_start(monkeypatch):
     monkeypatch.setattr(stock.SequenceTokenLoss, "_use_ratio", unshifted)
     with pytest.raises(MachineError, match="does not compute `sequence_token`"):
         patched_trainer.run("gspo_token credit")
+
+
+@pytest.mark.parametrize(
+    ("control", "figure"),
+    [("control: a tool's tokens in the mean", "gradient"), ("control: turns shifted by one", "turns")],
+)
+def test_the_comparison_notices_what_goes_wrong_with_turns(control, figure):
+    assert max(gap[figure] for gap in patched_trainer.run(control)) > 0.1

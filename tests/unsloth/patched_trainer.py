@@ -30,7 +30,8 @@ SETTINGS = {
 }
 
 # What each scenario sets on top of BASE; `credit` gives every token an advantage of its own, `idle` leaves half of the
-# groups without a variance of rewards, whose rows Unsloth then never sees.
+# groups without a variance of rewards, whose rows Unsloth then never sees, `tools` takes some tokens for a tool's, and
+# `turns` pays each of the turns between them.
 SCENARIOS = {
     "gspo": {},
     "gspo padded": {"prompts": "equal"},
@@ -88,6 +89,17 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "credit": True, "idle": True,
         "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
+    "gspo tools": {"tools": True},
+    "gspo_token credit tools": {"importance_sampling_level": "sequence_token", "credit": True, "tools": True},
+    "gspo_token turns": {"importance_sampling_level": "sequence_token", "tools": True, "turns": True},
+    "gspo_token turns padded": {
+        "importance_sampling_level": "sequence_token", "tools": True, "turns": True, "prompts": "equal",
+    },
+    "gspo tools idle rows": {"tools": True, "idle": True},
+    "control: a tool's tokens in the mean": {"tools": True, "control": "tool mask"},
+    "control: turns shifted by one": {
+        "importance_sampling_level": "sequence_token", "tools": True, "turns": True, "control": "turns",
+    },
     "control: advantages not aligned": {
         "importance_sampling_level": "sequence_token", "credit": True, "control": "alignment",
     },
@@ -120,6 +132,39 @@ def import_unsloth(cuda=False):
     from unsloth.models.rl import _patch_trl_rl_trainers_impl
 
     _patch_trl_rl_trainers_impl("grpo_trainer")
+
+
+def own_tokens(count):
+    """Which of so many tokens the model is said to have written: runs of two, three and more between a tool's two."""
+    return [int(place % 5 not in (2, 3) or place == count - 1) for place in range(count)]
+
+
+def turn_values(text, ids):
+    """A value for each turn of a completion, one of them unsaid in some."""
+    own = own_tokens(len(ids))
+    count = sum(mine and not before for mine, before in zip(own, [0, *own], strict=False))
+    return [None if (turn + len(text)) % 4 == 3 else ((turn + len(text)) % 3) / 2 for turn in range(count)]
+
+
+def turn_advantages_by_hand(outcomes, values, counts, size):
+    """A_it for a group after another: the outcome's advantage, and each turn's among all turns of its group."""
+    import statistics
+
+    rows = []
+    for first in range(0, len(outcomes), size):
+        group = range(first, first + size)
+        mean, spread = statistics.mean(outcomes[first : first + size]), statistics.stdev(outcomes[first : first + size])
+        said = [value for row in group for value in values[row] if value is not None]
+        centre, width = statistics.mean(said), statistics.stdev(said)
+        for row in group:
+            outcome, turn, before, found = (outcomes[row] - mean) / (spread + 1e-4), -1, 0, []
+            for mine in own_tokens(counts[row]):
+                turn += mine and not before
+                value = values[row][turn] if mine else None
+                found.append(outcome + (0 if value is None else (value - centre) / (width + 1e-4)))
+                before = mine
+            rows.append(found)
+    return rows
 
 
 def tiny_tokenizer(pad_is_eos):
@@ -202,13 +247,32 @@ def checked_trainer(trainer_class):
     from gspo_lite.objective import LOSS_TYPES, gspo_loss
 
     class Checked(trainer_class):
-        credit = False
+        credit = tools_taken = turns = forgets_tools = False
+        advantage_gap = 0.0  # of the turns, from numbers by hand
         gaps: list
         seen: list  # rows of each micro-batch that Unsloth was given
 
         def _heard_loss(self, model, inputs, *args, **kwargs):
             self.seen.append(len(inputs["completion_ids"]))
             return super()._heard_loss(model, inputs, *args, **kwargs)
+
+        def _generate(self, *args, **kwargs):
+            ids, completions, *rest = (output := super()._generate(*args, **kwargs))
+            return (
+                (ids, completions, [own_tokens(len(row)) for row in completions], *rest[1:])
+                if self.tools_taken
+                else output
+            )
+
+        def check_turns(self, output):
+            lengths = output["completion_mask"].sum(1).tolist()
+            values = [turn_values(row["completion"], range(n)) for row, n in zip(self.rollout, lengths, strict=True)]
+            outcomes = [row["rewards"]["reward"] for row in self.rollout]
+            wanted = turn_advantages_by_hand(outcomes, values, lengths, self.num_generations)
+            for row, (found, mask) in enumerate(zip(output["advantages"], output["tool_mask"].bool(), strict=True)):
+                by_hand = torch.tensor(wanted[row]).to(found)[mask[: lengths[row]]]
+                gap = (found[: lengths[row]][mask[: lengths[row]]] - by_hand).abs().max()
+                self.advantage_gap = max(self.advantage_gap, float(gap))
 
         def twin(self):
             model = copy.deepcopy(self.model)
@@ -224,6 +288,8 @@ def checked_trainer(trainer_class):
                 idle = output["advantages"].unsqueeze(1) == 0 if self.row_rules is not None else False
                 spread = torch.randn(output["completion_ids"].shape, generator=draw).to(self.model.device)
                 output["advantages"] = torch.where(torch.as_tensor(idle, device=spread.device), 0.0, spread)
+            if self.turns:
+                self.check_turns(output)
             with torch.no_grad():
                 output["twin_old"] = twin_logps(self.twin(), output)
                 if self.beta:
@@ -237,12 +303,14 @@ def checked_trainer(trainer_class):
             return output
 
         def compute_loss(self, model, inputs, **kwargs):
-            loss = super().compute_loss(model, inputs, **kwargs)
+            forgotten = {"tool_mask": torch.ones_like(inputs["tool_mask"])} if self.forgets_tools else {}
+            loss = super().compute_loss(model, {**inputs, **forgotten}, **kwargs)
             trained = [p for p in model.parameters() if p.requires_grad]
             gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, trained, retain_graph=True)])
             twin = self.twin()
             args = self.args
             mask = inputs["completion_mask"] * (inputs["completion_ids"] != self.processing_class.pad_token_id)
+            mask = mask * inputs.get("tool_mask", 1)
             sampled = (twin_logps(twin, inputs), inputs["twin_old"], mask, inputs["advantages"].double())
             if args.loss_type in LOSS_TYPES:
                 expected = gspo_loss(
@@ -270,6 +338,7 @@ def checked_trainer(trainer_class):
                     "idle": int((inputs["advantages"] == 0).reshape(len(mask), -1).all(1).sum()),
                     "seen": self.seen.pop() if self.seen else 0,
                     "largest_log_ratio": ratio,
+                    "turns": self.advantage_gap,
                     "left_padding": int((inputs["prompt_mask"] == 0).sum()),
                 }
             )
@@ -287,12 +356,15 @@ def run(name):
     import torch
     from datasets import Dataset
 
+    from gspo_lite.credit import Turns
     from gspo_lite.training.config import GSPOConfig
     from gspo_lite.training.loss import unsloth as hook
     from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
     options = {**BASE, **SCENARIOS[name]}
-    credit, control, idle = (options.pop(name, False) for name in ("credit", "control", "idle"))
+    credit, control, idle, tools, turns = (
+        options.pop(name, False) for name in ("credit", "control", "idle", "tools", "turns")
+    )
     pad_is_eos, prompts = options.pop("pad_is_eos", False), options.pop("prompts", "mixed")
     tokenizer = tiny_tokenizer(pad_is_eos)
 
@@ -300,16 +372,25 @@ def run(name):
         tells = [not idle or prompt < "e" for prompt in prompts]
         return [float(len(set(text.split()))) if tell else 1.0 for text, tell in zip(completions, tells, strict=True)]
 
+    def by_turn(completions, completion_ids, **columns):
+        pairs = zip(completions, completion_ids, strict=True)
+        return [Turns(turn_values(text, ids)) for text, ids in pairs]
+
     torch.manual_seed(0)
     args = GSPOConfig(output_dir=tempfile.mkdtemp(), **options)
     rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS[prompts] * 8])
     trainer = checked_trainer(GSPOTrainer)(
-        tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer
+        tiny_model(tokenizer),
+        [reward, by_turn] if turns else [reward],
+        args=args,
+        train_dataset=rows,
+        processing_class=tokenizer,
     )
     trainer.credit, trainer.gaps, trainer.seen = credit, [], []
+    trainer.tools_taken, trainer.turns = tools, turns
     if not idle:
         trainer.row_rules = None  # stock TRL would deal rows anew, and the twin looks at them as they were dealt
-    undo = break_it(control, hook, UNSLOTH)
+    undo = break_it(control, hook, UNSLOTH, trainer)
     try:
         trainer.train()
     finally:
@@ -317,7 +398,7 @@ def run(name):
     return trainer.gaps
 
 
-def break_it(control, hook, module):
+def break_it(control, hook, module, trainer):
     """Take out the line a negative control is about; returns what puts it back."""
     if control == "alignment":
         right = hook.packed_advantages
@@ -338,6 +419,14 @@ def break_it(control, hook, module):
         assert ".detach() + new - new.detach()" in source
         exec(source.replace(".detach() + new - new.detach()", " + new - new.detach()"), vars(module))
         return lambda: setattr(module, "grpo_compute_loss", right)
+    if control == "tool mask":
+        trainer.forgets_tools = True
+    if control == "turns":
+        from gspo_lite.training import token_credit
+
+        right = token_credit.turn_numbers
+        token_credit.turn_numbers = lambda own: [max(turn - 1, 0) for turn in right(own)]
+        return lambda: setattr(token_credit, "turn_numbers", right)
     return lambda: None
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("patched_trainer.py")
-CONTROLS = ("control: advantages not aligned", "control: no stop-gradient")
+CONTROLS = (
+    "control: advantages not aligned", "control: no stop-gradient", "control: a tool's tokens in the mean",
+)  # fmt: skip
+SHIFTED = "control: turns shifted by one"
 
 pytestmark = [pytest.mark.unsloth]
 
 specification = importlib.util.spec_from_file_location("patched_trainer", SCRIPT)
 patched_trainer = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(patched_trainer)
-EXACT = [name for name in patched_trainer.SCENARIOS if name not in CONTROLS]
+EXACT = [name for name in patched_trainer.SCENARIOS if name not in (*CONTROLS, SHIFTED)]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,7 @@ def test_every_micro_step_equals_the_float64_twin(results, scenario):
     for gap in result["gaps"]:
         assert gap["loss"] < 1e-6
         assert gap["gradient"] < 1e-5
+        assert gap["turns"] < 1e-5
         assert gap["seen"] == 8 - (gap["idle"] if "idle" in scenario else 0)  # the rows Unsloth is given
     assert "idle" not in scenario or any(gap["idle"] for gap in result["gaps"])
     if "on-policy" not in scenario:
@@ -46,6 +50,10 @@ def test_every_micro_step_equals_the_float64_twin(results, scenario):
 def test_the_comparison_notices_what_the_hook_is_for(results, scenario):
     gaps = results[scenario]["gaps"]
     assert max(gap["gradient"] for gap in gaps) > 0.1
+
+
+def test_advantages_of_other_turns_are_noticed(results):
+    assert max(gap["turns"] for gap in results[SHIFTED]["gaps"]) > 0.1
 
 
 def test_no_hook_can_be_taken_from_unsloth_unnoticed(results):
