@@ -425,7 +425,7 @@ def break_it(control, hook, module, trainer):
         from gspo_lite.training import token_credit
 
         right = token_credit.turn_numbers
-        token_credit.turn_numbers = lambda own: [max(turn - 1, 0) for turn in right(own)]
+        token_credit.turn_numbers = lambda own: [turn and turn % max(right(own)) + 1 for turn in right(own)]
         return lambda: setattr(token_credit, "turn_numbers", right)
     return lambda: None
 
