@@ -19,6 +19,7 @@ from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
+from gspo_lite.models.names import is_local_model
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
@@ -71,19 +72,20 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
 
 
 def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
-    """Return the sha256 of the file of each custom reward and adapter, by kind and name."""
+    """Return the sha256 of the file of each custom reward and adapter, and of a GGUF model, by kind and name."""
     adapter, sha256 = parts.recipe.data.adapter, getattr(parts.problems.adapter, "sha256", None)
     return {
         "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
         "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
+        "model_file": parts.loaded.file,
     }
 
 
 def offline_if_local(recipe: Recipe) -> None:
     """Keep the Hugging Face libraries off the network if model, data and judge are on this machine."""
     data = recipe.data
-    named = [recipe.model.name, data.source, data.eval.source or data.source]
+    named = [data.source, data.eval.source or data.source]
     named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
-    if all(name == "starter" or name in EMBEDDED or is_local(name) for name in named):
+    if is_local_model(recipe.model.name) and all(name in EMBEDDED or is_local(name) for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -15,6 +15,7 @@ from typing import Any
 
 from gspo_lite.errors import MachineError, first_line
 from gspo_lite.models.engines import backend_for
+from gspo_lite.models.gguf_file import origin_of
 from gspo_lite.models.kinds import auto_class, ready
 from gspo_lite.models.names import explain, resolve_name
 from gspo_lite.models.weights import (
@@ -39,6 +40,7 @@ class LoadedModel:
     processing_class: Any
     backend: str
     notes: list[str] = field(default_factory=list)
+    file: dict[str, str] = field(default_factory=dict)  # sha256 of the GGUF file that the model comes from, by its name
 
 
 def choose_backend(settings: ModelSettings) -> str:
@@ -95,6 +97,8 @@ def load_model(
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
     keep_gradients_right(loaded.model)
+    loaded.file = origin_of(name)
+    loaded.notes += [f"from {file}, sha256 {digest[:16]}" for file, digest in loaded.file.items()]
     if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
         loaded.notes.append("8-bit weights do not work here: the weights are loaded unquantized")
     return loaded

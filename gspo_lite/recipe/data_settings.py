@@ -43,7 +43,7 @@ class DataSettings(Settings):
 
     source: Text = Field(
         description="Hub id, local file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), pattern of files, or folder; "
-        "`arithmetic` or `countdown`."
+        "`arithmetic`, `countdown` or `people`, which are embedded."
     )
     subset: Text | None = Field(
         None, description="Configuration of a hub dataset (gsm8k: `main`), or difficulty of `arithmetic`: easy, hard."

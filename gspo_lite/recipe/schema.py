@@ -30,7 +30,7 @@ class LoraSettings(Settings):
 class ModelSettings(Settings):
     """The language model to train, and how it is loaded."""
 
-    name: Text = Field(description="Hub id, local folder, or `starter` (built on this machine, no download).")
+    name: Text = Field(description="Hub id, local folder, GGUF file, `smollm2`, or `starter` (built here).")
     backend: Literal["auto", "unsloth", "transformers"] = Field(
         "auto", description="`auto` uses Unsloth if it can run here, else transformers with PEFT."
     )
