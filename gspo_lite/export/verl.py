@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gspo_lite.errors import UsageError
+from gspo_lite.models import smollm2
+from gspo_lite.models.gguf_file import is_gguf
 from gspo_lite.recipe.schema import Recipe
 
 ACTOR, ROLLOUT, MODEL, REFERENCE = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
@@ -104,7 +106,7 @@ def model_of(recipe: Recipe) -> dict[str, Any]:
     """Return the settings of the model and its adapter; rank 0 means no adapter."""
     model = recipe.model
     return {
-        f"{MODEL}.path": model.name,
+        f"{MODEL}.path": smollm2.HUB_ID if model.name == smollm2.NAME else model.name,
         f"{MODEL}.trust_remote_code": model.trust_remote_code,
         f"{MODEL}.enable_gradient_checkpointing": recipe.training.gradient_checkpointing,
         f"{MODEL}.lora_rank": 0 if model.full_finetuning else model.lora.rank,
@@ -123,7 +125,7 @@ def left_behind(recipe: Recipe) -> list[str]:
         "gspo_lite.rewards.math.grade(text, gold, marker) grades one text": True,
         f"data (`{recipe.data.source}`, style {recipe.data.prompt}): write train.parquet and test.parquet with prompt "
         "(a list of messages), data_source, reward_model.ground_truth and extra_info": True,
-        "model.name `starter`: name a model": model.name == "starter",
+        f"model.name `{model.name}`: name a hub model or a folder": model.name == "starter" or is_gguf(model.name),
         "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": model.load_in_4bit or model.load_in_8bit,
         "credit and advantages per token: verl's grpo estimator gives all tokens of a completion the same": (
             objective.algorithm == "gspo_token"

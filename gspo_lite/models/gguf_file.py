@@ -49,8 +49,7 @@ def folder_of(file: Path, shown: str) -> Path:
         UsageError: there is no such file, it is damaged, or it holds another kind of model.
         MachineError: the package that reads it is missing.
     """
-    if not file.is_file():
-        raise UsageError(f"`model.name`: there is no file `{shown}`", "a path is relative to the current folder")
+    refuse_missing(file, shown)
     digest = sha256(file)
     folder = cache_home() / f"gguf-{digest[:16]}-{CONVERSION}"
     if not folder.is_dir():
@@ -65,6 +64,12 @@ def folder_of(file: Path, shown: str) -> Path:
         except (KeyError, ValueError, RuntimeError) as error:
             raise UsageError(f"`model.name` `{shown}` cannot be converted: {first_line(error)}") from error
     return folder
+
+
+def refuse_missing(file: Path, shown: str) -> None:
+    """Raise UsageError if there is no such file."""
+    if not file.is_file():
+        raise UsageError(f"`model.name`: there is no file `{shown}`", "a path is relative to the current folder")
 
 
 def origin_of(folder: str) -> dict[str, str]:
@@ -83,7 +88,8 @@ def sha256(file: Path) -> str:
 
 
 def opened(file: Path, shown: str) -> Any:
-    """Return gguf's reader of a file; refuse one that is damaged or cut off."""
+    """Return gguf's reader of a file; refuse one that is missing, damaged or cut off."""
+    refuse_missing(file, shown)
     if find_spec("gguf") is None:
         raise MachineError(f"`model.name` `{shown}`: the package gguf, which reads it, is not installed", INSTALL)
     from gguf import GGUFReader

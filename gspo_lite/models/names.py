@@ -32,6 +32,11 @@ def resolve_name(name: str) -> str:
     return name
 
 
+def is_made_here(name: str) -> bool:
+    """Return whether only this package knows the model of a name, or makes a folder of it."""
+    return name in (starter.NAME, smollm2.NAME) or gguf_file.is_gguf(name)
+
+
 def is_local_model(name: str) -> bool:
     """Return whether nothing has to be fetched for a model; raise MachineError if it can be had nowhere."""
     if name == smollm2.NAME:

@@ -33,7 +33,7 @@ class EvalData(Settings):
     """The held-out problems on which the model is evaluated before and after training."""
 
     source: Text | None = Field(None, description="As data.source; if left out, held out from data.source.")
-    split: Text = Field("test", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
+    split: Text = Field("test", description="Split of a hub data set or an embedded source; ignored for a local file.")
     limit: PositiveInt | None = Field(500, description="Number of problems to use, from the first; null for all.")
     batch_size: PositiveInt = Field(64, description="Completions generated at a time.")
 
@@ -43,12 +43,13 @@ class DataSettings(Settings):
 
     source: Text = Field(
         description="Hub id, local file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), pattern of files, or folder; "
-        "`arithmetic`, `countdown` or `people`, which are embedded."
+        "the embedded `arithmetic`, `countdown`, `people` or `word_problems`."
     )
     subset: Text | None = Field(
-        None, description="Configuration of a hub dataset (gsm8k: `main`), or difficulty of `arithmetic`: easy, hard."
+        None,
+        description="Configuration of a hub data set (gsm8k: `main`), or difficulty of an embedded one: easy, hard.",
     )
-    split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
+    split: Text = Field("train", description="Split of a hub data set or an embedded source; ignored for a local file.")
     adapter: Text = Field("columns", description="Maker of problems: a name, `module:function` or `file.py:function`.")
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     template: Text | None = Field(

@@ -21,8 +21,7 @@ from gspo_lite.completion.text import completion_parts, first_layout
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
-from gspo_lite.models.starter import NAME as STARTER
-from gspo_lite.models.starter import starter_folder
+from gspo_lite.models.names import is_made_here, resolve_name
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
@@ -56,7 +55,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Args:
-        model: hub id, folder, `"starter"` for the model built on this machine, or a loaded model.
+        model: hub id, folder, GGUF file, `"smollm2"`, `"starter"` for the model built on this machine, or a loaded
+            model.
         reward_funcs: one or more functions `f(completions, ...) -> list[float | None]`, each of which gets the columns
             of the data and TRL's other arguments that it takes.
         args: a `GSPOConfig`, or TRL's `GRPOConfig` with the values it has; the paper's settings if left out.
@@ -113,7 +113,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
-        model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
+        model = resolve_name(model) if isinstance(model, str) and is_made_here(model) else model
         reward_funcs = under_contract(
             as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
         )

@@ -89,8 +89,9 @@ def test_a_damaged_file_is_refused(kept, small, tmp_path):
 
 
 def test_a_missing_file_and_a_missing_package_are_named(small, monkeypatch, tmp_path):
-    with pytest.raises(UsageError, match=r"there is no file `no.gguf`"):
-        resolve_name("no.gguf")
+    for reads in (resolve_name, find_config):
+        with pytest.raises(UsageError, match=r"there is no file `no.gguf`"):
+            reads("no.gguf")
     monkeypatch.setattr(gguf_file, "find_spec", lambda name: None)
     with pytest.raises(MachineError, match="pip install gguf"):
         resolve_name(str(small))
