@@ -72,12 +72,12 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
 
 
 def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
-    """Return the sha256 of the file of each custom reward and adapter, and of a GGUF model, by kind and name."""
+    """Return the sha256 of the file of each custom reward and adapter, and which weights a name stands for, by kind."""
     adapter, sha256 = parts.recipe.data.adapter, getattr(parts.problems.adapter, "sha256", None)
     return {
         "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
         "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
-        "model_file": parts.loaded.file,
+        "model_weights": parts.loaded.weights,
     }
 
 

@@ -22,7 +22,7 @@ from gspo_lite.system.cache import made_whole
 from gspo_lite.system.say import say
 
 SUFFIX = ".gguf"
-ORIGIN = "gguf.json"  # in the folder: the sha256 of the file by its name
+ORIGIN = "gguf.json"  # in the folder: the name and the sha256 of the file
 CONVERSION = 1  # to be raised whenever the same file would become another folder
 INSTALL = "install it with `pip install gguf`"
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma3")  # those whose folder was compared with the original model
@@ -58,7 +58,7 @@ def folder_of(file: Path, shown: str) -> Path:
         try:
             with made_whole(folder) as unfinished:
                 convert(file, fields, unfinished)
-                (unfinished / ORIGIN).write_text(json.dumps({file.name: digest}), encoding="utf-8")
+                (unfinished / ORIGIN).write_text(json.dumps({"file": file.name, "sha256": digest}), encoding="utf-8")
         except GspoLiteError as error:
             raise UsageError(f"`model.name` `{shown}` cannot be converted: {error.message}", error.hint) from error
         except (KeyError, ValueError, RuntimeError) as error:
@@ -72,10 +72,10 @@ def refuse_missing(file: Path, shown: str) -> None:
         raise UsageError(f"`model.name`: there is no file `{shown}`", "a path is relative to the current folder")
 
 
-def origin_of(folder: str) -> dict[str, str]:
-    """Return the sha256, by name, of the file that a folder was converted from; empty for any other model."""
+def sha256_of(folder: str) -> str | None:
+    """Return the sha256 of the file that a folder was converted from; None for any other model."""
     path = Path(folder) / ORIGIN
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return json.loads(path.read_text(encoding="utf-8"))["sha256"] if path.is_file() else None
 
 
 def sha256(file: Path) -> str:

@@ -15,9 +15,8 @@ from typing import Any
 
 from gspo_lite.errors import MachineError, first_line
 from gspo_lite.models.engines import backend_for
-from gspo_lite.models.gguf_file import origin_of
 from gspo_lite.models.kinds import auto_class, ready
-from gspo_lite.models.names import explain, resolve_name
+from gspo_lite.models.names import explain, resolve_name, weights_of
 from gspo_lite.models.weights import (
     keep_gradients_right,
     keep_trainable_float32,
@@ -40,7 +39,7 @@ class LoadedModel:
     processing_class: Any
     backend: str
     notes: list[str] = field(default_factory=list)
-    file: dict[str, str] = field(default_factory=dict)  # sha256 of the GGUF file that the model comes from, by its name
+    weights: dict[str, str] = field(default_factory=dict)  # which ones, where the model's name leaves it open
 
 
 def choose_backend(settings: ModelSettings) -> str:
@@ -97,8 +96,8 @@ def load_model(
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
     keep_gradients_right(loaded.model)
-    loaded.file = origin_of(name)
-    loaded.notes += [f"from {file}, sha256 {digest[:16]}" for file, digest in loaded.file.items()]
+    loaded.weights = weights_of(settings.name, name)
+    loaded.notes += [f"weights {one if '/' in one else f'of sha256 {one[:16]}'}" for one in loaded.weights.values()]
     if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
         loaded.notes.append("8-bit weights do not work here: the weights are loaded unquantized")
     return loaded

@@ -32,6 +32,15 @@ def resolve_name(name: str) -> str:
     return name
 
 
+def weights_of(name: str, resolved: str) -> dict[str, str]:
+    """Return the sha256 of the file behind a model's name, or the hub id that `smollm2` stands for, by the name's end.
+
+    Empty where the name says it all. A resumed run compares it.
+    """
+    found = gguf_file.sha256_of(resolved) or (resolved if name == smollm2.NAME else None)
+    return {Path(name).name: found} if found else {}
+
+
 def is_made_here(name: str) -> bool:
     """Return whether only this package knows the model of a name, or makes a folder of it."""
     return name in (starter.NAME, smollm2.NAME) or gguf_file.is_gguf(name)

@@ -5,7 +5,7 @@ import pytest
 from gspo_lite.errors import MachineError, UsageError
 from gspo_lite.models import gguf_file
 from gspo_lite.models.gguf_tokenizer import build_tokenizer, end_ids
-from gspo_lite.models.names import is_local_model, resolve_name
+from gspo_lite.models.names import is_local_model, resolve_name, weights_of
 from gspo_lite.sizing.configs import find_config
 from tests.models.tiny_gguf import byte_level_fields, random_model, sentencepiece_fields, write_gguf
 
@@ -52,7 +52,7 @@ def test_a_file_is_converted_once_and_its_sha256_kept(small, capsys):
     assert capsys.readouterr().err.count("converting small.gguf") == 1
     assert resolve_name(str(small)) == folder
     assert "converting" not in capsys.readouterr().err
-    assert gguf_file.origin_of(folder) == {"small.gguf": gguf_file.sha256(small)}
+    assert weights_of(str(small), folder) == {"small.gguf": gguf_file.sha256(small)}
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert (tokenizer.eos_token, tokenizer.pad_token, tokenizer.model_max_length) == ("<|im_end|>", "<|im_end|>", 512)
     chat = [{"role": "user", "content": "the"}]

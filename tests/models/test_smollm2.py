@@ -4,7 +4,7 @@ import pytest
 
 from gspo_lite.errors import MachineError
 from gspo_lite.models import smollm2
-from gspo_lite.models.names import is_local_model, resolve_name
+from gspo_lite.models.names import is_local_model, resolve_name, weights_of
 from gspo_lite.sizing.configs import find_config
 
 
@@ -31,6 +31,8 @@ def test_the_hubs_cache_comes_first_and_needs_no_network(tmp_path):
     put_into_the_cache(tmp_path)
     assert resolve_name("smollm2") == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert is_local_model("smollm2")
+    assert weights_of("smollm2", smollm2.HUB_ID) == {"smollm2": smollm2.HUB_ID}
+    assert weights_of("Qwen/Qwen3-0.6B", "Qwen/Qwen3-0.6B") == {}
 
 
 def test_the_hub_is_asked_next_and_the_answer_kept(monkeypatch):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gspo_lite.models import smollm2
-from gspo_lite.models.gguf_file import origin_of
+from gspo_lite.models.gguf_file import sha256_of
 from gspo_lite.models.names import resolve_name
 
 pytestmark = [
@@ -38,7 +38,7 @@ def model(folder):
 
 
 def test_the_folder_says_which_file_it_comes_from(folder):
-    assert origin_of(folder) == {"SmolLM2-135M-Instruct.Q4_1.gguf": smollm2.SHA256}
+    assert sha256_of(folder) == smollm2.SHA256
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_a_few_steps_of_the_recipe_go_through_on_their_own(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "sha256 b179c9523d0e6a0f" in done.stderr
     facts = json.loads((tmp_path / "run" / "environment.json").read_text())
-    assert facts["model_file"] == {"SmolLM2-135M-Instruct.Q4_1.gguf": smollm2.SHA256}
+    assert facts["model_weights"] == {"smollm2": smollm2.SHA256}
     steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in steps] == [1, 2]
