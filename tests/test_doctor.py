@@ -16,9 +16,7 @@ from gspo_lite.doctor.packages import tested_sets as sets_that_were_tested
 from gspo_lite.errors import MachineError
 
 VERSIONS = {name: sets_that_were_tested()["uv"][name] for name in MATRIX} | {"wandb": "0.20"}
-HOME = Machine(
-    python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS, installer="uv"
-)
+HOME = Machine(python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS, installer="uv")
 T4 = replace(HOME, gpu="Tesla T4", vram_gib=15.0, free_vram_gib=14.9, driver="580.65.06", capability=7.5)
 RTX_3060 = replace(T4, gpu="NVIDIA GeForce RTX 3060", vram_gib=12.0, free_vram_gib=11.5, capability=8.6)
 RTX_4090 = replace(T4, gpu="NVIDIA GeForce RTX 4090", vram_gib=24.0, free_vram_gib=23.4, capability=8.9)
