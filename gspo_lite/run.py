@@ -8,7 +8,6 @@ into a lower floor; nothing here depends on backend or algorithm.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_reports
 from gspo_lite.report.summary import final_summary
 from gspo_lite.system import processes, run_folder
+from gspo_lite.system.clock import Clock
 from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.system.figures import share
 from gspo_lite.system.lock import held
@@ -224,33 +224,3 @@ def end_noted(folder: Path) -> Iterator[None]:
             with suppress(Exception):  # such as a full disk; it must not hide the cause
                 say(f"report   {write_reports(folder)} shows the run so far")
         raise
-
-
-class Clock:
-    """Seconds of each phase of a run but training, added up over its resumes.
-
-    They are kept in environment.json after every phase, so that a kill loses none of them. Training has its own in
-    metrics.jsonl, at every step.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.path: Path | None = None
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.add({phase: time.perf_counter() - start})
-
-    def add(self, seconds: dict[str, float]) -> None:
-        """Add the seconds of some phases."""
-        for phase, more in seconds.items():
-            self.seconds[phase] = round(self.seconds.get(phase, 0.0) + more, 1)
-        if self.path is not None:
-            run_folder.write_json(self.path, run_folder.read_json(self.path) | {"seconds": self.seconds})
-
-    def keep_in(self, path: Path) -> None:
-        """Keep all seconds, those up to now included, in environment.json from now on."""
-        self.path = path
-        self.add({})

@@ -3,7 +3,7 @@ import pytest
 from gspo_lite import evaluation, load_recipe
 from gspo_lite.completion.text import Layout
 from gspo_lite.evaluation import evaluate, share, wilson
-from gspo_lite.models.generate import cut
+from gspo_lite.models.generate import Ticker, cut
 from gspo_lite.rewards.contract.judging import form_of
 
 
@@ -26,6 +26,15 @@ def test_what_cannot_be_judged_is_not_right():
 def test_a_completion_ends_before_its_end_token():
     assert cut([5, 6, 2, 7], {2}) == [5, 6]
     assert cut([5, 6], {2}) == [5, 6]
+
+
+def test_progress_moves_inside_a_batch_and_never_back():
+    seen = []
+    ticker = Ticker(seen.append, 64, 8, 3)
+    for _ in range(4):  # the prompts, then three tokens
+        ticker.put(None)
+    ticker.end()
+    assert seen == [64, 66, 68, 70]  # 72 are done with their texts
 
 
 def test_a_right_number_without_its_marker_is_right_leniently_only(monkeypatch):
