@@ -6,17 +6,16 @@ Owns what the figures of eval.json mean. Must not know how the model was trained
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
-from gspo_lite.data.prompts import as_text
 from gspo_lite.load_trained import find_trained
 from gspo_lite.models.generate import Answer, answer
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
-from gspo_lite.rewards.contract.judging import judge_of, score, verdicts
+from gspo_lite.rewards.contract.judging import form_of, judge_of, score, verdicts
 from gspo_lite.rewards.format import follows_form
 
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 percent interval
@@ -50,7 +49,8 @@ def evaluate(
         figures: `accuracy` (greedy, by the first of the recipe's rewards that judges, else by `math_correct`),
         `lenient_accuracy` (greedy, the right answer anywhere), `format_rate` (greedy), `sampled_accuracy`, each a share
         of `n`; `ci95` and `sampled_ci95` are Wilson score intervals; `mean_tokens` counts greedy completions. All but
-        format and tokens are None where no reward judges and the problems have no answers.
+        format and tokens are None where no reward judges and the problems have no answers; format is None where
+        neither the prompt nor a reward names a place for the answer.
     """
     rows = list(problems)
     total, temperature = 2 * len(rows), recipe.generation.temperature
@@ -60,7 +60,7 @@ def evaluate(
     )
     judge = judge_of(recipe, rewards)
     said = judged(rewards, rows, greedy, recipe)
-    strict = verdicts(said[judge.__name__]) if judge in rewards else ruled(judge, rows, greedy, recipe)
+    strict = ruled(judge, rows, greedy, recipe, said)
     drawn = ruled(judge, rows, sampled, recipe)
     lenient = strict and (found_anywhere(judge, rows, greedy) or strict)
     values = {one.__name__: said[one.__name__].values for one in rewards}
@@ -70,7 +70,7 @@ def evaluate(
         "sampled_accuracy": drawn and share(drawn),
         "sampled_ci95": drawn and wilson(drawn),
         "lenient_accuracy": lenient and share(lenient),
-        "format_rate": share([follows_form(text, recipe.data.layout) for text, _ in greedy]),
+        "format_rate": format_rate(greedy, recipe),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
         "rewards": {name: mean(one) for name, one in values.items()},
@@ -79,9 +79,19 @@ def evaluate(
 
 
 def ruled(
-    judge: GuardedReward, rows: list[dict[str, Any]], answers: list[Answer], recipe: Recipe
+    judge: GuardedReward,
+    rows: list[dict[str, Any]],
+    answers: list[Answer],
+    recipe: Recipe,
+    said: Mapping[str, Call] | None = None,
 ) -> list[bool | None] | None:
-    """Return whether each completion is right; None if the problems do not have what the judge reads."""
+    """Return whether each completion is right; None if the problems do not have what the judge reads.
+
+    Args:
+        said: what rewards have said about these completions already, by name.
+    """
+    if said and judge.__name__ in said:
+        return verdicts(said[judge.__name__])
     if any(name not in rows[0] for name in judge.columns):
         return None
     return verdicts(judged([judge], rows, answers, recipe)[judge.__name__])
@@ -104,6 +114,12 @@ def found_anywhere(judge: GuardedReward, rows: list[dict[str, Any]], answers: li
     return anywhere and [anywhere(text, row.get("answer")) for (text, _), row in zip(answers, rows, strict=True)]
 
 
+def format_rate(answers: list[Answer], recipe: Recipe) -> float | None:
+    """Return the share of completions in the recipe's form; None where it has none."""
+    form = form_of(recipe)
+    return None if form is None else share([follows_form(text, form) for text, _ in answers])
+
+
 def samples(
     rows: list[dict[str, Any]],
     answers: list[Answer],
@@ -112,9 +128,8 @@ def samples(
 ) -> Iterator[Any]:
     """Yield the rows of eval_samples.jsonl."""
     for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
-        prompt = as_text(row["prompt"])
         rewards = {name: one[index] for name, one in values.items()}
-        about = {"index": index, "prompt": prompt, "answer": row.get("answer"), "completion": text}
+        about = {"index": index, "prompt": row["prompt"], "answer": row.get("answer"), "completion": text}
         yield {**about, "correct": correct, "rewards": rewards}
 
 

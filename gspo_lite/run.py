@@ -8,7 +8,6 @@ into a lower floor; nothing here depends on backend or algorithm.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_reports
 from gspo_lite.report.summary import final_summary
 from gspo_lite.system import processes, run_folder
+from gspo_lite.system.clock import Clock
 from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.system.figures import share
 from gspo_lite.system.lock import held
@@ -76,7 +76,7 @@ def run(
         if checkpoint is not None:
             refuse_other_code(checkpoint, custom_code(parts), force)
         if processes.is_main():
-            begin(folder, parts, command, resume)
+            begin(folder, parts, command, resume, clock)
         with end_noted(folder):
             with clock("evaluate before"):
                 before = measure(folder, "before", parts, resume)
@@ -85,13 +85,14 @@ def run(
                     warm_up(folder, parts)
                 with clock("evaluate warmed"):
                     measure(folder, "warmed", parts, resume)
-            with clock("train"):
-                trainer = train(folder, parts, checkpoint, resume)
+            with clock("load"):
+                trainer = trainer_of(folder, parts)
+            train(trainer, folder, recipe, checkpoint, resume)
             with clock("evaluate after"):
                 after = measure(folder, "after", parts)
             trainer.save_model(str(folder / run_folder.ADAPTER))
             if processes.is_main():
-                finish(folder, clock)
+                finish(folder)
             processes.wait()
         return RunResult(folder, {"before": before, "after": after}, final_summary(folder))
 
@@ -112,7 +113,7 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
     return found.checkpoint
 
 
-def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None:
+def begin(folder: Path, parts: Parts, command: str | None, resume: bool, clock: Clock) -> None:
     """Open the run folder, record the recipe and environment in it, and report what was loaded."""
     run_folder.open_folder(folder, keep=resume)
     comment = (
@@ -124,7 +125,9 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
         first = run_folder.read_json(folder / run_folder.ENVIRONMENT)
         facts["resumed"] = [*first.get("resumed", []), facts["started"]]
         facts["started"] = first["started"]
+        clock.add(first.get("seconds", {}))
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
+    clock.keep_in(folder / run_folder.ENVIRONMENT)
     recipe, problems = parts.recipe, parts.problems
     say(f"model    {recipe.model.name}: {'; '.join(parts.loaded.notes)}")
     if recipe.model.trust_remote_code:
@@ -172,12 +175,12 @@ def warm_up(folder: Path, parts: Parts) -> None:
     warmup.warm_up(parts.recipe, folder, model, processing, parts.problems, parts.args, say)
 
 
-def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: bool) -> Any:
-    """Take all optimizer steps and return the trainer."""
+def trainer_of(folder: Path, parts: Parts) -> Any:
+    """Return the trainer of a run."""
     from gspo_lite.training import build  # imports trl, which must not come before unsloth
 
     loaded, problems = parts.loaded, parts.problems.train
-    trainer = build.build_trainer(
+    return build.build_trainer(
         parts.recipe,
         folder,
         loaded.model,
@@ -187,16 +190,22 @@ def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: boo
         parts.args,
         code=custom_code(parts),
     )
+
+
+def train(trainer: Any, folder: Path, recipe: Recipe, checkpoint: Checkpoint | None, resume: bool) -> None:
+    """Take all optimizer steps, from a checkpoint if there is one."""
+    from gspo_lite.training import build
+
     rules = f"; {trainer.row_rules}" if trainer.row_rules else ""
-    say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps{rules}")
+    say(f"train    {recipe.objective.algorithm}, {recipe.training.max_steps} steps{rules}")
     build.train(trainer, folder, checkpoint, resume=resume)
-    return trainer
 
 
-def finish(folder: Path, clock: Clock) -> None:
-    """Record seconds and peak memory, and write the report and the model card."""
+def finish(folder: Path) -> None:
+    """Record the seconds of training and the peak memory, and write the report and the model card."""
     facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
-    facts |= {"seconds": clock.seconds, "peak_memory_gib": round(peak_memory_gib(), 2)}
+    facts["seconds"]["train"] = round(run_folder.read_jsonl(folder / run_folder.METRICS)[-1].get("seconds", 0.0), 1)
+    facts["peak_memory_gib"] = round(peak_memory_gib(), 2)
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     write_reports(folder)
 
@@ -210,21 +219,8 @@ def end_noted(folder: Path) -> Iterator[None]:
         steps = run_folder.read_jsonl(folder / run_folder.METRICS)
         own = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else getattr(error, "message", None)
         why = own or f"{type(error).__name__} {error}".strip()
-        run_folder.note_event(folder, steps[-1]["step"] if steps else 0, "stopped", why)
+        run_folder.note_event(folder, steps[-1]["step"] if steps else 0, run_folder.STOPPED, why)
         if steps and processes.is_main():
             with suppress(Exception):  # such as a full disk; it must not hide the cause
                 say(f"report   {write_reports(folder)} shows the run so far")
         raise
-
-
-class Clock:
-    """A clock that records the seconds of each phase of a run."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[phase] = round(time.perf_counter() - start, 1)

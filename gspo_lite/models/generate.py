@@ -27,7 +27,11 @@ def answer(
     temperature: float | None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
-    """Return text and token ids of one completion per row; greedy if `temperature` is None."""
+    """Return text and token ids of one completion per row; greedy if `temperature` is None.
+
+    Args:
+        progress: called at every token with the rows done; of those in generation, their share of the longest length.
+    """
     import torch
 
     decode = decoder(tokenizer_of(processing), recipe.data.layout)
@@ -39,12 +43,29 @@ def answer(
         torch.manual_seed(SAMPLING_SEED)
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            completions = generate(model, processing, [rows[i] for i in batch], recipe, temperature)
+            ticker = Ticker(progress, start, len(batch), recipe.generation.max_completion_length) if progress else None
+            completions = generate(model, processing, [rows[i] for i in batch], recipe, temperature, streamer=ticker)
             for i, ids in zip(batch, completions, strict=True):
                 answers[i] = (decode(ids), ids)
             if progress:
                 progress(len(answers))
     return [answers[i] for i in range(len(rows))]
+
+
+class Ticker:
+    """A streamer that reports progress inside a batch of rows, after `done` others, while transformers generates it."""
+
+    def __init__(self, progress: Callable[[int], None], done: int, rows: int, longest: int):
+        self.progress, self.done, self.rows, self.longest = progress, done, rows, longest
+        self.tokens = -1  # the prompts come first
+
+    def put(self, _: Any) -> None:
+        """Count one token of each row."""
+        self.tokens += 1
+        self.progress(self.done + self.rows * self.tokens // (self.longest + 1))
+
+    def end(self) -> None:
+        """Do nothing: the end of a batch is reported with its completions."""
 
 
 def generate(

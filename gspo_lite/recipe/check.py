@@ -101,9 +101,10 @@ def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
         message = f"{model.max_seq_length} is less than max_prompt_length + max_completion_length = {needed}"
         yield Problem(("model", "max_seq_length"), message)
     short = generation.max_completion_length < SHORT_COMPLETION and model.name != "starter"
-    if recipe.data.prompt == "think_answer" and short:
+    if recipe.data.prompt == "think_answer" and recipe.data.system_prompt == "auto" and short:
         message = f"{generation.max_completion_length} tokens cut off most `think_answer` completions before their"
-        message += f" answer; allow at least {SHORT_COMPLETION}"
+        message += f" answer; allow at least {SHORT_COMPLETION}. It does not apply to rows that bring a system message"
+        message += " of their own"
         yield Problem(("generation", "max_completion_length"), message, "warning")
 
 

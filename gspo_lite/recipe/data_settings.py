@@ -80,3 +80,8 @@ class DataSettings(Settings):
     def layout(self) -> Layout:
         """How a completion is laid out; rewards, credit and evaluation follow it."""
         return Layout(self.marker or STYLE_MARKERS[self.prompt], self.thinking)
+
+    @property
+    def names_a_place(self) -> bool:
+        """Whether the answer's place is said here; without a marker, `plain` leaves it to the rewards."""
+        return self.prompt != "plain" or self.marker is not None

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from gspo_lite.recipe.data_settings import DataSettings
 from gspo_lite.recipe.fields import PositiveFloat, PositiveInt, Settings, Share, Text
+from gspo_lite.recipe.methods import METHODS
 
 Tracker = Literal["none", "wandb", "trackio", "tensorboard"]
 
@@ -106,7 +107,7 @@ class ObjectiveSettings(Settings):
     @property
     def importance_sampling_level(self) -> str:
         """TRL's name for the algorithm's level of importance sampling."""
-        return {"gspo": "sequence", "gspo_token": "sequence_token", "grpo": "token"}[self.algorithm]
+        return METHODS[self.algorithm].level
 
     @property
     def resolved_loss_type(self) -> str:

@@ -31,6 +31,7 @@ from gspo_lite.system.redaction import redact, redact_values
 RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
 WARMUP, EVENTS = "warmup", "events.jsonl"
+STOPPED = "stopped"  # the kind of an event that ended a run early
 
 
 def is_run(folder: Path) -> bool:

@@ -96,6 +96,7 @@ HOOKS = (
     Hook("aux_loss_enabled _entropy_bonus_enabled", "read", "know when every row is needed", "_compute_loss"),
     Hook("generation_config generation_kwargs vllm_generation", "set", "never sample tokens for padding or images",
          "_generate_single_turn"),
+    Hook("_name _tag_names _paper", "set", "name the method on TRL's model card", "create_model_card"),
     Hook("args model state accelerator callback_handler optimizer processing_class train_dataset reward_funcs "
          "reward_weights num_generations num_iterations use_vllm multi_objective_aggregation", "read", "train at all"),
     Hook(" ".join(filter(None, OBJECTIVE.values())), "read", "notice settings that were changed"),

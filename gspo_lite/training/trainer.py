@@ -22,6 +22,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.models.names import is_made_here, resolve_name
+from gspo_lite.recipe.methods import method_at
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
@@ -114,6 +115,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = resolve_name(model) if isinstance(model, str) and is_made_here(model) else model
+        method = method_at(args.importance_sampling_level)  # for the model card, which is GRPO's in TRL
+        self._name, self._tag_names = method.name, ["trl", method.tag]
+        self._paper = {"title": method.paper.title, "id": method.paper.arxiv, "citation": method.paper.citation}
         reward_funcs = under_contract(
             as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
         )

@@ -32,7 +32,7 @@ def test_run_adapter_and_export_answer_alike_and_as_the_evaluation_did(finished)
 
     rows = [json.loads(line) for line in (finished / "eval_samples.jsonl").read_text().splitlines()]
     row = next(row for row in rows if row["phase"] == "after")
-    question = row["prompt"].strip().rsplit("\n\n", 1)[-1]
+    question = row["prompt"][-1]["content"]
     assert answers(finished, question) == row["completion"] + "\n"
     assert answers(finished / "adapter", question) == row["completion"] + "\n"
     export(finished, "merged", None, Options(prompts=4))

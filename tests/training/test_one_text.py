@@ -1,7 +1,6 @@
 """Training judges the same text as evaluation: all that the assistant wrote, and nothing else."""
 
 from itertools import chain
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from gspo_lite.completion.decoding import decoder
 from gspo_lite.completion.offsets import part_offsets, token_offsets
 from gspo_lite.completion.text import Layout, completion_parts, completion_text
 from gspo_lite.evaluation import evaluate
-from gspo_lite.lab.preview import text_of
 from gspo_lite.models import generate
 from gspo_lite.models.starter import build_tokenizer
 from gspo_lite.recipe.schema import RewardSettings
@@ -201,6 +199,5 @@ def test_evaluation_decodes_as_training_does(monkeypatch, starter):
     recipe = load_recipe("quickstart", ["data.thinking=magistral"]).recipe
     row = {"prompt": PROMPTS[0], "answer": "12"}
     assert generate.answer(parts.model, tokenizer, [row], recipe, None) == [(written, ids)]
-    assert text_of(SimpleNamespace(loaded=parts, recipe=recipe), ids) == written
     figures = evaluate(parts.model, tokenizer, [row], recipe).figures
     assert (figures["accuracy"], figures["sampled_accuracy"], figures["format_rate"]) == (1.0, 1.0, 1.0)

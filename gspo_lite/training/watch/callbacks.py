@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from gspo_lite.system.progress import View, open_view
-from gspo_lite.system.run_folder import append_jsonl
+from gspo_lite.system.run_folder import append_jsonl, read_jsonl
 from gspo_lite.system.say import warn
 
 KEPT = 100  # steps whose figures transformers keeps in memory; metrics.jsonl has all
@@ -21,20 +21,26 @@ NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the c
 
 
 class MetricsWriter(TrainerCallback):
-    """Append one object per optimizer step to metrics.jsonl."""
+    """Append one object per optimizer step to metrics.jsonl.
+
+    Its `seconds` are those of training up to the step, over all resumes; the time between them does not count.
+    """
 
     def __init__(self, path: Path):
-        self.path, self.clock = path, TokenClock()
+        self.path, self.clock, self.began = path, TokenClock(), 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.clock = TokenClock()
+        earlier = read_jsonl(self.path)
+        self.began = time.perf_counter() - (earlier[-1].get("seconds", 0.0) if earlier else 0.0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "train_runtime" in logs:  # a summary follows the last step
             return
         self.clock.update(logs.get("num_tokens"))
         logs["tokens_per_second"] = self.clock.rate
-        append_jsonl(self.path, [{"step": state.global_step, "time": round(time.time(), 3), **logs}])
+        times = {"time": round(time.time(), 3), "seconds": round(time.perf_counter() - self.began, 3)}
+        append_jsonl(self.path, [{"step": state.global_step, **times, **logs}])
         del state.log_history[:-KEPT]  # or memory and every checkpoint grow with the steps
 
 
