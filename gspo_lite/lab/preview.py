@@ -21,6 +21,7 @@ from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import score
 from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
 from gspo_lite.system.figures import brief, columns, number
+from gspo_lite.system.quiet import quietly
 
 MUCH_TRUNCATION = 0.2
 MANY_FLAT_GROUPS = 0.5
@@ -88,6 +89,7 @@ class Preview:
         return asdict(self)
 
 
+@quietly
 def preview(recipe: Recipe, samples: int) -> Preview:
     """Sample `samples` groups from the untrained model and judge them; raise what `run` raises in loading."""
     refuse(recipe)
