@@ -17,6 +17,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import form_of, judge_of, score, verdicts
 from gspo_lite.rewards.format import follows_form
+from gspo_lite.system.quiet import quietly
 
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 percent interval
 
@@ -152,6 +153,7 @@ def wilson(outcomes: Sequence[bool | None]) -> list[float]:
     return [max(0.0, (centre - spread) / (1 + Z95**2 / n)), min(1.0, (centre + spread) / (1 + Z95**2 / n))]
 
 
+@quietly
 def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = None) -> dict[str, Any]:
     """Return the figures of a run folder, an adapter or a model on a recipe's held-out problems.
 

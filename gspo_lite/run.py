@@ -21,21 +21,28 @@ from gspo_lite.models.libraries import unused_libraries
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_reports
+from gspo_lite.report.inline import inline
 from gspo_lite.report.summary import final_summary
 from gspo_lite.system import processes, run_folder
 from gspo_lite.system.clock import Clock
 from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.system.figures import share
 from gspo_lite.system.lock import held
+from gspo_lite.system.memory import memory_freed
 from gspo_lite.system.progress import live
+from gspo_lite.system.quiet import quietly
 from gspo_lite.system.say import say
+from gspo_lite.system.stopping import listening
 from gspo_lite.training.checkpoint.differences import refuse_changes, refuse_other_code, version_changes
 from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The folder of a run and its held-out figures, as in eval.json. `print(result)` shows the final summary."""
+    """The folder of a run and its held-out figures, as in eval.json.
+
+    `print(result)` shows the final summary; a notebook shows figures, curves and the report for `result` alone.
+    """
 
     folder: Path
     evaluation: dict[str, Any]
@@ -44,7 +51,14 @@ class RunResult:
     def __str__(self) -> str:
         return self.summary
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return what a notebook shows, by type of content (IPython's protocol)."""
+        html = inline(self.folder)
+        return {"text/plain": self.summary} | ({"text/html": html} if html else {})
 
+
+@quietly
+@memory_freed
 def run(
     recipe: Recipe, *, resume: bool = False, force: bool = False, command: str | None = None, own_process: bool = False
 ) -> RunResult:
@@ -69,8 +83,9 @@ def run(
     offline_if_local(recipe)
     clock = Clock()
 
-    with held(folder):
+    with held(folder), listening():
         checkpoint = resume_point(folder, recipe, force) if resume else None
+        say("load     libraries, data and model ...")
         with clock("load"):
             parts = load_parts(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import app, printable, quiet_libraries
+from gspo_lite.cli.shared import app, printable
+from gspo_lite.system.quiet import quiet_libraries
 
 
 @app.command()

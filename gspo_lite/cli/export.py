@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import JsonOption, RecipeArgument, SetOption, app, load, printable, quiet_libraries
+from gspo_lite.cli.shared import JsonOption, RecipeArgument, SetOption, app, load, printable
+from gspo_lite.system.quiet import quiet_libraries
 
 
 class Form(str, Enum):

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load, quiet_libraries
+from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load
 from gspo_lite.errors import UsageError
 from gspo_lite.system.processes import is_main
+from gspo_lite.system.quiet import quiet_libraries
 
 
 @app.command()

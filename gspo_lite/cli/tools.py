@@ -17,9 +17,9 @@ from gspo_lite.cli.shared import (
     app,
     load,
     printable,
-    quiet_libraries,
 )
 from gspo_lite.errors import UsageError
+from gspo_lite.system.quiet import quiet_libraries
 
 
 @app.command()

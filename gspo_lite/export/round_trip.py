@@ -27,6 +27,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.judging import judge_of
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import share as in_percent
+from gspo_lite.system.quiet import quietly
 from gspo_lite.system.say import say
 
 FORMS = ("adapter", "merged", "gguf")
@@ -85,6 +86,7 @@ class Export:
     round_trip: RoundTrip
 
 
+@quietly
 def export(run: Path, form: str, output: Path | None = None, options: Options | None = None) -> Export:
     """Write a run's trained model as `adapter`, `merged` or `gguf`, reload it and compare it with the adapter.
 

@@ -26,6 +26,7 @@ from gspo_lite.lab.sampling import (
 from gspo_lite.load_parts import load_parts
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system.figures import brief, columns, number, share
+from gspo_lite.system.quiet import quietly
 from gspo_lite.system.say import say
 
 SHOWN = 3  # sampled completions of the first problem
@@ -55,6 +56,7 @@ class Preview:
         return asdict(self)
 
 
+@quietly
 def preview(recipe: Recipe, samples: int) -> Preview:
     """Answer `samples` problems with the untrained model and judge the answers; raise what `run` raises in loading."""
     refuse(recipe)

@@ -17,6 +17,7 @@ from gspo_lite.checked_recipe import refuse
 from gspo_lite.errors import RunError
 from gspo_lite.load_parts import Parts, load_parts
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.system.quiet import quietly
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Probe:
         return asdict(self)
 
 
+@quietly
 def probe(recipe: Recipe) -> Probe:
     """Measure the noise of a recipe's ratios on this machine; raise what `run` raises for parts it cannot load."""
     refuse(recipe)

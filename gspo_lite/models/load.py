@@ -26,6 +26,7 @@ from gspo_lite.models.weights import (
 )
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 from gspo_lite.system.processes import device_index
+from gspo_lite.system.stopping import deferred
 
 ADAPTER_CONFIG = "adapter_config.json"
 EIGHT_BIT = "8-bit"
@@ -55,7 +56,8 @@ def choose_backend(settings: ModelSettings) -> str:
     try:
         if find_spec("unsloth") is None:
             raise ImportError("it is not installed")
-        importlib.import_module("unsloth")
+        with deferred():
+            importlib.import_module("unsloth")
     except Exception as error:  # Unsloth's checks of the machine may raise anything
         if settings.backend == "unsloth":
             reason = first_line(error)

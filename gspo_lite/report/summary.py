@@ -23,22 +23,11 @@ ROWS: tuple[FigureRow, ...] = (
 
 
 def final_summary(folder: Path) -> str:
-    """Return the summary of a finished run, from the files in its folder."""
-    evaluation = run_folder.read_json(folder / run_folder.EVAL)
-    facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
-    steps = run_folder.read_jsonl(folder / run_folder.METRICS)
+    """Return the summary of a finished run, from the files in its folder, with its files and what to do next."""
     return "\n".join(
         [
             "",
-            verdict(evaluation),
-            *warmed(evaluation),
-            "",
-            *table(evaluation["before"], evaluation["after"]),
-            "",
-            f"{steps[-1]['step']} steps in {minutes(facts['seconds']['train'])}, the whole run in "
-            f"{minutes(sum(facts['seconds'].values()))}{resumed(facts)}, peak memory "
-            f"{facts['peak_memory_gib']:.1f} GiB",
-            *dynamic_sampling(steps),
+            *outcome(folder),
             "",
             f"  {folder}/report.html     the report: open it in a browser",
             f"  {folder}/{run_folder.ADAPTER}/        the trained adapter, for PEFT",
@@ -53,6 +42,24 @@ def resumed(facts: dict[str, Any]) -> str:
     """Return how often a run was resumed, in parentheses; nothing for one that never was."""
     times = len(facts.get("resumed", []))
     return f" (resumed {'once' if times == 1 else f'{times} times'})" if times else ""
+
+
+def outcome(folder: Path) -> list[str]:
+    """Return the lines on what a finished run has reached and what it took."""
+    evaluation = run_folder.read_json(folder / run_folder.EVAL)
+    facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+    steps = run_folder.read_jsonl(folder / run_folder.METRICS)
+    return [
+        verdict(evaluation),
+        *warmed(evaluation),
+        "",
+        *table(evaluation["before"], evaluation["after"]),
+        "",
+        f"{steps[-1]['step']} steps in {minutes(facts['seconds']['train'])}, the whole run in "
+        f"{minutes(sum(facts['seconds'].values()))}{resumed(facts)}, peak memory "
+        f"{facts['peak_memory_gib']:.1f} GiB",
+        *dynamic_sampling(steps),
+    ]
 
 
 def next_commands(folder: Path) -> list[str]:

@@ -52,7 +52,7 @@ def refuse_existing(folder: Path, if_exists: str) -> None:
     if if_exists == "raise":
         raise UsageError(
             f"`output.dir` `{folder}` already contains a run; nothing was changed",
-            "choose another folder with --output, or add --set output.if_exists=overwrite (or =resume)",
+            "set output.if_exists to resume or overwrite, or output.dir to another folder",
         )
 
 

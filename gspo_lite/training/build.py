@@ -98,19 +98,18 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
             run_folder.keep_until(folder / name, 0 if checkpoint is None else checkpoint.step)
         tidy(folder / run_folder.CHECKPOINTS, checkpoint)
     failed = True
-    with stopping.listening():
-        try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.path))
-            failed = False
-        except BaseException as error:
-            stopping.hold()
-            raise_explained(error, trainer, folder, save_first(trainer, error))
-        finally:
-            for callback in trainer.callback_handler.callbacks:
-                if isinstance(callback, Progress):
-                    callback.close()
-            trackers.close(trainer, failed)
-            stopping.release()
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.path))
+        failed = False
+    except BaseException as error:
+        stopping.hold()
+        raise_explained(error, trainer, folder, save_first(trainer, error))
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, Progress):
+                callback.close()
+        trackers.close(trainer, failed)
+        stopping.release()
 
 
 def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
@@ -124,7 +123,7 @@ def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
     found = newest_complete(Path(trainer.args.output_dir)).checkpoint
     if found is None:
         return "no step was saved"
-    return f"`{found.path}` holds step {found.step}; continue from it with --resume"
+    return f"`{found.path}` holds step {found.step}; continue from it with --resume, in Python resume=True"
 
 
 def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, saved: str) -> None:
