@@ -12,10 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
-from gspo_lite.completion.decoding import decoder
 from gspo_lite.load_parts import Parts, load_parts
-from gspo_lite.models.generate import generate, ready_to_generate
-from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.models.generate import generate, judged_text, ready_to_generate
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import score
@@ -122,7 +120,8 @@ def judged(parts: Parts, row: dict[str, Any], group: list[list[int]]) -> dict[st
 
 def text_of(parts: Parts, ids: list[int]) -> str:
     """Return the text of a completion that is judged."""
-    return decoder(tokenizer_of(parts.loaded.processing_class), parts.recipe.data.layout)(ids)
+    recipe = parts.recipe
+    return judged_text(parts.loaded.processing_class, recipe.data.layout, recipe.model.chat_template_kwargs)(ids)
 
 
 def summary(parts: Parts, groups: list[list[list[int]]], judged: list[Values], seconds: float) -> Sampling:

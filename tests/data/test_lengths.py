@@ -15,7 +15,7 @@ def problems(*questions):
 
 def test_long_prompts_are_left_out_and_counted():
     # every letter is one token, and the chat template adds two
-    kept = drop_long_prompts(problems("abc", "abcdefgh"), build_tokenizer(), 5)
+    kept = drop_long_prompts(problems("abc", "abcdefgh"), build_tokenizer(), 5, {})
     assert [chat[0]["content"] for chat in kept.train["prompt"]] == ["abc"]
     assert len(kept.held_out) == 1
     assert kept.notes == [
@@ -26,4 +26,4 @@ def test_long_prompts_are_left_out_and_counted():
 
 def test_when_all_are_too_long_the_shortest_is_named():
     with pytest.raises(DataError, match="up to 4 tokens; the shortest has 5"):
-        drop_long_prompts(problems("abc", "abcdefgh"), build_tokenizer(), 4)
+        drop_long_prompts(problems("abc", "abcdefgh"), build_tokenizer(), 4, {})
