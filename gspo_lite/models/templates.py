@@ -79,7 +79,7 @@ def rendered(processing: Any, chat: list[dict[str, Any]], kwargs: Mapping[str, A
         chat = [{**message, "content": [{"type": "text", "text": message["content"]}]} for message in chat]
     try:
         return str(processing.apply_chat_template(chat, tokenize=False, **options, **kwargs))
-    except TemplateError:
+    except (TemplateError, TypeError):  # jinja lets the latter through, as from a text added to None
         return None
 
 
