@@ -6,16 +6,18 @@ Cheap parts come first, so that an error in the recipe is found before a model i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
+from gspo_lite.data.inputs import thoughts_opened
 from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.local import is_local
 from gspo_lite.data.rows import EMBEDDED
 from gspo_lite.data.sources import Problems, load_problems
+from gspo_lite.models.defaults import differing
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
@@ -62,13 +64,26 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
         recipe.model, backend, seed=recipe.training.seed, vllm=engine.fast_inference, images=images,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
     )  # fmt: skip
-    problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
+    loaded.notes.extend(generation_notes(recipe, loaded))
+    longest, kwargs = recipe.generation.max_prompt_length, recipe.model.chat_template_kwargs
+    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs)
     from gspo_lite.training.config import config_from_recipe
     from gspo_lite.training.oversample import refuse_oversampling
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
     refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
     return Parts(recipe, problems, rewards, loaded, engine, args)
+
+
+def generation_notes(recipe: Recipe, loaded: LoadedModel) -> Iterator[str]:
+    """Yield how completions differ from those that the model would give elsewhere."""
+    opened = thoughts_opened(loaded.processing_class, recipe.data.layout, recipe.model.chat_template_kwargs)
+    if opened:
+        yield f"its chat template opens `{opened.strip()}`: completions are judged as if they began with it"
+    unused = differing(loaded.sampling, recipe.generation.model_dump())
+    if unused:
+        listed = ", ".join(f"{name} {value}" for name, value in unused.items())
+        yield f"its own sampling defaults are not used, but the recipe's: {listed}"
 
 
 def custom_code(parts: Parts) -> dict[str, dict[str, str]]:

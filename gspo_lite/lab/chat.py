@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.checked_recipe import load_recipe
-from gspo_lite.completion.decoding import decoder
 from gspo_lite.data.inputs import prompt_length
 from gspo_lite.data.prompts import Messages, messages, system_message
 from gspo_lite.errors import UsageError
 from gspo_lite.export import merge, round_trip
 from gspo_lite.load_parts import offline_if_local
 from gspo_lite.load_trained import find_trained
-from gspo_lite.models.generate import generate, ready_to_generate
+from gspo_lite.models.generate import generate, judged_text, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.models.load import ADAPTER_CONFIG, LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
@@ -53,11 +52,12 @@ class Chat:
         chat = messages([*self.turns, {"role": "user", "content": text}], system_message(self.recipe.data))
         problem = {"prompt": chat}
         model, processing = self.loaded.model, self.loaded.processing_class
-        self.warn_of_length(prompt_length(processing, problem))
+        kwargs = self.recipe.model.chat_template_kwargs
+        self.warn_of_length(prompt_length(processing, problem, kwargs))
         streamer: Any = streaming(tokenizer_of(processing), show)
         with ready_to_generate(model), torch.no_grad():
             ids = generate(model, processing, [problem], self.recipe, self.temperature, streamer=streamer)[0]
-        answer = decoder(tokenizer_of(processing), self.recipe.data.layout)(ids)
+        answer = judged_text(processing, self.recipe.data.layout, kwargs)(ids)
         if self.remember:
             self.turns = [*chat, {"role": "assistant", "content": answer}]
         return answer

@@ -5,12 +5,14 @@ Owns how evaluation, preview, chat and export get answers from a model. Must not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gspo_lite.completion.decoding import decoder
-from gspo_lite.data.inputs import model_inputs, prompt_text
+from gspo_lite.completion.decoding import Decode, decoder
+from gspo_lite.completion.text import Layout
+from gspo_lite.data.inputs import model_inputs, prompt_text, thoughts_opened
+from gspo_lite.models.defaults import end_tokens
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe
@@ -34,9 +36,10 @@ def answer(
     """
     import torch
 
-    decode = decoder(tokenizer_of(processing), recipe.data.layout)
+    kwargs = recipe.model.chat_template_kwargs
+    decode = judged_text(processing, recipe.data.layout, kwargs)
     # Prompts of similar length share a batch: less padding, fewer wasted steps.
-    order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i])), reverse=True)
+    order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i], kwargs)), reverse=True)
     size = recipe.data.eval.batch_size
     answers: dict[int, Answer] = {}
     with ready_to_generate(model), torch.no_grad(), torch.random.fork_rng(), dense_for_sampling(model):
@@ -68,12 +71,17 @@ class Ticker:
         """Do nothing: the end of a batch is reported with its completions."""
 
 
+def judged_text(processing: Any, layout: Layout, template_kwargs: Mapping[str, Any]) -> Decode:
+    """Return the function from sampled ids to the text that is judged and recorded."""
+    return decoder(tokenizer_of(processing), layout, thoughts_opened(processing, layout, template_kwargs))
+
+
 def generate(
     model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None, **options: Any
 ) -> list[list[int]]:
     """Return the token ids of one completion per row, up to the end token; `options` go to the model's `generate`."""
     settings, tokenizer = recipe.generation, tokenizer_of(processing)
-    batch = model_inputs(processing, rows).to(model.device)
+    batch = model_inputs(processing, rows, recipe.model.chat_template_kwargs).to(model.device)
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if temperature is not None:
         sampling = {"do_sample": True, "temperature": temperature, "top_p": settings.top_p, "top_k": settings.top_k}
@@ -90,13 +98,6 @@ def generate(
     )
     ends = end_tokens(model, tokenizer)
     return [cut(ids, ends) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
-
-
-def end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """Return every token that ends a completion."""
-    configured = model.generation_config.eos_token_id
-    ends = configured if isinstance(configured, list) else [configured]
-    return {token for token in [*ends, tokenizer.eos_token_id] if token is not None}
 
 
 def cut(ids: list[int], ends: set[int]) -> list[int]:

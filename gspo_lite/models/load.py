@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import MachineError, first_line
+from gspo_lite.models.defaults import clear_sampling, keep_end_tokens
 from gspo_lite.models.engines import backend_for
-from gspo_lite.models.kinds import auto_class, ready
+from gspo_lite.models.kinds import auto_class, ready, tokenizer_of
 from gspo_lite.models.names import explain, resolve_name, weights_of
+from gspo_lite.models.templates import prepare_template
 from gspo_lite.models.weights import (
     keep_gradients_right,
     keep_trainable_float32,
@@ -41,6 +43,7 @@ class LoadedModel:
     backend: str
     notes: list[str] = field(default_factory=list)
     weights: dict[str, str] = field(default_factory=dict)  # which ones, where the model's name leaves it open
+    sampling: dict[str, Any] = field(default_factory=dict)  # the model's own settings, which are not used
 
 
 def choose_backend(settings: ModelSettings) -> str:
@@ -100,6 +103,7 @@ def load_model(
     keep_gradients_right(loaded.model)
     loaded.weights = weights_of(settings.name, name)
     loaded.notes += [f"weights {one if '/' in one else f'of sha256 {one[:16]}'}" for one in loaded.weights.values()]
+    prepare_generation(loaded, settings)
     if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
         loaded.notes.append("8-bit weights do not work here: the weights are loaded unquantized")
     return loaded
@@ -151,7 +155,8 @@ def load_with_unsloth(
             random_state=seed,
             max_seq_length=settings.max_seq_length,
         )
-    return LoadedModel(model, ready(processing), "unsloth", [describe(model, "Unsloth")])
+    notes = [describe(model, "Unsloth"), *prepare_template(ready(processing), settings.chat_template_kwargs)]
+    return LoadedModel(model, processing, "unsloth", notes)
 
 
 def vllm_options(settings: ModelSettings) -> dict[str, Any]:
@@ -200,7 +205,7 @@ def load_base(name: str, settings: ModelSettings, images: bool = False, **option
         "trust_remote_code": settings.trust_remote_code,
         "device_map": {"": device_index()} if torch.cuda.is_available() else None,
     }
-    notes = []
+    notes = prepare_template(processing, settings.chat_template_kwargs)
     quantization = quantization_of(settings, options["dtype"])
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
@@ -227,7 +232,19 @@ def load_for_evaluation(
             base = PeftModel.from_pretrained(base, str(adapter))
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
-    return LoadedModel(base.eval(), processing, "transformers", notes)
+    loaded = LoadedModel(base.eval(), processing, "transformers", notes)
+    prepare_generation(loaded, settings)
+    return loaded
+
+
+def prepare_generation(loaded: LoadedModel, settings: ModelSettings) -> None:
+    """Make every end token count and set the model's own sampling aside, with a note if there are several ends."""
+    loaded.sampling = clear_sampling(loaded.model)
+    tokenizer = tokenizer_of(loaded.processing_class)
+    ends = keep_end_tokens(loaded.model, loaded.processing_class, settings.chat_template_kwargs)
+    if len(ends) > 1:
+        names = ", ".join(f"`{token}`" for token in tokenizer.convert_ids_to_tokens(sorted(ends)))
+        loaded.notes.append(f"completions end at {names}")
 
 
 def unsloth_targets(lora: LoraSettings) -> Any:

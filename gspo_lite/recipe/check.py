@@ -19,6 +19,12 @@ TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
 OTHER_LOSSES = ("cispo", "sapo", "vespo")  # replace the clip by another treatment of the ratio
 GSPO_EPSILON_MAX = 0.02  # the paper uses 3e-4; sequence ratios hardly ever leave a wider range
 GRPO_EPSILON_MIN = 0.01  # token ratios leave a narrower range all the time
+# Arguments of transformers' apply_chat_template that are not variables of a template.
+RENDERING = (
+    "conversation", "messages", "tools", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize",
+    "padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask",
+    "tokenizer_kwargs", "processor_kwargs",
+)  # fmt: skip
 SHORT_COMPLETION = 64  # tokens that a `think_answer` completion needs at least
 
 
@@ -189,6 +195,13 @@ def vllm_takes_the_weights(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(place, "`vllm` inside Unsloth needs an adapter. Set model.full_finetuning to false")
 
 
+def a_template_is_given_its_own_variables(recipe: Recipe) -> Iterator[Problem]:
+    for name in recipe.model.chat_template_kwargs:
+        if name in RENDERING:
+            message = "is an argument of apply_chat_template that gspo-lite sets itself, not a variable of a template"
+            yield Problem(("model", "chat_template_kwargs", name), message)
+
+
 def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
     place = ("generation", "oversample")
     if recipe.generation.oversample == 0:
@@ -202,7 +215,7 @@ def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
 
 
 RULES = (
-    one_kind_of_weights, vllm_takes_the_weights, groups_can_be_swapped,
+    one_kind_of_weights, vllm_takes_the_weights, a_template_is_given_its_own_variables, groups_can_be_swapped,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,

@@ -18,7 +18,7 @@ OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for
     "importance_sampling_level": "objective.algorithm", "reward_weights": "rewards", "use_vllm": "generation.engine",
     "vllm_mode": "generation.engine", "vllm_gpu_memory_utilization": "model.gpu_memory_utilization",
     "bf16": "model.dtype", "fp16": "model.dtype", "output_dir": "output.dir", "run_name": "output.dir",
-    "generation_batch_size": "training.steps_per_generation",
+    "generation_batch_size": "training.steps_per_generation", "chat_template_kwargs": "model.chat_template_kwargs",
 }  # fmt: skip
 SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
 EPOCHS = (

@@ -45,6 +45,11 @@ class ModelSettings(Settings):
     gpu_memory_utilization: Share = Field(0.6, description="Share of GPU memory that vLLM may use.")
     vllm_standby: bool = Field(False, description="Let vLLM inside Unsloth free its memory during training; slower.")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
+    chat_template_kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Variables of the model's chat template, such as `enable_thinking: false` or "
+        "`reasoning_effort: low`, for every prompt in training and outside it.",
+    )
     lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained.")
 
 

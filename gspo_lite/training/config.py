@@ -105,8 +105,9 @@ def objective_fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
-    """Return how completions are sampled, in TRL's names."""
+    """Return how prompts are rendered and completions sampled, in TRL's names."""
     fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length"})
+    fields["chat_template_kwargs"] = recipe.model.chat_template_kwargs
     if use_vllm:
         fields |= {"use_vllm": True, "vllm_mode": "server" if has_server(recipe) else "colocate"}
         fields["vllm_gpu_memory_utilization"] = recipe.model.gpu_memory_utilization

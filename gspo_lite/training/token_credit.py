@@ -92,10 +92,11 @@ class TokenCredit:
         # Equal sums R of different rewards may differ by rounding, which would give advantages in the thousands.
         return torch.from_numpy(result).float() * self.spreads(rewards).unsqueeze(1)
 
-    def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:
-        """Return [[start, end, A_it]] in characters of the decoded ids, for each token that has text."""
-        places = zip(self.read(ids)[1], advantages[: len(ids)], strict=True)
-        return [[start, end, round(value, 4)] for (start, end), value in places if end > start]
+    def by_characters(self, ids: list[int], advantages: Sequence[float], text: str) -> list[list[float]]:
+        """Return [[start, end, A_it]] in characters of the text that was judged, for each token that has text."""
+        whole, offsets = self.read(ids)
+        before, places = written_before(text, whole), zip(offsets, advantages[: len(ids)], strict=True)
+        return [[before + start, before + end, round(value, 4)] for (start, end), value in places if end > start]
 
     def read(
         self, ids: list[int], parts: Sequence[str] | None = None, own: list[bool] | None = None
@@ -104,12 +105,14 @@ class TokenCredit:
         decode, mine = decoder(self.tokenizer, self.layout), ids if own is None else [*compress(ids, own)]
         whole = decode(mine)
         offsets = token_offsets(self.tokenizer, mine, whole, decode)
-        if parts is not None and "".join(parts) != whole:
+        text = whole if parts is None else "".join(parts)
+        if before := written_before(text, whole):
+            offsets = [(before + start, before + end) for start, end in offsets]
+        elif parts is not None and text != whole:
             offsets = part_offsets(offsets, whole, parts)
-        rest = iter(offsets)
-        end = len("".join(parts) if parts is not None else whole)
+        rest, end = iter(offsets), len(text)
         placed = [next(rest) if is_own else (end, end) for is_own in own or [True] * len(ids)]
-        return whole if parts is None else "".join(parts), placed
+        return text, placed
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
         """Return advantages (N, width) from the values of shared prefixes."""
@@ -126,6 +129,11 @@ class TokenCredit:
     def sums(self, rewards: np.ndarray) -> list[float | None]:
         """Return R of each completion, (N,)."""
         return [weighted_sum(row, self.weights) for row in rewards.tolist()]
+
+
+def written_before(text: str, whole: str) -> int:
+    """Return how many characters of a judged text the prompt wrote, in front of all that the ids decode to."""
+    return len(text) - len(whole) if text.endswith(whole) else 0
 
 
 def per_token(output: dict[str, Any]) -> list[tuple[list[int], list[float]]] | None:

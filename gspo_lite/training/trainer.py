@@ -18,6 +18,7 @@ from trl import GRPOTrainer
 
 from gspo_lite.completion.decoding import as_judged, decoder
 from gspo_lite.completion.text import completion_parts, first_layout
+from gspo_lite.data.inputs import thoughts_opened
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
@@ -175,8 +176,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         rows, credit = self.rollout[:count], self.token_credit
         if credit is None or self.per_token is None:
             return rows
-        marked = [credit.by_characters(*one) for one in self.per_token[:count]]
-        return [{**row, "token_advantages": marks} for row, marks in zip(rows, marked, strict=True)]
+        pairs = zip(rows, self.per_token, strict=False)
+        return [{**row, "token_advantages": credit.by_characters(*one, row["completion"])} for row, one in pairs]
 
     @property
     def updates_per_rollout(self) -> int:
@@ -218,13 +219,20 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
-        decode, ids = decoder(tokenizer_of(self.processing_class), self.layout), completion_ids_list
+        opened, ids = self._thoughts_opened(completions), completion_ids_list
+        decode = decoder(tokenizer_of(self.processing_class), self.layout, opened)
         pairs = zip(completions, ids, strict=True)
         completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
         with calls() as heard:
             rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, ids, *rest, **options)
         self._rewarded: Scored = Scored(list(inputs), list(completions), list(ids), rewards, heard)
         return rewards
+
+    def _thoughts_opened(self, completions: Sequence[Any]) -> str:
+        """Return what the chat template writes of each completion; nothing where it did not render the prompts."""
+        if isinstance(completions[0], str) or self.processing_class.chat_template is None:
+            return ""
+        return thoughts_opened(self.processing_class, self.layout, self.chat_template_kwargs)
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Generate and score once for training; return the tensors and set `rollout` to the rows."""

@@ -43,7 +43,7 @@ def warm_up(
         set_peft_model_state_dict(model, load_file(kept / WEIGHTS))
         say(f"warm-up  was done before; adapter restored from `{kept}`")
         return
-    examples = load_examples(recipe, settings, problems, processing, tokenizer_of(processing))
+    examples = load_examples(recipe, settings, problems, processing)
     say(f"warm-up  {settings.max_steps} supervised steps on {len(examples)} worked examples ...")
     trainer = supervised(recipe, settings, folder, model, processing, examples, args)
     trainer.train()

@@ -12,11 +12,13 @@ from gspo_lite.completion.offsets import part_offsets, token_offsets
 from gspo_lite.completion.text import Layout, completion_parts, completion_text
 from gspo_lite.evaluation import evaluate
 from gspo_lite.models import generate
+from gspo_lite.models.load import load_model
 from gspo_lite.models.starter import build_tokenizer
-from gspo_lite.recipe.schema import RewardSettings
+from gspo_lite.recipe.schema import ModelSettings, RewardSettings, TailCredit
 from gspo_lite.rewards.contract.judging import score
 from gspo_lite.rewards.contract.registry import build_rewards
 from gspo_lite.training.token_credit import TokenCredit
+from tests.models.chat_families import THINKER, write_family
 from tests.training.test_trainer import PROMPTS, config, loaded
 
 RIGHT = "<think>7+5=12</think><answer>12</answer>"
@@ -201,3 +203,26 @@ def test_evaluation_decodes_as_training_does(monkeypatch, starter):
     assert generate.answer(parts.model, tokenizer, [row], recipe, None) == [(written, ids)]
     figures = evaluate(parts.model, tokenizer, [row], recipe).figures
     assert (figures["accuracy"], figures["sampled_accuracy"], figures["format_rate"]) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("prompts", "opened"), [(PROMPTS, "<think>\n"), (["What is 1 + 1?"] * 16, "")])
+def test_thoughts_that_the_template_opens_are_in_the_text_that_is_judged(tmp_path, prompts, opened):
+    settings = ModelSettings(name=str(write_family(THINKER, tmp_path / "model")), load_in_4bit=False, dtype="float32")
+    parts, seen = load_model(settings, "transformers"), []
+
+    def spy(completions, **columns):
+        seen.extend(completion_text(one) for one in completions)
+        return [float(index) for index in range(len(completions))]
+
+    args = config(tmp_path, importance_sampling_level="sequence_token", max_completion_length=6)
+    rows = [{"prompt": prompt} for prompt in prompts]
+    credits = [TailCredit(tail=2)]
+    trainer = GSPOTrainer(parts.model, spy, args, rows, processing_class=parts.processing_class, credits=credits)
+    trainer.model.train()
+    trainer._generate_and_score_completions([row for row in rows[:2] for _ in range(8)])
+    decoded = [parts.processing_class.decode(ids, skip_special_tokens=True) for ids, _ in trainer.per_token]
+    assert seen == [f"{opened}{text}" for text in decoded]
+    for row, text in zip(trainer.sampled(16), decoded, strict=True):
+        assert row["completion"] == f"{opened}{text}"
+        places = [(start, end) for start, end, _ in row["token_advantages"]]
+        assert not places or (places[0][0], places[-1][1]) == (len(opened), len(opened) + len(text))

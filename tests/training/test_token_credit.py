@@ -47,7 +47,8 @@ def test_the_answers_tokens_are_those_that_its_reward_reads():
     for marker, digits in (("boxed", ["3", "4"]), ("gsm8k", ["7", "8"]), ("tag", ["", ""]), (None, ["3", "4"])):
         made = credit(["answer"], marker=marker)
         advantages = made.advantages(np.array([[1.0], [0.0]]), [()], ids, max(map(len, ids)))
-        moved = [made.by_characters(row, values) for row, values in zip(ids, advantages.tolist(), strict=True)]
+        rows = zip(ids, advantages.tolist(), texts, strict=True)
+        moved = [made.by_characters(*row) for row in rows]
         read = ["".join(text[a:b] for a, b, v in row if v) for text, row in zip(texts, moved, strict=True)]
         assert read == digits, marker
 
@@ -93,7 +94,8 @@ def test_prefix_tree_credits_the_token_where_completions_part():
 
 def test_advantages_are_told_by_the_characters_of_each_token():
     end = TOKENIZER.eos_token_id  # has no text
-    marks = credit(["answer"]).by_characters([*IDS[0], end], [0.0, 0.0, 0.0, 0.0, 0.51234567, 0.0, 1.0, 0.0])
+    values = [0.0, 0.0, 0.0, 0.0, 0.51234567, 0.0, 1.0, 0.0]
+    marks = credit(["answer"]).by_characters([*IDS[0], end], values, TEXTS[0])
     assert "".join(TEXTS[0][start:stop] for start, stop, _ in marks) == TEXTS[0]
     assert [TEXTS[0][start:stop] for start, stop, value in marks if value] == ["1"]
     assert marks[4][2] == 0.5123
@@ -152,3 +154,13 @@ def test_the_tokenizer_is_all_it_asks_of_the_model():
     assert TokenCredit(["answer"], [None], [1.0], 2, "group", "rewards", fake).advantages(
         np.array([[1.0], [0.0]]), [()], IDS, 6
     ) is not None  # fmt: skip
+
+
+def test_a_tag_that_the_prompt_wrote_moves_the_characters_and_has_no_tokens():
+    rest = [TOKENIZER.encode(text.removeprefix("<think>")) for text in TEXTS]
+    parts = [[text] for text in TEXTS]
+    whole = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), [()], IDS, 8)
+    without = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), [()], rest, 7, parts)
+    assert without.tolist() == whole[:, 1:].tolist()
+    marks = credit(["answer"]).by_characters(rest[0], without[0].tolist(), TEXTS[0])
+    assert [TEXTS[0][start:stop] for start, stop, value in marks if value] == ["1"]

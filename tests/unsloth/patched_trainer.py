@@ -101,6 +101,7 @@ BASE = {
     "disable_tqdm": True, "gradient_checkpointing": False, "logging_steps": 1000, "seed": 0,
 }  # fmt: skip
 HOOKS = "hooks"  # the scenario that takes away, one by one, what the table of hooks names
+CHATS = "chats"  # the scenario that asks one prompt of every family of chat models
 PROMPTS = {"mixed": ["a", "b c d e f", "g h", "i j k l m n o p"], "equal": ["a b", "c d", "e f", "g h"]}
 
 
@@ -140,7 +141,7 @@ def tiny_model(tokenizer):
 
     torch.manual_seed(0)
     config = Qwen3Config(
-        vocab_size=29, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, head_dim=32, max_position_embeddings=128, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
     )  # fmt: skip
@@ -366,14 +367,42 @@ def hooks_that_nobody_misses():
     return {"missed": missed, "tried": len(tried)}
 
 
+def families_asked_otherwise():
+    """Families of chat models, and those of which a rollout asks other tokens than an evaluation."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from gspo_lite.data.inputs import model_inputs
+    from gspo_lite.models.templates import prepare_template
+    from gspo_lite.training.config import GSPOConfig
+    from gspo_lite.training.trainer import GSPOTrainer
+    from tests.models.chat_families import CHAT, FAMILIES, build_tokenizer
+
+    def nothing(completions, **columns):
+        return [0.0] * len(completions)
+
+    other = []
+    for name, family in FAMILIES.items():
+        tokenizer = build_tokenizer(family)
+        prepare_template(tokenizer, family.kwargs)
+        args = GSPOConfig(output_dir=tempfile.mkdtemp(), **BASE, chat_template_kwargs=family.kwargs)
+        rows = [{"prompt": CHAT}] * 8
+        trainer = GSPOTrainer(tiny_model(tokenizer), nothing, args, rows, processing_class=tokenizer)
+        trainer.model.train()
+        asked = trainer._generate_and_score_completions(rows[:4])
+        evaluated = model_inputs(tokenizer, rows[:1], family.kwargs)["input_ids"][0]
+        if asked["prompt_ids"][0][asked["prompt_mask"][0].bool()].tolist() != evaluated.tolist():
+            other.append(name)
+    return {"families": len(FAMILIES), "other": other}
+
+
 if __name__ == "__main__":
     import_unsloth(cuda="--cuda" in sys.argv)
     from gspo_lite.training.trainer import UNSLOTH
 
     assert UNSLOTH is not None, "the live trainer is not Unsloth's"
-    for scenario in [word for word in sys.argv[1:] if word != "--cuda"] or (*SCENARIOS, HOOKS):
+    for scenario in [word for word in sys.argv[1:] if word != "--cuda"] or (*SCENARIOS, HOOKS, CHATS):
         try:
-            found = hooks_that_nobody_misses() if scenario == HOOKS else {"gaps": run(scenario)}
+            others = {HOOKS: hooks_that_nobody_misses, CHATS: families_asked_otherwise}
+            found = others[scenario]() if scenario in others else {"gaps": run(scenario)}
             result = {"scenario": scenario, **found}
         except Exception as error:
             result = {"scenario": scenario, "error": f"{type(error).__name__}: {error}"}

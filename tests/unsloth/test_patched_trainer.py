@@ -23,7 +23,7 @@ EXACT = [name for name in patched_trainer.SCENARIOS if name not in CONTROLS]
 def results():
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=280)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"scenario"')]
-    assert len(lines) == len(patched_trainer.SCENARIOS) + 1, done.stderr[-3000:]
+    assert len(lines) == len(patched_trainer.SCENARIOS) + 2, done.stderr[-3000:]
     return {line["scenario"]: line for line in lines}
 
 
@@ -52,3 +52,7 @@ def test_no_hook_can_be_taken_from_unsloth_unnoticed(results):
     result = results[patched_trainer.HOOKS]
     assert result.get("missed") == [], result
     assert result["tried"] > 150
+
+
+def test_unsloth_asks_every_family_of_chat_models_as_evaluation_does(results):
+    assert results[patched_trainer.CHATS] == {"scenario": "chats", "families": 10, "other": []}

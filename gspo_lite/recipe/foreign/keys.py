@@ -122,7 +122,7 @@ REASONS = {
 # GRPOConfig's fields that pass through `training.extra`.
 EXTRA = """
     adam_beta1 adam_beta2 adam_epsilon average_tokens_across_devices cache_implementation cast_lm_head_to_fp32
-    chat_template_kwargs data_seed dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context
+    data_seed dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context
     dataloader_num_workers dataloader_persistent_workers dataloader_pin_memory dataloader_prefetch_factor
     ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters ddp_static_graph ddp_timeout
     debug disable_dropout entropy_coef entropy_coef_delta entropy_coef_max entropy_coef_min entropy_target
@@ -147,7 +147,7 @@ def by_key(table: dict[str, str]) -> dict[str, str]:
 PLACE_OF = {name: f"training.extra.{name}" for name in EXTRA.split()} | OWNED | by_key(PLACES)
 REASON_OF = dict.fromkeys(FIXED, "is set by gspo-lite itself") | NO_EFFECT | by_key(REASONS)
 # Keys whose values are mappings of their own, not sections of settings.
-MAPPINGS = frozenset([*EXTRA.split(), *REASON_OF, "dataset_mixture"])
+MAPPINGS = frozenset([*EXTRA.split(), *REASON_OF, "dataset_mixture", "chat_template_kwargs"])
 
 
 @dataclass(frozen=True)
