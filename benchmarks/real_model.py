@@ -88,11 +88,12 @@ def stock_trl(settings: list[str], folder: Path) -> None:
     problems, rewards = load_problems(recipe.data), build_rewards(recipe.rewards, recipe.data.layout)
     loaded = load_model(recipe.model, "transformers", seed=recipe.training.seed)
     training, generation = recipe.training, recipe.generation
+    rollouts = training.max_steps * training.gradient_accumulation_steps // training.steps_per_generation
     args = GRPOConfig(
         output_dir=str(folder), learning_rate=training.learning_rate, seed=training.seed, report_to="none",
         per_device_train_batch_size=training.per_device_train_batch_size, bf16=False, save_strategy="no",
-        gradient_accumulation_steps=training.steps_per_generation,  # the rollout of the recipe, in one update
-        max_steps=training.max_steps // training.steps_per_generation, num_generations=generation.num_generations,
+        gradient_accumulation_steps=training.steps_per_generation,  # the rollout of the recipe in one update
+        max_steps=rollouts, num_generations=generation.num_generations,
         max_completion_length=generation.max_completion_length, temperature=generation.temperature,
         reward_weights=[one.weight for one in recipe.rewards],
     )  # fmt: skip

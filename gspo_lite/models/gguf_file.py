@@ -107,6 +107,11 @@ def metadata(file: Path, shown: str) -> dict[str, Any]:
     if architecture not in ARCHITECTURES:
         known = ", ".join(f"`{name}`" for name in ARCHITECTURES)
         raise UsageError(f"`model.name` `{shown}` holds a model of the kind `{architecture}`; known are {known}")
+    if fields.get("general.type", "model") != "model":  # an adapter, or the eyes of a vision-language model
+        raise UsageError(f"`model.name` `{shown}` is of the type `{fields['general.type']}`, not `model`")
+    if fields.get("split.count", 1) > 1:
+        hint = "join them: `llama-gguf-split --merge FIRST.gguf WHOLE.gguf`"
+        raise UsageError(f"`model.name` `{shown}` is one of {fields['split.count']} parts of a model", hint)
     return fields
 
 

@@ -111,6 +111,22 @@ def test_an_unknown_architecture_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"split.count": 2}, "is one of 2 parts of a model"),
+        ({"general.type": "adapter"}, "holds a `adapter`, not a model"),
+    ],
+)
+def test_a_part_of_a_model_and_an_adapter_are_refused(change, message, tmp_path):
+    fields = byte_level_fields("qwen2")
+    model = random_model("qwen3", len(fields["tokenizer.ggml.tokens"]))
+    file = write_gguf(tmp_path / "part.gguf", "qwen3", model, fields | change)
+    for reads in (resolve_name, find_config):
+        with pytest.raises(UsageError, match=message):
+            reads(str(file))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ({"tokenizer.ggml.pre": "tekken"}, "pre-tokenizer is `tekken`; known are `default`"),
         ({"tokenizer.ggml.model": "bert"}, "vocabulary is of the kind `bert`; known are `gpt2`, `llama`"),
         ({"tokenizer.ggml.eos_token_id": None}, "names no end token"),
