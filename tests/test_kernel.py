@@ -94,7 +94,7 @@ def test_a_run_is_shown_stopped_and_continued_in_one_kernel(tmp_path, starter):
         first = kernel.run("result = run(recipe('training.max_steps=4'))")
         assert {content["name"] for kind, content in first if kind == "stream"} == {"stdout"}
         assert {kind for kind, _ in first} == {"execute_input", "stream", "display_data", "update_display_data"}
-        assert printed(first).startswith("load     libraries, data and model ...\nmodel    starter: ")
+        assert printed(first).startswith("load     libraries, data and model ...\n")
         titles = [one["text/plain"].split()[0] for one in shown(first, "display_data")]
         assert titles == ["answering", "training", "answering"]
         assert "training 4/4  reward" in [one["text/plain"].strip()[:20] for one in shown(first, "update_display_data")]

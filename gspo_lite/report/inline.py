@@ -13,7 +13,7 @@ from pathlib import Path
 from gspo_lite.report.page import PLOTS, REPORT
 from gspo_lite.report.png import NAMES
 from gspo_lite.report.summary import outcome
-from gspo_lite.system.progress import AS_OUTPUT
+from gspo_lite.system.progress import FONT
 
 HEIGHT = 700  # of the frame, in pixels
 
@@ -24,7 +24,7 @@ def inline(folder: Path) -> str:
     if not page.is_file():
         return ""
     figures = escape("\n".join(outcome(folder)))
-    return f'<pre style="{AS_OUTPUT}">{figures}</pre>{picture(folder / PLOTS / NAMES[0])}{frame(page)}'
+    return f'<pre style="margin: 1em 0; {FONT}">{figures}</pre>{picture(folder / PLOTS / NAMES[0])}{frame(page)}'
 
 
 def picture(path: Path) -> str:

@@ -13,7 +13,7 @@ from gspo_lite.system.say import in_notebook, messages, say
 
 PLAIN_SECONDS = 10.0  # between two plain lines
 DRAWN_SECONDS = 0.2  # between two drawings in a notebook
-AS_OUTPUT = "margin: 0; font-size: var(--jp-code-font-size, inherit)"  # as JupyterLab shows what is printed
+FONT = "font-size: var(--jp-code-font-size, inherit)"  # of what JupyterLab prints
 
 
 class View(Protocol):
@@ -90,7 +90,7 @@ class Display:
         """Return the state of the work by type of content, of which a notebook shows the richest it knows."""
         figures = joined(f"{self.done}/{self.total}", self.text, seconds)
         bar = f'<progress value="{self.done}" max="{self.total}"></progress>'
-        html = f'<pre style="{AS_OUTPUT}">  {escape(self.title)} {bar} {escape(figures)}</pre>'
+        html = f'<pre style="margin: 0; {FONT}">  {escape(self.title)} {bar} {escape(figures)}</pre>'
         return {"text/plain": f"  {self.title} {figures}", "text/html": html}
 
 
