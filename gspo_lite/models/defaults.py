@@ -23,7 +23,7 @@ def clear_sampling(model: Any) -> dict[str, Any]:
     brought = {}
     for name, value in vars(config).items():
         if name in neutral and not name.startswith("_") and name not in (*TOKENS, "transformers_version"):
-            if value != neutral[name]:
+            if value not in (None, False):
                 brought[name] = value
             setattr(config, name, neutral[name])
     return brought

@@ -141,6 +141,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             self.row_rules = replace(self.row_rules, drop=False)  # noise is in rows without an advantage, too
         keep_adapter_float32(self)
         self._suppress_placeholders()
+        self._end_at_every_token()
         self._begin_checkpoints(needs)
         for watcher in watchers:
             self.add_callback(watcher(self))
@@ -199,6 +200,13 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             tokens = sorted({*tokens, *(self.generation_kwargs.get("suppress_tokens") or [])})
             self.generation_config.suppress_tokens = tokens
             self.generation_kwargs["suppress_tokens"] = tokens
+
+    def _end_at_every_token(self) -> None:
+        """Let vLLM, which knows only the end tokens in the model's files, stop where TRL sees an end."""
+        if self.args.use_vllm:
+            options = self.vllm_generation.generation_kwargs
+            ends = sorted({*self.eos_token_ids, *(options.get("stop_token_ids") or [])})
+            self.vllm_generation.generation_kwargs = {**options, "stop_token_ids": ends}
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         with nullcontext() if self.use_vllm else dense_for_sampling(self.model):

@@ -4,12 +4,14 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from transformers import AutoTokenizer
 
 from gspo_lite import load_recipe
 from gspo_lite.checked_recipe import recipe_from
 from gspo_lite.completion.text import Layout, find_answer
 from gspo_lite.data.inputs import prompt_text, thoughts_opened
 from gspo_lite.errors import RecipeError
+from gspo_lite.export.merge import merge
 from gspo_lite.lab.preview import text_of
 from gspo_lite.load_parts import generation_notes
 from gspo_lite.models.generate import generate, judged_text
@@ -92,6 +94,17 @@ def test_sampling_is_the_recipes_and_every_end_token_counts(tmp_path):
         assert {name: getattr(model.generation_config, name) for name in DEFAULTS} == dict.fromkeys(DEFAULTS)
     rows = [{"prompt": CHAT}] * 8
     assert len({tuple(ids) for ids in generate(loaded.model, loaded.processing_class, rows, recipe, 1.0)}) > 1
+
+
+def test_an_exported_model_renders_and_ends_as_it_was_trained(tmp_path):
+    folder = write_family(FAMILIES["gemma2"], tmp_path / "trained", temperature=0.7)
+    settings = ModelSettings(name=str(folder), load_in_4bit=False, full_finetuning=True)
+    merge(settings, folder, tmp_path / "export")
+    written = json.loads((tmp_path / "export" / "generation_config.json").read_text())
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "export")
+    assert tokenizer.convert_ids_to_tokens(written["eos_token_id"]) == ["<eos>", "<end_of_turn>"]
+    assert written["temperature"] == 0.7
+    assert prompt_text(tokenizer, {"prompt": CHAT}, {}) == FAMILIES["gemma2"].prompt
 
 
 def test_thoughts_that_the_prompt_opens_are_thoughts():

@@ -1,10 +1,11 @@
 """One prompt in ten kinds of chat model: training and evaluation ask the same tokens, and end at the same tokens."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from gspo_lite import load_recipe
+from gspo_lite import GSPOTrainer, load_recipe
 from gspo_lite.load_parts import load_parts
 from gspo_lite.models import generate
 from gspo_lite.models.defaults import end_tokens
@@ -88,3 +89,10 @@ def test_when_evaluation_drops_a_message_all_ten_differ(asked, monkeypatch):
     pairs = [asked(name)[:2] for name in FAMILIES]
     assert len(pairs) == 10
     assert [trained for trained, evaluated in pairs if trained == evaluated] == []
+
+
+def test_vllm_ends_completions_at_the_same_tokens():
+    vllm = SimpleNamespace(generation_kwargs={"stop_token_ids": [9], "seed": 1})
+    trainer = SimpleNamespace(args=SimpleNamespace(use_vllm=True), eos_token_ids=[7, 2], vllm_generation=vllm)
+    GSPOTrainer._end_at_every_token(trainer)
+    assert vllm.generation_kwargs == {"stop_token_ids": [2, 7, 9], "seed": 1}
