@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.report import verdict
+from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, minutes, number
 
@@ -30,6 +30,7 @@ def final_summary(folder: Path) -> str:
             "",
             verdict(evaluation),
             *warmed(evaluation),
+            *watched(steps, evaluation, run_folder.read_jsonl(folder / run_folder.EVENTS)),
             "",
             *table(evaluation["before"], evaluation["after"]),
             "",
