@@ -200,14 +200,12 @@ def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(place, message)
 
 
-def the_best_step_is_measured_and_saved(recipe: Recipe) -> Iterator[Problem]:
-    training, keep_best = recipe.training, recipe.output.keep_best
-    for place, is_set in ((("output", "keep_best"), keep_best), (("training", "stop_early"), training.stop_early)):
+def the_best_step_is_measured(recipe: Recipe) -> Iterator[Problem]:
+    training = recipe.training
+    wanted = {("output", "keep_best"): recipe.output.keep_best, ("training", "stop_early"): training.stop_early}
+    for place, is_set in wanted.items():
         if is_set and training.eval_steps is None:
             yield Problem(place, "needs held-out accuracy during training; set training.eval_steps")
-    if keep_best and training.eval_steps and (training.save_steps or 0) % training.eval_steps:
-        message = f"{training.save_steps} is not a multiple of eval_steps, {training.eval_steps}, as transformers needs"
-        yield Problem(("training", "save_steps"), f"{message} for output.keep_best. A new best is saved in any case")
 
 
 RULES = (
@@ -215,5 +213,5 @@ RULES = (
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
-    the_best_step_is_measured_and_saved,
+    the_best_step_is_measured,
 )  # fmt: skip

@@ -18,8 +18,7 @@ OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for
     "importance_sampling_level": "objective.algorithm", "reward_weights": "rewards", "use_vllm": "generation.engine",
     "vllm_mode": "generation.engine", "vllm_gpu_memory_utilization": "model.gpu_memory_utilization",
     "bf16": "model.dtype", "fp16": "model.dtype", "output_dir": "output.dir", "run_name": "output.dir",
-    "generation_batch_size": "training.steps_per_generation", "eval_strategy": "training.eval_steps",
-    "load_best_model_at_end": "output.keep_best",
+    "generation_batch_size": "training.steps_per_generation",
 }  # fmt: skip
 SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
 EPOCHS = (
@@ -28,6 +27,8 @@ EPOCHS = (
 )
 # Fields of TRL's configuration that would be accepted and do nothing here, and why.
 NO_EFFECT = {
+    "eval_strategy": "training.eval_steps alone says when held-out problems are evaluated",
+    "load_best_model_at_end": "output.keep_best keeps the best step",
     "metric_for_best_model": "output.keep_best goes by held-out accuracy",
     "greater_is_better": "output.keep_best goes by held-out accuracy",
     "eval_delay": "training.eval_steps counts from the first step",

@@ -50,9 +50,8 @@ def watched(steps: Sequence[Any], evaluation: dict[str, Any], events: Sequence[A
     if kept is not None:
         best = next(row for row in rows if row["step"] == kept)
         figures = f"{share(best[ACCURACY])} ({interval((best[LOW], best[HIGH]))}) of {best['eval_n']} held-out problems"
-        lines.append(
-            f"The adapter is that of step {kept}, the best of {len(rows)} evaluations while training: {figures}."
-        )
+        which = f"step {kept}, the best of {len(rows)} evaluations in training"
+        lines.append(f"The adapter is that of {which}: {figures}.")
     return lines
 
 

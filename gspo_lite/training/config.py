@@ -91,9 +91,13 @@ def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) 
     fields = objective_fields(recipe) | generation_fields(recipe, use_vllm) | training_fields(recipe)
     fields |= evaluation_fields(recipe)
     try:
-        return GSPOConfig(output_dir=str(folder / CHECKPOINTS), **fields, **recipe.training.extra)
+        config = GSPOConfig(output_dir=str(folder / CHECKPOINTS), **fields, **recipe.training.extra)
     except (ValueError, TypeError) as error:
         raise RecipeError([f"`training`: the installed TRL refuses this configuration: {error}"]) from error
+    # Set last, because transformers asks for save_steps that are a multiple of eval_steps. Here a new best is saved at
+    # once, whatever save_steps says.
+    config.load_best_model_at_end = recipe.output.keep_best
+    return config
 
 
 def objective_fields(recipe: Recipe) -> dict[str, Any]:
@@ -166,7 +170,7 @@ def evaluation_fields(recipe: Recipe) -> dict[str, Any]:
         "per_device_eval_batch_size": recipe.generation.num_generations,  # not used, but TRL wants whole groups
     }
     if recipe.output.keep_best:
-        fields |= {"load_best_model_at_end": True, "metric_for_best_model": ACCURACY, "greater_is_better": True}
+        fields |= {"metric_for_best_model": ACCURACY, "greater_is_better": True}
     return fields
 
 
