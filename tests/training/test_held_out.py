@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.models.generate import ready_to_generate
 from gspo_lite.recipe.check import check_recipe
 from gspo_lite.run import run
+from gspo_lite.training.watch.callbacks import MetricsWriter, TokenClock
 from tests.faults.zygote import TIMINGS
 from tests.test_run import rows_of
 
@@ -113,7 +115,7 @@ def test_the_best_step_is_saved_measured_and_told(home, quick, monkeypatch, caps
 
 def test_training_ends_early_and_a_resumed_run_ends_at_the_same_step(home, quick, monkeypatch):
     scripted(monkeypatch, 0.4, 0.6, 0.5, 0.6, 0.0)
-    sets = ["training.eval_steps=1", "training.save_steps=2", "training.stop_early=2", "training.max_steps=9"]
+    sets = ["training.eval_steps=1", "training.save_steps=3", "training.stop_early=2", "training.max_steps=9"]
     result = run(recipe_of(quick, *sets, "output.keep_best=true"))
     steps = rows_of(result.folder / "metrics.jsonl")
     assert len(steps) == 4
@@ -146,6 +148,23 @@ def test_problems_that_cannot_be_judged_are_refused_where_accuracy_decides(home,
     sets += ["training.eval_steps=2", "output.keep_best=true"]
     with pytest.raises(UsageError, match=r"`output.keep_best` need held-out accuracy, but the held-out problems have"):
         run(recipe_of(quick, *sets))
+
+
+def test_the_log_in_memory_keeps_what_ending_early_goes_by(tmp_path):
+    log = [{"step": n, **({"eval_accuracy": 0.5} if n in (3, 140) else {})} for n in range(1, 151)]
+    state = SimpleNamespace(global_step=150, log_history=log)
+    MetricsWriter(tmp_path / "metrics.jsonl").on_log(None, state, None, {"loss": 0.0})
+    assert [row["step"] for row in state.log_history] == [3, *range(51, 151)]
+
+
+def test_seconds_of_an_evaluation_do_not_count_as_training(monkeypatch):
+    now = iter([10.0, 20.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(now))
+    clock = TokenClock()
+    clock.update(0.0)
+    clock.skip(6.0)
+    clock.update(400.0)
+    assert clock.rate == 100.0  # tokens in 10 - 6 seconds
 
 
 def test_modes_and_checkpointing_come_back_module_by_module():
