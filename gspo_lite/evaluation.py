@@ -15,7 +15,7 @@ from gspo_lite.load_trained import find_trained
 from gspo_lite.models.generate import Answer, answer
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
-from gspo_lite.rewards.contract.judging import form_of, judge_of, score, verdicts
+from gspo_lite.rewards.contract.judging import can_judge, form_of, judge_of, score, verdicts
 from gspo_lite.rewards.format import follows_form
 from gspo_lite.system.quiet import quietly
 
@@ -47,29 +47,46 @@ def evaluate(
         progress: called with (problems answered, answers wanted).
 
     Returns:
-        figures: `accuracy` (greedy, by the first of the recipe's rewards that judges, else by `math_correct`),
-        `lenient_accuracy` (greedy, the right answer anywhere), `format_rate` (greedy), `sampled_accuracy`, each a share
-        of `n`; `ci95` and `sampled_ci95` are Wilson score intervals; `mean_tokens` counts greedy completions. All but
-        format and tokens are None where no reward judges and the problems have no answers; format is None where
-        neither the prompt nor a reward names a place for the answer.
+        The figures of `evaluate_greedy`, with `sampled_accuracy` and its interval `sampled_ci95` in addition.
     """
     rows = list(problems)
     total, temperature = 2 * len(rows), recipe.generation.temperature
-    greedy = answer(model, processing, rows, recipe, None, progress and (lambda n: progress(n, total)))
+    greedy = evaluate_greedy(model, processing, rows, recipe, rewards, progress and (lambda n: progress(n, total)))
     sampled = answer(
         model, processing, rows, recipe, temperature, progress and (lambda n: progress(len(rows) + n, total))
     )
+    drawn = ruled(judge_of(recipe, rewards), rows, sampled, recipe)
+    figures = {"sampled_accuracy": drawn and share(drawn), "sampled_ci95": drawn and wilson(drawn)}
+    return Evaluation(greedy.figures | figures, greedy.samples)
+
+
+def evaluate_greedy(
+    model: Any,
+    processing: Any,
+    problems: Any,
+    recipe: Recipe,
+    rewards: Sequence[GuardedReward] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Answer every held-out problem once greedily; the arguments are those of `evaluate`.
+
+    Returns:
+        figures: `accuracy` (by the first of the recipe's rewards that judges, else by `math_correct`),
+        `lenient_accuracy` (the right answer anywhere) and `format_rate`, each a share of `n`; `ci95` is the Wilson
+        score interval of `accuracy`; `mean_tokens` and mean `rewards`. All but format, tokens and rewards are None
+        where no reward judges and the problems have no answers; format is None where neither the prompt nor a reward
+        names a place for the answer.
+    """
+    rows = list(problems)
+    greedy = answer(model, processing, rows, recipe, None, progress)
     judge = judge_of(recipe, rewards)
     said = judged(rewards, rows, greedy, recipe)
     strict = ruled(judge, rows, greedy, recipe, said)
-    drawn = ruled(judge, rows, sampled, recipe)
     lenient = strict and (found_anywhere(judge, rows, greedy) or strict)
     values = {one.__name__: said[one.__name__].values for one in rewards}
     figures = {
         "accuracy": strict and share(strict),
         "ci95": strict and wilson(strict),
-        "sampled_accuracy": drawn and share(drawn),
-        "sampled_ci95": drawn and wilson(drawn),
         "lenient_accuracy": lenient and share(lenient),
         "format_rate": format_rate(greedy, recipe),
         "n": len(rows),
@@ -77,6 +94,14 @@ def evaluate(
         "rewards": {name: mean(one) for name, one in values.items()},
     }
     return Evaluation(figures, list(samples(rows, greedy, strict or [None] * len(rows), values)))
+
+
+def asked_while_training(problems: Any, recipe: Recipe) -> Any:
+    """Return the held-out problems of `training.eval_steps`, the first `data.eval.during_training`; None without it."""
+    if recipe.training.eval_steps is None:
+        return None
+    limit = recipe.data.eval.during_training
+    return problems if limit is None else problems.select(range(min(limit, len(problems))))
 
 
 def ruled(
@@ -93,7 +118,7 @@ def ruled(
     """
     if said and judge.__name__ in said:
         return verdicts(said[judge.__name__])
-    if any(name not in rows[0] for name in judge.columns):
+    if not can_judge(judge, rows[0]):
         return None
     return verdicts(judged([judge], rows, answers, recipe)[judge.__name__])
 

@@ -17,6 +17,7 @@ from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.local import is_local
 from gspo_lite.data.rows import EMBEDDED
 from gspo_lite.data.sources import Problems, load_problems
+from gspo_lite.errors import UsageError
 from gspo_lite.models.defaults import differing
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
@@ -24,6 +25,7 @@ from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.models.names import is_local_model
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.golds import check_golds
+from gspo_lite.rewards.contract.judging import can_judge, judge_of
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
 from gspo_lite.training.examples import check_examples
@@ -58,6 +60,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     for which, part in parts.items():
         check_columns(rewards, part.column_names)
         problems.notes.extend(check_golds(rewards, part, which))
+    refuse_unmeasured(recipe, rewards, problems)
     check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(
@@ -84,6 +87,18 @@ def generation_notes(recipe: Recipe, loaded: LoadedModel) -> Iterator[str]:
     if unused:
         listed = ", ".join(f"{name} {value}" for name, value in unused.items())
         yield f"its own sampling defaults are not used, but the recipe's: {listed}"
+
+
+def refuse_unmeasured(recipe: Recipe, rewards: list[Any], problems: Problems) -> None:
+    """Refuse settings that go by held-out accuracy where nothing says which answers are right."""
+    wanted = {"output.keep_best": recipe.output.keep_best, "training.stop_early": recipe.training.stop_early}
+    names = [f"`{name}`" for name, value in wanted.items() if value]
+    if names and not can_judge(judge_of(recipe, rewards), problems.held_out.column_names):
+        raise UsageError(
+            f"{' and '.join(names)} need held-out accuracy, but the held-out problems have no answers and no reward "
+            "of the recipe judges completions without one",
+            "give data.columns.answer, or a reward that judges; training.eval_steps alone reports mean rewards",
+        )
 
 
 def custom_code(parts: Parts) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
-from gspo_lite.evaluation import evaluate
+from gspo_lite.evaluation import asked_while_training, evaluate, evaluate_greedy
 from gspo_lite.load_parts import Parts, custom_code, load_parts, offline_if_local
 from gspo_lite.models.libraries import unused_libraries
 from gspo_lite.recipe.dump import to_yaml
@@ -104,7 +104,7 @@ def run(
                 trainer = trainer_of(folder, parts)
             train(trainer, folder, recipe, checkpoint, resume)
             with clock("evaluate after"):
-                after = measure(folder, "after", parts)
+                after = measure(folder, "after", parts, step=trainer.kept_step())
             trainer.save_model(str(folder / run_folder.ADAPTER))
             if processes.is_main():
                 finish(folder)
@@ -156,21 +156,27 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool, clock: 
         say(f"         {processes.count()} processes (DDP): {together} completions a rollout in total")
 
 
-def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:
-    """Return the figures of a phase, which the first process evaluates while the others wait."""
+def measure(folder: Path, phase: str, parts: Parts, resume: bool = False, step: int | None = None) -> dict[str, Any]:
+    """Return the figures of a phase, which the first process evaluates while the others wait.
+
+    Args:
+        step: the optimizer step whose weights are measured, where it is not clear from the phase.
+    """
     if processes.is_main():
-        evaluate_phase(folder, phase, parts, resume)
+        evaluate_phase(folder, phase, parts, resume, step)
     processes.wait()
     figures: dict[str, Any] = run_folder.read_json(folder / run_folder.EVAL)[phase]
     return figures
 
 
-def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None:
+def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool, step: int | None) -> None:
     """Evaluate on the held-out problems and record figures and completions; a resumed run keeps earlier figures."""
     figures = run_folder.read_json(folder / run_folder.EVAL) if (folder / run_folder.EVAL).is_file() else {}
     if resume and phase in figures:
         return
     loaded, recipe, held_out = parts.loaded, parts.recipe, parts.problems.held_out
+    if step is not None:
+        say(f"kept     step {step}, the best on held-out problems")
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
     with live("answering", 2 * len(held_out), ends=False) as view:
         result = evaluate(
@@ -179,7 +185,8 @@ def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None
     say(f"         accuracy {share(result.figures['accuracy'])}, sampled {share(result.figures['sampled_accuracy'])}")
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
-    run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
+    measured = result.figures if step is None else {"step": step, **result.figures}
+    run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: measured})
 
 
 def warm_up(folder: Path, parts: Parts) -> None:
@@ -194,16 +201,23 @@ def trainer_of(folder: Path, parts: Parts) -> Any:
     """Return the trainer of a run."""
     from gspo_lite.training import build  # imports trl, which must not come before unsloth
 
-    loaded, problems = parts.loaded, parts.problems.train
+    recipe, loaded, problems = parts.recipe, parts.loaded, parts.problems
+    asked = asked_while_training(problems.held_out, recipe)
+
+    def measure_asked() -> dict[str, Any]:
+        return evaluate_greedy(loaded.model, loaded.processing_class, asked, recipe, parts.rewards).figures
+
     return build.build_trainer(
-        parts.recipe,
+        recipe,
         folder,
         loaded.model,
         loaded.processing_class,
         parts.rewards,
-        problems,
+        problems.train,
         parts.args,
         code=custom_code(parts),
+        held_out=asked,
+        measure=None if asked is None else measure_asked,
     )
 
 

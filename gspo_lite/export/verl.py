@@ -82,6 +82,7 @@ def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
         "trainer.total_training_steps": rollouts,
         "trainer.total_epochs": rollouts,  # never ends the run first: an epoch has a step or more
         "trainer.save_freq": max(training.save_steps // updates, 1) if training.save_steps else -1,
+        "trainer.test_freq": max(training.eval_steps // updates, 1) if training.eval_steps else -1,
     }  # fmt: skip
     return Handover(settings, left_behind(recipe))
 
@@ -144,6 +145,8 @@ def left_behind(recipe: Recipe) -> list[str]:
         "training.extra": bool(training.extra),
         "the supervised warm-up": recipe.warmup is not None,
         "the correction for the sampler's log-probs: see algorithm.rollout_correction": True,
+        "output.keep_best": recipe.output.keep_best,
+        "training.stop_early": training.stop_early is not None,
         "evaluation before and after with intervals, guards, report, exact resuming": True,
     }
     return [line for line, applies in found.items() if applies]

@@ -84,6 +84,7 @@ def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
     args = parts.args
     args.output_dir, args.learning_rate, args.warmup_steps = str(folder), 0.0, 0
     args.max_steps, args.save_strategy, args.report_to = int(parts.recipe.training.updates_per_rollout) or 1, "no", []
+    args.eval_strategy, args.load_best_model_at_end = "no", False
     loaded, problems = parts.loaded, parts.problems
     trainer = build.build_trainer(
         parts.recipe, folder, loaded.model, loaded.processing_class, parts.rewards, problems.train, args,

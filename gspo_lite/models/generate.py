@@ -107,14 +107,21 @@ def cut(ids: list[int], ends: set[int]) -> list[int]:
 
 @contextmanager
 def ready_to_generate(model: Any) -> Iterator[None]:
-    """Switch to evaluation mode without gradient checkpointing, which would disable the cache; restore both after."""
-    training, checkpointing = model.training, getattr(model, "is_gradient_checkpointing", False)
+    """Switch to evaluation mode without gradient checkpointing, which would disable the cache.
+
+    Both are restored module by module: enabled anew, checkpointing would lose the options it was enabled with.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    checkpointing = [(module, vars(module).get("gradient_checkpointing")) for module, _ in modes]
     model.eval()
-    if checkpointing:
-        model.gradient_checkpointing_disable()
+    for module, value in checkpointing:
+        if value:
+            module.gradient_checkpointing = False
     try:
         yield
     finally:
-        if checkpointing:
-            model.gradient_checkpointing_enable()
-        model.train(training)
+        for module, value in checkpointing:
+            if value:
+                module.gradient_checkpointing = value
+        for module, mode in modes:
+            module.training = mode

@@ -214,9 +214,18 @@ def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(place, message)
 
 
+def the_best_step_is_measured(recipe: Recipe) -> Iterator[Problem]:
+    training = recipe.training
+    wanted = {("output", "keep_best"): recipe.output.keep_best, ("training", "stop_early"): training.stop_early}
+    for place, is_set in wanted.items():
+        if is_set and training.eval_steps is None:
+            yield Problem(place, "needs held-out accuracy during training; set training.eval_steps")
+
+
 RULES = (
     one_kind_of_weights, vllm_takes_the_weights, a_template_is_given_its_own_variables, groups_can_be_swapped,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, prefixes_need_tokens, rewards_add_up, extra_is_extra, what_costs_or_may_lack,
+    the_best_step_is_measured,
 )  # fmt: skip

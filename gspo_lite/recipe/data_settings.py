@@ -35,6 +35,9 @@ class EvalData(Settings):
     source: Text | None = Field(None, description="As data.source; if left out, held out from data.source.")
     split: Text = Field("test", description="Split of a hub data set or an embedded source; ignored for a local file.")
     limit: PositiveInt | None = Field(500, description="Number of problems to use, from the first; null for all.")
+    during_training: PositiveInt | None = Field(
+        100, description="Number of these problems, from the first, for training.eval_steps; null for all."
+    )
     batch_size: PositiveInt = Field(64, description="Completions generated at a time.")
 
 

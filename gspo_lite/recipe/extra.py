@@ -27,7 +27,13 @@ EPOCHS = (
 )
 # Fields of TRL's configuration that would be accepted and do nothing here, and why.
 NO_EFFECT = {
-    "load_best_model_at_end": "the trainer of a recipe does not evaluate during training",
+    "eval_strategy": "training.eval_steps alone says when held-out problems are evaluated",
+    "load_best_model_at_end": "output.keep_best keeps the best step",
+    "metric_for_best_model": "output.keep_best goes by held-out accuracy",
+    "greater_is_better": "output.keep_best goes by held-out accuracy",
+    "eval_delay": "training.eval_steps counts from the first step",
+    "eval_on_start": "held-out problems are always evaluated before training",
+    "per_device_eval_batch_size": "data.eval.batch_size is the number of held-out completions generated at a time",
     "num_train_epochs": EPOCHS,
     "logging_strategy": "every step is logged",
     "label_smoothing_factor": "TRL's GRPO loss has no labels",

@@ -177,6 +177,14 @@ class TrainingSettings(Settings):
         3, description="Stop after so many rollouts in a row without a score, or never."
     )
     save_steps: PositiveInt | None = Field(None, description="Steps between checkpoints; null saves none.")
+    eval_steps: PositiveInt | None = Field(
+        None, description="Steps between greedy evaluations on data.eval.during_training problems; null is none."
+    )
+    stop_early: PositiveInt | None = Field(
+        None,
+        description="End training after so many evaluations without a new best, or sooner if the reward rises while "
+        "held-out accuracy falls; null never does. Needs eval_steps.",
+    )
     guards: GuardSettings = Field(GuardSettings(), description="What to do when training goes wrong.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Other fields of TRL's GRPOConfig.")
 
@@ -209,7 +217,12 @@ class OutputSettings(Settings):
     dir: Text = Field(description="The run folder.")
     if_exists: Literal["raise", "resume", "overwrite"] = Field("raise", description="What to do if `dir` holds a run.")
     report_to: list[Tracker] = Field(["none"], description="Trackers that receive the metrics.")
-    save_total_limit: PositiveInt = Field(2, description="Number of checkpoints to keep.")
+    save_total_limit: PositiveInt | None = Field(2, description="Number of checkpoints to keep; null keeps all.")
+    keep_best: bool = Field(
+        False,
+        description="Save the adapter of the step with the highest accuracy at training.eval_steps, the earliest of "
+        "equals, instead of the last. Its checkpoint is kept whatever save_total_limit says.",
+    )
     completions_per_step: Annotated[int, Field(ge=0)] = Field(4, description="Completions logged from each rollout.")
 
 

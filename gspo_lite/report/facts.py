@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.report.verdict import verdict
+from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, number
 
@@ -50,6 +50,10 @@ class RunFacts:
         """The last optimizer step in the log."""
         return self.steps[-1]["step"] if self.steps else 0
 
+    def step_of(self, phase: str) -> int:
+        """Return the step whose weights a phase measured: the last after training, unless the best was kept."""
+        return 0 if phase == PHASES[0] else int(self.evaluation[phase].get("step", self.last_step))
+
     @property
     def verdict(self) -> str:
         """The outcome of the run in one sentence."""
@@ -60,7 +64,7 @@ class RunFacts:
         """The progress of the run in one sentence."""
         done = f"{self.last_step} of {self.recipe['training']['max_steps']} steps"
         if "after" in self.evaluation:
-            return f"Finished: {done}."
+            return " ".join([f"Finished: {done}.", *watched(self.steps, self.evaluation, self.events)])
         if self.stops and self.stops[-1]["step"] >= self.last_step:
             return f"Stopped after {done}: {self.stops[-1]['text']}."
         return f"Not finished: {done} are logged; the run is still going or was killed."

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.report import verdict
 from gspo_lite.report.facts import FORM, FigureRow, having_form
+from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, minutes, number
 
@@ -52,6 +52,7 @@ def outcome(folder: Path) -> list[str]:
     return [
         verdict(evaluation),
         *warmed(evaluation),
+        *watched(steps, evaluation, run_folder.read_jsonl(folder / run_folder.EVENTS)),
         "",
         *table(evaluation["before"], evaluation["after"]),
         "",

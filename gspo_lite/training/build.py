@@ -22,6 +22,7 @@ from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.trainer import GSPOTrainer
 from gspo_lite.training.watch import trackers
 from gspo_lite.training.watch.callbacks import CompletionsWriter, HeapTrimmer, MetricsWriter, NoiseFloor, Progress
+from gspo_lite.training.watch.held_out import Measure
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # How torch's CPU allocator and CUDA libraries word a plain RuntimeError.
@@ -38,12 +39,15 @@ def build_trainer(
     args: GSPOConfig,
     *,
     code: dict[str, dict[str, str]] | None = None,
+    measure: Measure | None = None,
+    held_out: Any = None,
     measure_noise: bool = False,
 ) -> GSPOTrainer:
     """Return the trainer of this recipe, with the callbacks that write the run folder and show progress.
 
     Args:
         code: hashes of a user's code, as `custom_code` returns them, for checkpoints to keep.
+        measure: returns figures of `held_out`, the problems of `training.eval_steps`.
         measure_noise: keep the log ratio of every sequence in `gauges.kept`, for `gspo-lite probe`.
     """
     wanted, note = settings_of(args), partial(run_folder.note_event, folder)
@@ -54,12 +58,15 @@ def build_trainer(
         rewards,
         args=args,
         train_dataset=dataset,
+        eval_dataset=held_out,
         processing_class=processing,
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
         needs=needs,
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
         guards=recipe.training.guards,
+        measure=measure,
+        stop_early=recipe.training.stop_early,
         note=note,
         measure_noise=measure_noise,
     )

@@ -73,6 +73,10 @@ HOOKS = (
     Hook("_compute_loss", "overridden", "add the level `sequence_token`", "compute_loss", "model inputs", "TRL"),
     Hook("compute_loss", "overridden", "leave out idle rows", "training_step", "model inputs", "Unsloth"),
     Hook("log", "overridden", "log the gauges beside TRL's metrics", "_maybe_log_save_evaluate", "logs"),
+    Hook("evaluate", "overridden", "measure held-out problems while training", "_evaluate"),
+    Hook("_maybe_log_save_evaluate", "written", "log held-out figures with their step and save the best", "",
+         r".*\bself\.log\(.*\bself\._evaluate\(.*\bself\._determine_best_metric\(.*\bself\._save_checkpoint\("),
+    Hook("_load_best_model", "called", "return to the best step", "_finalize_training"),
     Hook("_get_train_sampler", "overridden", "resume in the order of the data", "get_train_dataloader"),
     Hook("_save_checkpoint", "overridden", "save whole checkpoints only", "_maybe_log_save_evaluate", "model trial"),
     Hook("_get_output_dir", "overridden", "write a checkpoint beside before it counts", "_save_checkpoint", "trial"),
@@ -99,7 +103,7 @@ HOOKS = (
     Hook("generation_config generation_kwargs vllm_generation", "set", "never sample tokens for padding or images",
          "_generate_single_turn"),
     Hook("_name _tag_names _paper", "set", "name the method on TRL's model card", "create_model_card"),
-    Hook("args model state accelerator callback_handler optimizer processing_class train_dataset reward_funcs "
+    Hook("args model state control accelerator callback_handler optimizer processing_class train_dataset reward_funcs "
          "reward_weights num_generations num_iterations use_vllm multi_objective_aggregation", "read", "train at all"),
     Hook(" ".join(filter(None, OBJECTIVE.values())), "read", "notice settings that were changed"),
     # Keys of a rollout's batch, of its logs, and of the metrics.
@@ -120,6 +124,11 @@ HOOKS = (
     Hook("_runtime", "key", "tell the summary from a step", owner="transformers.trainer_utils:speed_metrics"),
     # Settings, state and parts.
     Hook(" ".join((*OBJECTIVE, *SIZES)), "read", "notice settings that were changed", owner=CONFIG),
+    Hook("should_evaluate should_save should_training_stop", "read", "evaluate, save the best step and end early",
+         owner="transformers:TrainerControl"),
+    Hook("best_metric best_global_step best_model_checkpoint", "read", "keep the best step",
+         owner="transformers:TrainerState"),
+    Hook("save_strategy load_best_model_at_end", "read", "keep the best step", owner=CONFIG),
     Hook("world_size output_dir save_total_limit top_entropy_quantile use_liger_kernel run_name project", "read",
          "choose what is computed and where it goes", owner=CONFIG),
     Hook("global_step max_steps epoch log_history num_input_tokens_seen", "read", "know where the run is",
@@ -130,7 +139,7 @@ HOOKS = (
          owner="trl.generation.vllm_generation:VLLMGeneration"),
     Hook("scaler", "read", "let float16 skip steps by itself", owner="accelerate:Accelerator"),
     Hook("rope_parameters", "read", "know that prompts may be trimmed", owner="transformers:PreTrainedConfig"),
-    Hook("is_gradient_checkpointing", "read", "generate with a cache", owner=MODEL),
+    Hook("gradient_checkpointing", "read", "generate with a cache", owner=MODEL),
     Hook("is_loaded_in_4bit is_loaded_in_8bit", "read", "say how weights are held", owner=MODEL),
     Hook("logging_dir tb_writer", "read", "write curves into the run's folder", owner=f"{TRACKERS}TensorBoardCallback"),
     Hook("setup", "called", "end a run of wandb by its callback's name", owner=f"{TRACKERS}WandbCallback"),

@@ -40,6 +40,7 @@ from gspo_lite.training.selftest import self_test
 from gspo_lite.training.token_credit import TokenCredit, per_token
 from gspo_lite.training.watch.gauges import RatioGauges
 from gspo_lite.training.watch.guards import FiniteLoss, Guards
+from gspo_lite.training.watch.held_out import HeldOut, Measure
 
 UNSLOTH = generated_module(GRPOTrainer)  # None if the trainer is stock TRL's
 if UNSLOTH is not None:
@@ -53,7 +54,7 @@ class StockPath(LeanRollout, SequenceTokenLoss):
 LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
 
 
-class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
+class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Args:
@@ -72,7 +73,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         watchers: functions that each return a callback for this trainer, added in this order.
         guards: reactions when training goes wrong, as `training.guards` of a recipe. Their callback is the last, so
             that the step they stop at is recorded.
-        note: receives the warnings of the guards as (step, kind, text, hint).
+        measure: returns held-out figures as `evaluate_greedy` does, in place of TRL's evaluation on `eval_dataset`.
+        stop_early: patience in evaluations by `measure`, as `training.stop_early` of a recipe.
+        note: receives warnings of the guards and the cause of an early end, as (step, kind, text, hint).
         strict: refuse settings that make GSPO another method, which otherwise only cause a warning: one optimizer step
             per rollout, an epsilon of GRPO's size, a loss summed over tokens.
         measure_noise: compute every row and keep each log s in `gauges.kept`, for `gspo-lite probe`.
@@ -103,6 +106,8 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         needs: dict[str, Any] | None = None,
         watchers: Sequence[Callable[[Any], TrainerCallback]] = (),
         guards: GuardSettings | None = None,
+        measure: Measure | None = None,
+        stop_early: int | None = None,
         note: Callable[..., None] | None = None,
         strict: bool = False,
         measure_noise: bool = False,
@@ -143,6 +148,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         self._suppress_placeholders()
         self._end_at_every_token()
         self._begin_checkpoints(needs)
+        self._begin_held_out(measure, stop_early, note)
         for watcher in watchers:
             self.add_callback(watcher(self))
         self.guards = None if guards is None else Guards(self, guards, note)

@@ -332,3 +332,26 @@ def test_the_model_card_names_the_method_of_the_run(tmp_path, algorithm, name, p
 def test_json_of_the_run_is_what_the_report_reads(tmp_path):
     run = make_run(tmp_path / "run", evaluation={"before": FIGURES})
     assert json.loads((run / run_folder.EVAL).read_text())["before"]["n"] == 400
+
+
+def test_held_out_figures_while_training_are_a_curve_and_the_kept_step_is_said(tmp_path):
+    run = make_run(tmp_path / "run", evaluation={**BOTH, "after": {"step": 8, **BETTER}}, steps=0)
+    found = {4: 0.5, 8: 0.75, 12: 0.5}
+    rows = [
+        {**step_row(n), **({"eval_accuracy": found[n], "eval_accuracy_low": found[n] - 0.25,
+                            "eval_accuracy_high": found[n] + 0.125, "eval_n": 100} if n in found else {})}
+        for n in range(1, 13)
+    ]  # fmt: skip
+    run_folder.append_jsonl(run / run_folder.METRICS, rows)
+    run_folder.note_event(run, 12, "stopped early", "9 evaluations without a new best")
+    facts = read_run(run)
+    before_and_after, chart = curves.charts([facts])[:2]
+    assert [point[0] for point in before_and_after.series[0].points] == [0.0, 8.0]
+    assert chart.title == "Held-out accuracy while training"
+    assert chart.series[0].points == [(4, 0.5), (8, 0.75), (12, 0.5)]
+    assert chart.bands[0].points == [(4, 0.25, 0.625), (8, 0.5, 0.875), (12, 0.25, 0.625)]
+    assert facts.state == (
+        "Finished: 12 of 12 steps. Stopped early: 9 evaluations without a new best. The adapter is that of step 8, the "
+        "best of 3 evaluations in training: 75.0% (50% to 88%) of 100 held-out problems."
+    )
+    assert [one.bands for one in curves.charts([facts, facts]) if one.title == chart.title] == [[]]

@@ -46,7 +46,11 @@ def take_away(monkeypatch, hook, name, way, live, module=None):
             rename(monkeypatch, method, name)
     elif way == "changed" and hook.kind == "written":
         source = inspect.getsource
-        for right, wrong in (("old_per_token_logps, _", "ref_per_token_logps, _"), ("coef_1, completion_mask", "mask")):
+        pairs = (
+            ("old_per_token_logps, _", "ref_per_token_logps, _"), ("coef_1, completion_mask", "mask"),
+            ("self.log(logs", "self.note(logs"),
+        )  # fmt: skip
+        for right, wrong in pairs:
             if right in source(getattr(owner, name)):
                 monkeypatch.setattr(inspect, "getsource", lambda f, a=right, b=wrong: source(f).replace(a, b))
     elif way == "changed":

@@ -99,6 +99,9 @@ def changed(**places):
         (changed(training__max_steps=8), "`training.max_steps` was 4, is 8"),
         (changed(training__save_steps=None), "`training.save_steps` was 2, is null"),
         (changed(output__dir="y"), '`output.dir` was "x", is "y"'),
+        (changed(training__eval_steps=5), "`training.eval_steps` was null, is 5"),
+        (changed(training__stop_early=3), "`training.stop_early` was null, is 3"),
+        (changed(output__keep_best=True), "`output.keep_best` was null, is true"),
         (changed(rewards__timeout=2.0), "`rewards.0.timeout` was 1.0, is 2.0"),
     ],
 )

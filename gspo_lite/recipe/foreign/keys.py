@@ -64,8 +64,8 @@ REASONS = {
     EPOCHS: "num_epochs epochs",
     SERVING: "vllm vllm_device vllm_dtype vllm_max_model_len vllm_group_port vllm_guided_decoding_regex vllm_lora_sync "
     "vllm_sync_interval vllm_enable_prefix_caching vllm_host vllm_port",
-    "held-out problems are evaluated before and after training, never during it: data.eval": "do_train do_eval "
-    "do_predict eval_strategy evaluation_strategy eval_steps eval_delay eval_on_start per_device_eval_batch_size "
+    "held-out problems have their own keys: data.eval, training.eval_steps, training.stop_early, output.keep_best": ""
+    "do_train do_eval do_predict eval_strategy evaluation_strategy eval_delay eval_on_start per_device_eval_batch_size "
     "eval_batch_size eval_accumulation_steps batch_eval_metrics eval_do_concat_batches eval_use_gather_object "
     "include_for_metrics include_inputs_for_metrics prediction_loss_only num_generations_eval bf16_full_eval "
     "fp16_full_eval label_names metric_for_best_model greater_is_better evals_per_epoch "

@@ -7,7 +7,7 @@ through TRL, which calls the same guarded rewards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gspo_lite.completion.text import Layout
@@ -86,6 +86,11 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
     settings = () if rewards else recipe.rewards
     chosen = next((one for one in settings if decides(one)), DEFAULT_JUDGE)
     return build_rewards([chosen], recipe.data.layout)[0]
+
+
+def can_judge(judge: GuardedReward, columns: Collection[str]) -> bool:
+    """Return whether problems with these columns have what the judge reads."""
+    return all(name in columns for name in judge.columns)
 
 
 def decides(settings: RewardSettings) -> bool:

@@ -18,8 +18,8 @@ from gspo_lite.training.checkpoint.manifest import Checkpoint
 
 # Keys, each with all keys below it, whose change leaves the remaining steps unchanged.
 HARMLESS = (
-    "output", "training.max_steps", "training.save_steps", "training.guards", "training.max_unscored_rollouts",
-    "model.gpu_memory_utilization",
+    "output", "training.max_steps", "training.save_steps", "training.eval_steps", "training.stop_early",
+    "training.guards", "training.max_unscored_rollouts", "model.gpu_memory_utilization",
 )  # fmt: skip
 HARMLESS_REWARD_KEYS = ("timeout", "on_error")
 SCHEDULES_OVER_MAX_STEPS = ("linear", "cosine")

@@ -80,8 +80,10 @@ class Checkpoints:
             resume_from_checkpoint = str(manifest.only_complete(Path(self.args.output_dir)).path)
         self._resumed = resume_from_checkpoint or None
         self._own = None if self._resumed is None else Path(self._resumed)
-        if self._resumed is not None and trainer_state(self._resumed)["global_step"] >= self.args.max_steps > 0:
-            return self._already_trained(self._resumed)  # transformers would take one more step
+        if self._resumed is not None:
+            state = trainer_state(self._resumed)
+            if state["global_step"] >= self.args.max_steps > 0 or self._has_ended(state):
+                return self._already_trained(self._resumed)  # transformers would take one more step
         result = super().train(resume_from_checkpoint=self._resumed, **options)  # type: ignore[misc]
         if result.global_step == 0:
             raise UsageError(
@@ -95,6 +97,9 @@ class Checkpoints:
         """Return what training returns, of a checkpoint that has all its steps."""
         self._load_from_checkpoint(checkpoint)  # type: ignore[attr-defined]
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
+        self.state.best_model_checkpoint = self._best_of(Path(checkpoint).parent)
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self._load_best_model()  # type: ignore[attr-defined]
         losses = [one["loss"] for one in self.state.log_history if "loss" in one]
         return TrainOutput(self.state.global_step, sum(losses) / max(len(losses), 1), {})
 
@@ -147,6 +152,10 @@ class Checkpoints:
     def _guard_counters(self) -> dict[str, Any]:
         """Return the counters that only a finished step changes."""
         return {}
+
+    def _has_ended(self, state: dict[str, Any]) -> bool:
+        """Return whether training ended at this state of a checkpoint, though not all its steps are taken."""
+        return False
 
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
         """Restore what `_counters` and `_guard_counters` returned."""
@@ -246,6 +255,8 @@ class Checkpoints:
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        if checkpoint is not None:
+            self.state.best_model_checkpoint = self._best_of(Path(checkpoint).parent)  # the folder may have moved
         facts, batches = ({}, None) if checkpoint is None else read_state(Path(checkpoint), self.args.device)
         if facts:
             self._refuse_other_batching(facts.get("batching", {}), inside=batches is not None)

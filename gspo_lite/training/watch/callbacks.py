@@ -15,8 +15,10 @@ from transformers import TrainerCallback
 from gspo_lite.system.progress import View, open_view
 from gspo_lite.system.run_folder import append_jsonl, read_jsonl
 from gspo_lite.system.say import warn
+from gspo_lite.training.watch.held_out import SECONDS
+from gspo_lite.training.watch.stop_early import evaluated
 
-KEPT = 100  # steps whose figures transformers keeps in memory; metrics.jsonl has all
+KEPT = 100  # steps whose figures transformers keeps in memory, beside held-out ones; metrics.jsonl has all
 NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the clip
 
 
@@ -37,11 +39,13 @@ class MetricsWriter(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "train_runtime" in logs:  # a summary follows the last step
             return
+        self.clock.skip(logs.get(SECONDS, 0.0))
         self.clock.update(logs.get("num_tokens"))
         logs["tokens_per_second"] = self.clock.rate
         times = {"time": round(time.time(), 3), "seconds": round(time.perf_counter() - self.began, 3)}
         append_jsonl(self.path, [{"step": state.global_step, **times, **logs}])
-        del state.log_history[:-KEPT]  # or memory and every checkpoint grow with the steps
+        # Otherwise memory and every checkpoint would grow with the steps.
+        state.log_history[:-KEPT] = evaluated(state.log_history[:-KEPT])
 
 
 class HeapTrimmer(TrainerCallback):
@@ -58,6 +62,11 @@ class TokenClock:
     def __init__(self) -> None:
         self.start: tuple[float, float] | None = None
         self.rate: float | None = None
+
+    def skip(self, seconds: float) -> None:
+        """Leave out seconds that went into an evaluation."""
+        if self.start is not None:
+            self.start = (self.start[0] + seconds, self.start[1])
 
     def update(self, num_tokens: float | None) -> None:
         """Record the running count of prompt and completion tokens, which changes once per rollout."""
