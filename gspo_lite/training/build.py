@@ -59,7 +59,7 @@ def build_trainer(
         credit_estimator=recipe.objective.credit_estimator,
         needs=needs,
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
-        guards=recipe.training.guards,
+        guards=None if measure_noise else recipe.training.guards,  # a probe trains nothing
         note=note,
         measure_noise=measure_noise,
     )

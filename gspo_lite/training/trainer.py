@@ -40,6 +40,7 @@ from gspo_lite.training.token_credit import TokenCredit, per_token
 from gspo_lite.training.watch.gauges import RatioGauges
 from gspo_lite.training.watch.guards import FiniteLoss, Guards
 
+USUAL_GUARDS = GuardSettings()
 UNSLOTH = generated_module(GRPOTrainer)  # None if the trainer is stock TRL's
 if UNSLOTH is not None:
     install(UNSLOTH)
@@ -68,8 +69,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
         watchers: functions that each return a callback for this trainer, added in this order.
-        guards: reactions when training goes wrong, as `training.guards` of a recipe. Their callback is the last, so
-            that the step they stop at is recorded.
+        guards: reactions when training goes wrong, as `training.guards` of a recipe: warnings, and a stop before a step
+            whose loss or gradient is not finite, which TRL would take into the weights. None leaves them to TRL. Their
+            callback is the last, so that the step they stop at is recorded.
         note: receives the warnings of the guards as (step, kind, text, hint).
         strict: refuse settings that make GSPO another method, which otherwise only cause a warning: one optimizer step
             per rollout, an epsilon of GRPO's size, a loss summed over tokens.
@@ -100,7 +102,7 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credit_estimator: str = "rewards",
         needs: dict[str, Any] | None = None,
         watchers: Sequence[Callable[[Any], TrainerCallback]] = (),
-        guards: GuardSettings | None = None,
+        guards: GuardSettings | None = USUAL_GUARDS,
         note: Callable[..., None] | None = None,
         strict: bool = False,
         measure_noise: bool = False,
