@@ -222,6 +222,9 @@ def test_what_follows_from_another_sign_is_not_told_beside_it(capsys):
     flat = {**SOUND, "reward": 0.0, "reward_std": 0.0, "frac_reward_zero_std": 1.0, "entropy": 1e-5}
     log(guards, flat, 9)
     assert capsys.readouterr().err.count("warning: ") == 1
+    trainer.rollout = VARIED
+    log(guards, {**flat, "entropy": 0.3, "reward_std": 0.4})
+    assert "no group had two" in capsys.readouterr().err  # nothing else explains it any more
     trainer, guards = guarded(rollouts=2, no_variance="stop")
     trainer.rollout = EMPTY
     with pytest.raises(RunError, match="no group had two"):

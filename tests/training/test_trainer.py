@@ -173,7 +173,7 @@ def test_the_readmes_example_learns_and_nothing_is_wrong_with_it(tmp_path, monke
     assert json.dumps(names["trainer"].rollout)
     rewards, third = names["rewards"], len(names["rewards"]) // 3
     assert len(rewards) == 16  # of 4 steps each
-    assert sum(rewards[-third:]) / third > sum(rewards[:third]) / third + 0.1  # 0.2 to 0.3 more
+    assert sum(rewards[-third:]) / third > sum(rewards[:third]) / third + 0.15  # 0.33 to 0.39 more, over three seeds
     assert "warning" not in capsys.readouterr().err
 
 

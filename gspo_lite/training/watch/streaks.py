@@ -24,16 +24,15 @@ class Streaks:
         self.broken: set[str] = set()
 
     def take(self, found: Sequence[bool | None], rollouts: int) -> list[Sign]:
-        """Add what each of `SIGNS` found in the figures of so many rollouts; return those whose patience ends now."""
+        """Add what each of `SIGNS` found in the figures of so many rollouts; return those whose patience has ended."""
         due = []
         for sign, seen in zip(SIGNS, found, strict=True):
             if seen is None:
                 continue
-            before, limit = self.lengths[sign.name], sign.patience or self.patience
-            self.lengths[sign.name] = before + (1 if sign.patience else rollouts) if seen else 0
+            self.lengths[sign.name] = self.lengths[sign.name] + (1 if sign.patience else rollouts) if seen else 0
             if not seen:
                 self.broken.add(sign.name)
-            if before < limit <= self.lengths[sign.name]:
+            if self.lengths[sign.name] >= (sign.patience or self.patience):
                 due.append(sign)
         return due
 
