@@ -14,11 +14,12 @@ __version__ = "0.1.0"
 _HOME = {
     "GSPOConfig": "gspo_lite.training.config",
     "GSPOTrainer": "gspo_lite.training.trainer",
+    "GuardSettings": "gspo_lite.recipe.schema",
     "load_recipe": "gspo_lite.checked_recipe",
     "reward": "gspo_lite.rewards.contract.registry",
 }
 
-__all__ = ["GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"]
+__all__ = ["GSPOConfig", "GSPOTrainer", "GuardSettings", "__version__", "load_recipe", "reward"]
 
 
 def __getattr__(name: str) -> Any:

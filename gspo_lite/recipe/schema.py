@@ -146,11 +146,13 @@ class GuardSettings(Settings):
     """What to do when training goes wrong: warn, end the run, or restore the weights of the newest checkpoint."""
 
     non_finite: Action = Field("stop", description="A loss, gradient or weight is not finite; the step is not applied.")
+    empty_completions: Action = Field("warn", description="Nine of ten completions have no text.")
     flat_reward: Action = Field("warn", description="All completions of a rollout get the same reward.")
     no_variance: Action = Field("warn", description="No group has two completions with different rewards.")
     truncated: Action = Field("warn", description="Nine of ten completions are cut off at the length limit.")
     entropy_gone: Action = Field("warn", description="The model is certain of every token.")
     ratio_explosion: Action = Field("warn", description="The policy moves far beyond the clip, three steps in a row.")
+    no_effect: Action = Field("warn", description="Nearly all that has an advantage is clipped, six steps in a row.")
     repeated_text: Action = Field("warn", description="Most completions repeat one phrase over and over.")
     rollouts: PositiveInt = Field(8, description="Rollouts in a row that must show a sign before it counts.")
 

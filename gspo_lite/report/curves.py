@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gspo_lite.report.facts import PHASES, RunFacts
+from gspo_lite.system.figures import CUT_OFF, RATIO_CLIPPED
 from gspo_lite.training.watch.stop_early import ACCURACY, HIGH, LOW, evaluated
 
 LOG_RATIO = ("mean", "std", "min", "max")  # of log s_i, as gspo/log_ratio_...
@@ -78,7 +79,7 @@ class Curve:
 
 
 LENGTH = Curve("completions/mean_length", "Completion length, tokens", (0, None), smooth=True)
-TRUNCATED = Curve("completions/clipped_ratio", "Truncated completions", (0, 1), percent=True)
+CUT = Curve("completions/clipped_ratio", f"Completions {CUT_OFF} at the length limit", (0, 1), percent=True)
 ENTROPY = Curve("entropy", "Entropy, nats per token", (0, None), smooth=True)
 ENTROPY_ACTIVE = Curve(
     "entropy_active_rows", "Entropy of rows with an advantage, nats per token", (0, None), smooth=True
@@ -86,7 +87,7 @@ ENTROPY_ACTIVE = Curve(
 FLAT = Curve("frac_reward_zero_std", "Groups without variance", (0, 1), percent=True, smooth=True)
 KL = Curve("kl", "KL from the reference, nats per token", (0, None), smooth=True)
 SPEED = Curve("tokens_per_second", "Speed, tokens per second", (0, None))
-CLIPPED = Curve("clip_ratio/region_mean", "Share clipped", (0, 1), percent=True, smooth=True)
+CLIPPED = Curve("clip_ratio/region_mean", RATIO_CLIPPED.capitalize(), (0, 1), percent=True, smooth=True)
 SPREAD = Curve("gspo/log_ratio_std", "Spread of log s, standard deviation", (0, None), smooth=True)
 
 
@@ -100,7 +101,7 @@ def charts(runs: Sequence[RunFacts]) -> list[Chart]:
     drawn = [
         accuracy_chart(runs),
         held_out_chart(runs),
-        *(curve_chart(one, runs) for one in (total, *rewards, FLAT, LENGTH, TRUNCATED, ENTROPY, ENTROPY_ACTIVE)),
+        *(curve_chart(one, runs) for one in (total, *rewards, FLAT, LENGTH, CUT, ENTROPY, ENTROPY_ACTIVE)),
         clip_chart(alone) if alone else curve_chart(CLIPPED, runs),
         ratio_chart(alone) if alone else curve_chart(SPREAD, runs),
         curve_chart(KL, runs),
@@ -165,7 +166,7 @@ def clip_chart(run: RunFacts) -> Chart | None:
         if len(points) > 1:
             series.append(Series(label, thinned(rollout_means(run, points)), color))
     note = "Mean over the steps on one rollout; the first step clips nothing, because the weights have not changed yet."
-    return Chart(f"Share of {level} clipped", series, note, (0, 1), True) if series else None
+    return Chart(f"{RATIO_CLIPPED.capitalize()}, share of {level}", series, note, (0, 1), True) if series else None
 
 
 def ratio_chart(run: RunFacts) -> Chart | None:

@@ -64,7 +64,7 @@ def build_trainer(
         credit_estimator=recipe.objective.credit_estimator,
         needs=needs,
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
-        guards=recipe.training.guards,
+        guards=None if measure_noise else recipe.training.guards,  # a probe trains nothing
         measure=measure,
         stop_early=recipe.training.stop_early,
         note=note,

@@ -153,6 +153,8 @@ HOOKS = (
     Hook("grpo_accumulated_loss", "called", "hear the ratios", "compute_loss", "", "Unsloth", GENERATED),
     Hook("grpo_accumulated_loss", "written", "hear the ratios and their mask, the last of its results", "",
          r".*\breturn [\w, ]+, coef_1, completion_mask\s*$", "Unsloth", GENERATED),
+    Hook("grpo_accumulated_loss", "written", "see that no row has a gradient", "",
+         r".*\bUnslothEfficientGRPO\.apply\(\s*new_logprobs,", "Unsloth", GENERATED),
 )  # fmt: skip
 
 

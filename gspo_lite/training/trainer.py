@@ -42,6 +42,7 @@ from gspo_lite.training.watch.gauges import RatioGauges
 from gspo_lite.training.watch.guards import FiniteLoss, Guards
 from gspo_lite.training.watch.held_out import HeldOut, Measure
 
+USUAL_GUARDS = GuardSettings()
 UNSLOTH = generated_module(GRPOTrainer)  # None if the trainer is stock TRL's
 if UNSLOTH is not None:
     install(UNSLOTH)
@@ -71,8 +72,9 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credit_estimator: `rewards`, or `prefix_tree` for values of the prefixes that a group's completions share.
         needs: what its checkpoints say they were made with.
         watchers: functions that each return a callback for this trainer, added in this order.
-        guards: reactions when training goes wrong, as `training.guards` of a recipe. Their callback is the last, so
-            that the step they stop at is recorded.
+        guards: reactions when training goes wrong, as `training.guards` of a recipe: warnings, and a stop before a step
+            whose loss or gradient is not finite, which TRL would take into the weights. None leaves them to TRL. Their
+            callback is the last, so that the step they stop at is recorded.
         measure: returns held-out figures as `evaluate_greedy` does, in place of TRL's evaluation on `eval_dataset`.
         stop_early: patience in evaluations by `measure`, as `training.stop_early` of a recipe.
         note: receives warnings of the guards and the cause of an early end, as (step, kind, text, hint).
@@ -105,7 +107,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         credit_estimator: str = "rewards",
         needs: dict[str, Any] | None = None,
         watchers: Sequence[Callable[[Any], TrainerCallback]] = (),
-        guards: GuardSettings | None = None,
+        guards: GuardSettings | None = USUAL_GUARDS,
         measure: Measure | None = None,
         stop_early: int | None = None,
         note: Callable[..., None] | None = None,

@@ -97,8 +97,8 @@ def test_every_curve_is_there_once(tmp_path):
     drawn = curves.charts([read_run(make_run(tmp_path / "run", evaluation=BOTH, steps=16))])
     assert [chart.title for chart in drawn] == [
         "Held-out accuracy", "Reward, weighted sum", "Reward math_correct", "Groups without variance",
-        "Completion length, tokens", "Entropy of rows with an advantage, nats per token", "Share of sequences clipped",
-        "log s, the sequence ratio", "Speed, tokens per second",
+        "Completion length, tokens", "Entropy of rows with an advantage, nats per token",
+        "Ratio clipped, share of sequences", "log s, the sequence ratio", "Speed, tokens per second",
     ]  # fmt: skip
     ratio = drawn[-2]
     assert [(band.label, *band.points[0][1:]) for band in ratio.bands] == [

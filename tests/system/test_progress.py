@@ -12,7 +12,7 @@ WORK = """
 from gspo_lite.system.progress import live
 with live("answering", 40) as view:
     for done in range(1, 41):
-        view.update(done, "reward 0.50  accuracy 50%  clipped 12%  tok/s 1234")
+        view.update(done, "reward 0.50  accuracy 50%  ratio clipped 12%  cut off 3%  tok/s 1234")
 """
 
 

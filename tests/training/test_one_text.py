@@ -65,7 +65,7 @@ def test_reasoning_that_a_response_template_splits_off_is_judged_as_in_evaluatio
     tokenizer.response_template = TEMPLATE
     ids = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for text in TEXTS]
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *_, **__: (ids, None))
-    parsed = tokenizer.parse_response(ids[0], prefix=tokenizer.encode("\n"))
+    parsed = tokenizer.parse_response(ids[0], prefix=tokenizer.encode("\n", add_special_tokens=False))
     assert parsed["reasoning_content"] == "7+5=12"  # split off, as TRL hands it on
     trainer.train()
     assert seen == TEXTS
@@ -93,7 +93,7 @@ def test_what_only_a_tool_wrote_is_not_paid(tmp_path, monkeypatch, starter):
     ids, mask = [*chain(*pieces)], [int(turn != 1) for turn, piece in enumerate(pieces) for _ in piece]
 
     def generated(self, prompts):
-        asked = [self.processing_class.encode("?")] * len(prompts)
+        asked = [self.processing_class.encode("?", add_special_tokens=False)] * len(prompts)
         messages = [conversation(turns) for _ in prompts]
         return asked, [ids] * len(prompts), [mask] * len(prompts), messages, None, {}, None, []
 

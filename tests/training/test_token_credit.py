@@ -20,7 +20,7 @@ from tests.training.test_trainer import PROMPTS, carries, config
 
 TOKENIZER = build_tokenizer()
 TEXTS = ["<think>a</think><answer>1</answer>", "<think>b</think><answer>2</answer>"]
-IDS = [TOKENIZER.encode(text) for text in TEXTS]  # <think> a </think> <answer> 1 </answer>
+IDS = [TOKENIZER.encode(text, add_special_tokens=False) for text in TEXTS]  # <think> a </think> <answer> 1 </answer>
 
 
 def credit(credits, weights=(1.0,), estimator="rewards", marker=None):
@@ -43,7 +43,7 @@ def test_the_answers_reward_moves_the_answers_tokens_only():
 
 def test_the_answers_tokens_are_those_that_its_reward_reads():
     texts = ["\\boxed{3}\n#### 7", "\\boxed{4}\n#### 8"]
-    ids = [TOKENIZER.encode(text) for text in texts]
+    ids = [TOKENIZER.encode(text, add_special_tokens=False) for text in texts]
     for marker, digits in (("boxed", ["3", "4"]), ("gsm8k", ["7", "8"]), ("tag", ["", ""]), (None, ["3", "4"])):
         made = credit(["answer"], marker=marker)
         advantages = made.advantages(np.array([[1.0], [0.0]]), [()], ids, max(map(len, ids)))

@@ -88,6 +88,11 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "credit": True, "idle": True,
         "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
+    # With steps this large every row is clipped in some micro-batches, which then are not followed back.
+    "gspo idle rows all clipped": {"idle": True, "learning_rate": 0.1, "max_steps": 8},
+    "gspo_token idle rows all clipped": {
+        "importance_sampling_level": "sequence_token", "idle": True, "learning_rate": 0.1, "max_steps": 8,
+    },
     "control: advantages not aligned": {
         "importance_sampling_level": "sequence_token", "credit": True, "control": "alignment",
     },
@@ -206,6 +211,7 @@ def checked_trainer(trainer_class):
         credit = False
         gaps: list
         seen: list  # rows of each micro-batch that Unsloth was given
+        passes: list  # backward passes through the model
 
         def _heard_loss(self, model, inputs, *args, **kwargs):
             self.seen.append(len(inputs["completion_ids"]))
@@ -240,7 +246,9 @@ def checked_trainer(trainer_class):
         def compute_loss(self, model, inputs, **kwargs):
             loss = super().compute_loss(model, inputs, **kwargs)
             trained = [p for p in model.parameters() if p.requires_grad]
+            before = len(self.passes)
             gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, trained, retain_graph=True)])
+            followed = len(self.passes) > before
             twin = self.twin()
             args = self.args
             mask = inputs["completion_mask"] * (inputs["completion_ids"] != self.processing_class.pad_token_id)
@@ -272,6 +280,8 @@ def checked_trainer(trainer_class):
                     "seen": self.seen.pop() if self.seen else 0,
                     "largest_log_ratio": ratio,
                     "left_padding": int((inputs["prompt_mask"] == 0).sum()),
+                    "zero": not bool(twin_gradient.any()),
+                    "followed": followed,
                 }
             )
             return loss
@@ -307,7 +317,9 @@ def run(name):
     trainer = checked_trainer(GSPOTrainer)(
         tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer
     )
-    trainer.credit, trainer.gaps, trainer.seen = credit, [], []
+    trainer.credit, trainer.gaps, trainer.seen, trainer.passes = credit, [], [], []
+    layer = trainer.model.get_base_model().model.layers[0]
+    layer.register_full_backward_hook(lambda *_: trainer.passes.append(1))
     if not idle:
         trainer.row_rules = None  # stock TRL would deal rows anew, and the twin looks at them as they were dealt
     undo = break_it(control, hook, UNSLOTH)

@@ -38,6 +38,8 @@ def test_every_micro_step_equals_the_float64_twin(results, scenario):
     assert "idle" not in scenario or any(gap["idle"] for gap in result["gaps"])
     if "on-policy" not in scenario:
         assert max(gap["largest_log_ratio"] for gap in result["gaps"]) > 0.1  # off-policy, beyond the clip
+    assert all(gap["followed"] != gap["zero"] for gap in result["gaps"])  # no backward pass where the gradient is 0
+    assert any(gap["zero"] for gap in result["gaps"]) or "all clipped" not in scenario
     padding = max(gap["left_padding"] for gap in result["gaps"])
     assert (padding == 0) == ("padded" in scenario)
 

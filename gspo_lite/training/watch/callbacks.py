@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from gspo_lite.system.figures import CUT_OFF, RATIO_CLIPPED
 from gspo_lite.system.progress import View, open_view
 from gspo_lite.system.run_folder import append_jsonl, read_jsonl
 from gspo_lite.system.say import warn
@@ -19,6 +20,7 @@ from gspo_lite.training.watch.held_out import SECONDS
 from gspo_lite.training.watch.stop_early import evaluated
 
 KEPT = 100  # steps whose figures transformers keeps in memory, beside held-out ones; metrics.jsonl has all
+WORTH_SHOWING = 0.005  # share of completions that are cut off
 NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the clip
 
 
@@ -114,7 +116,10 @@ class Progress(TrainerCallback):
         self.shown.update({name: value for name, value in logs.items() if value is not None})
         if logs.get("clip_ratio/region_mean") is not None:
             self.clipped.append(logs["clip_ratio/region_mean"])
-            self.shown["clipped"] = sum(self.clipped) / len(self.clipped)
+            self.shown[RATIO_CLIPPED] = sum(self.clipped) / len(self.clipped)
+        if logs.get("completions/clipped_ratio") is not None:
+            share = logs["completions/clipped_ratio"]
+            self.shown[CUT_OFF] = share if share >= WORTH_SHOWING else None
         self.view.update(state.global_step, self.text())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -130,7 +135,8 @@ class Progress(TrainerCallback):
         """Return the live figures, without those that are not known yet."""
         parts = [
             ("reward", "reward", "{:.2f}"), ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
-            ("clipped", "clipped", "{:.0%}"), ("tok/s", "tokens_per_second", "{:.0f}"),
+            (RATIO_CLIPPED, RATIO_CLIPPED, "{:.0%}"), (CUT_OFF, CUT_OFF, "{:.0%}"),
+            ("tok/s", "tokens_per_second", "{:.0f}"),
         ]  # fmt: skip
         known = [(label, key, form) for label, key, form in parts if self.shown.get(key) is not None]
         return "  ".join(f"{label} {form.format(self.shown[key])}" for label, key, form in known)
