@@ -16,13 +16,17 @@ from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.local import is_local
 from gspo_lite.data.rows import EMBEDDED
 from gspo_lite.data.sources import Problems, load_problems
+from gspo_lite.errors import RecipeError
+from gspo_lite.models.adapters import WEIGHTS, adapter_folder, adapter_named, contradictions, following, read_config
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
+from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
+from gspo_lite.training.checkpoint.manifest import described
 from gspo_lite.training.examples import check_examples
 from gspo_lite.training.watch.trackers import require
 
@@ -37,6 +41,7 @@ class Parts:
     loaded: LoadedModel
     engine: Engine
     args: Any  # a GSPOConfig, whose module must not be imported before Unsloth
+    begun_with: str | None = None  # sha256 of the adapter that is continued
 
 
 def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
@@ -67,15 +72,35 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
     refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
-    return Parts(recipe, problems, rewards, loaded, engine, args)
+    name = recipe.model.adapter
+    begun_with = None if name is None else described(adapter_folder(name) / WEIGHTS)["sha256"]
+    return Parts(recipe, problems, rewards, loaded, engine, args, begun_with)
+
+
+def with_adapter(recipe: Recipe) -> Recipe:
+    """Return the recipe with base and shape of the adapter that it continues, downloaded if it is on the hub.
+
+    Raises:
+        UsageError: it is not there, or the recipe contradicts it. MachineError: the hub cannot be reached.
+    """
+    name = adapter_named(recipe.model)
+    if name is None:
+        return recipe
+    folder = adapter_folder(name)
+    found = contradictions(recipe.model, read_config(folder))
+    lines = [f"`{dotted(one.place)}`: {one.message}" for one in found if one.severity == "error"]
+    if lines:
+        raise RecipeError(lines)
+    return following(recipe, folder)
 
 
 def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
-    """Return the sha256 of the file of each custom reward and adapter, by kind and name."""
+    """Return the sha256 of the file of each custom reward and adapter, and of a continued LoRA, by kind and name."""
     adapter, sha256 = parts.recipe.data.adapter, getattr(parts.problems.adapter, "sha256", None)
     return {
         "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
         "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
+        "continued": {} if parts.begun_with is None else {str(parts.recipe.model.adapter): parts.begun_with},
     }
 
 
@@ -83,6 +108,7 @@ def offline_if_local(recipe: Recipe) -> None:
     """Keep the Hugging Face libraries off the network if model, data and judge are on this machine."""
     data = recipe.data
     named = [recipe.model.name, data.source, data.eval.source or data.source]
+    named += [recipe.model.adapter] if recipe.model.adapter else []
     named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
     if all(name == "starter" or name in EMBEDDED or is_local(name) for name in named):

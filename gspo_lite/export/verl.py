@@ -124,6 +124,7 @@ def left_behind(recipe: Recipe) -> list[str]:
         f"data (`{recipe.data.source}`, style {recipe.data.prompt}): write train.parquet and test.parquet with prompt "
         "(a list of messages), data_source, reward_model.ground_truth and extra_info": True,
         "model.name `starter`: name a model": model.name == "starter",
+        "model.adapter: set actor_rollout_ref.model.lora_adapter_path to its folder": model.adapter is not None,
         "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": model.load_in_4bit or model.load_in_8bit,
         "credit and advantages per token: verl's grpo estimator gives all tokens of a completion the same": (
             objective.algorithm == "gspo_token"
