@@ -119,6 +119,8 @@ def contradictions(model: ModelSettings, config: dict[str, Any]) -> list[Problem
         if ours not in (theirs, "all-linear") and not (isinstance(ours, list) and set(ours) == set(theirs)):
             message = f"is {ours}, but the adapter `{adapter_named(model)}` has {theirs} and keeps it. Remove the key"
             found.append(Problem(("model", "lora", key), f"{message}, or add --set model.lora={{}}"))
+    if model.full_finetuning and not model.adapter:
+        found.append(Problem(("model", "name"), "holds a LoRA to continue, but full_finetuning trains every weight"))
     if model.adapter and is_adapter(Path(os.path.expanduser(model.name))):
         found.append(Problem(("model", "name"), "holds an adapter, as model.adapter does; name the base model"))
     elif model.adapter and plain(model.name) != plain(str(config.get(BASE))):

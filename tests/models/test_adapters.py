@@ -70,6 +70,12 @@ def test_what_contradicts_an_adapter_or_is_none_is_refused_by_check(tmp_path, ov
         recipe_with(f"model.adapter={folder}", *(one.replace("SFT", str(folder)) for one in overrides))
 
 
+def test_an_adapter_as_the_model_is_not_trained_in_full(tmp_path):
+    settings = [f"model.name={write(tmp_path / 'sft', **STARTER)}", "model.full_finetuning=true"]
+    with pytest.raises(RecipeError, match=r"`model\.name`: holds a LoRA to continue, but full_finetuning"):
+        recipe_with(*settings, "model.load_in_4bit=false")
+
+
 def test_files_that_are_missing_or_broken_are_named(tmp_path):
     folder = write(tmp_path / "sft")
     (folder / "adapter_model.safetensors").unlink()
