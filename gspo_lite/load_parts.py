@@ -17,17 +17,20 @@ from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.local import is_local
 from gspo_lite.data.rows import EMBEDDED
 from gspo_lite.data.sources import Problems, load_problems
-from gspo_lite.errors import UsageError
+from gspo_lite.errors import RecipeError, UsageError
+from gspo_lite.models.adapters import WEIGHTS, adapter_folder, adapter_named, contradictions, following, read_config
 from gspo_lite.models.defaults import differing
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.models.names import is_local_model
+from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.judging import can_judge, judge_of
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
+from gspo_lite.training.checkpoint.manifest import described
 from gspo_lite.training.examples import check_examples
 from gspo_lite.training.watch.trackers import require
 
@@ -42,6 +45,7 @@ class Parts:
     loaded: LoadedModel
     engine: Engine
     args: Any  # a GSPOConfig, whose module must not be imported before Unsloth
+    begun_with: str | None = None  # sha256 of the adapter that is continued
 
 
 def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
@@ -75,7 +79,26 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
     refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
-    return Parts(recipe, problems, rewards, loaded, engine, args)
+    name = recipe.model.adapter
+    begun_with = None if name is None else described(adapter_folder(name) / WEIGHTS)["sha256"]
+    return Parts(recipe, problems, rewards, loaded, engine, args, begun_with)
+
+
+def with_adapter(recipe: Recipe) -> Recipe:
+    """Return the recipe with base and shape of the adapter that it continues, downloaded if it is on the hub.
+
+    Raises:
+        UsageError: it is not there, or the recipe contradicts it. MachineError: the hub cannot be reached.
+    """
+    name = adapter_named(recipe.model)
+    if name is None:
+        return recipe
+    folder = adapter_folder(name)
+    found = contradictions(recipe.model, read_config(folder))
+    lines = [f"`{dotted(one.place)}`: {one.message}" for one in found if one.severity == "error"]
+    if lines:
+        raise RecipeError(lines)
+    return following(recipe, folder)
 
 
 def generation_notes(recipe: Recipe, loaded: LoadedModel) -> Iterator[str]:
@@ -102,12 +125,13 @@ def refuse_unmeasured(recipe: Recipe, rewards: list[Any], problems: Problems) ->
 
 
 def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
-    """Return the sha256 of the file of each custom reward and adapter, and which weights a name stands for, by kind."""
+    """Return what the names in a recipe stood for: sha256 of custom code and of a continued LoRA, and the weights."""
     adapter, sha256 = parts.recipe.data.adapter, getattr(parts.problems.adapter, "sha256", None)
     return {
         "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
         "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
         "model_weights": parts.loaded.weights,
+        "continued": {} if parts.begun_with is None else {str(parts.recipe.model.adapter): parts.begun_with},
     }
 
 
@@ -115,6 +139,7 @@ def offline_if_local(recipe: Recipe) -> None:
     """Keep the Hugging Face libraries off the network if model, data and judge are on this machine."""
     data = recipe.data
     named = [data.source, data.eval.source or data.source]
+    named += [recipe.model.adapter] if recipe.model.adapter else []
     named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
     if is_local_model(recipe.model.name) and all(name in EMBEDDED or is_local(name) for name in named):

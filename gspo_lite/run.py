@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
+from gspo_lite.data.prompts import shared_system
 from gspo_lite.evaluation import asked_while_training, evaluate, evaluate_greedy
-from gspo_lite.load_parts import Parts, custom_code, load_parts, offline_if_local
+from gspo_lite.load_parts import Parts, custom_code, load_parts, offline_if_local, with_adapter
 from gspo_lite.models.libraries import unused_libraries
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
@@ -77,10 +78,11 @@ def run(
     """
     refuse(recipe)
     processes.refuse_sharded()
+    offline_if_local(recipe)
+    recipe = with_adapter(recipe)
     folder, resume = Path(recipe.output.dir), resume or recipe.output.if_exists == "resume"
     if processes.is_main():
         run_folder.refuse_existing(folder, "resume" if resume else recipe.output.if_exists)
-    offline_if_local(recipe)
     clock = Clock()
 
     with held(folder), listening():
@@ -136,6 +138,7 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool, clock: 
     )
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
     facts = environment(parts.loaded.backend, parts.engine.name, command) | custom_code(parts)
+    facts[run_folder.SYSTEM_MESSAGE] = shared_system(row["prompt"] for row in parts.problems.train)
     if resume and (folder / run_folder.ENVIRONMENT).is_file():
         first = run_folder.read_json(folder / run_folder.ENVIRONMENT)
         facts["resumed"] = [*first.get("resumed", []), facts["started"]]

@@ -87,6 +87,6 @@ def explain(error: Exception, name: str) -> Exception:
     if isinstance(error, OSError):
         return UsageError(
             f"`model.name` `{name}` is neither a folder nor a hub model that you can access: {gist}",
-            "check the name; for a gated model run `hf auth login` first",
+            "check the name; for a gated model run `hf auth login` first; an adapter is named in model.adapter",
         )
     return error

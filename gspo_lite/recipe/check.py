@@ -178,6 +178,9 @@ def one_kind_of_weights(recipe: Recipe) -> Iterator[Problem]:
         if model.full_finetuning and getattr(model, name):
             message = f"trains every weight, but quantized weights cannot be trained. Set {name} to false"
             yield Problem(("model", "full_finetuning"), message)
+    if model.full_finetuning and model.adapter:
+        message = "is a LoRA to continue, but full_finetuning trains every weight. Set one of them only"
+        yield Problem(("model", "adapter"), f"{message}; `gspo-lite export` merges an adapter into its model")
     if model.vllm_standby and (model.backend == "transformers" or recipe.generation.engine == "transformers"):
         message = "is for vLLM inside Unsloth: backend must be `auto` or `unsloth`, generation.engine `auto` or `vllm`"
         yield Problem(("model", "vllm_standby"), message)

@@ -32,6 +32,11 @@ class ModelSettings(Settings):
     """The language model to train, and how it is loaded."""
 
     name: Text = Field(description="Hub id, local folder, GGUF file, `smollm2`, or `starter` (built here).")
+    adapter: Text | None = Field(
+        None,
+        description="LoRA adapter to continue, such as one from supervised training: a folder, a run folder or a hub "
+        "id. The KL penalty refers to it.",
+    )
     backend: Literal["auto", "unsloth", "transformers"] = Field(
         "auto", description="`auto` uses Unsloth if it can run here, else transformers with PEFT."
     )
@@ -50,7 +55,7 @@ class ModelSettings(Settings):
         description="Variables of the model's chat template, such as `enable_thinking: false` or "
         "`reasoning_effort: low`, for every prompt in training and outside it.",
     )
-    lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained.")
+    lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained; `adapter` brings its own.")
 
 
 class TailCredit(Settings):
@@ -99,7 +104,9 @@ class ObjectiveSettings(Settings):
         None, description="Upper clip range of the ratio; the GSPO paper uses 4e-4. Default: the same as epsilon."
     )
     delta: PositiveFloat | None = Field(None, description="Second upper bound of the ratio (two-sided clip).")
-    beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(0.0, description="Weight of the KL penalty.")
+    beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="Weight of the KL penalty to the model that RL begins with, adapter and warm-up included."
+    )
     use_bias_correction_kl: bool = Field(False, description="Multiply the KL penalty by the importance ratio.")
     scale_rewards: Literal["group", "batch", "none"] = Field(
         "group", description="Standard deviation that divides advantages: of the group, of the batch, or none."

@@ -1,7 +1,7 @@
 """The run folder: its files and how each is written.
 
 recipe.yaml          the resolved recipe; running it again reproduces the run
-environment.json     versions, hardware, command, seconds
+environment.json     versions, hardware, command, seconds, hashes of code, the system message that all prompts share
 metrics.jsonl        one object per optimizer step
 completions.jsonl    sampled training completions, their problems and rewards, and what rewards logged
 events.jsonl         warnings of the guards, and the cause of an early stop
@@ -32,6 +32,7 @@ RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
 WARMUP, EVENTS = "warmup", "events.jsonl"
 STOPPED = "stopped"  # the kind of an event that ended a run early
+SYSTEM_MESSAGE = "system_message"  # in environment.json: that of every training prompt, null if they differ
 
 
 def is_run(folder: Path) -> bool:

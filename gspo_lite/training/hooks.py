@@ -83,7 +83,7 @@ HOOKS = (
     Hook("save_model", "called", "write adapters", "_save_checkpoint", "output_dir"),
     Hook("_save", "overridden", "keep the hub token off the disk", "save_model", "output_dir state_dict"),
     Hook("_load_optimizer_and_scheduler", "overridden", "resume a rollout", "_prepare_for_training", "checkpoint"),
-    Hook("_load_from_checkpoint", "called", "take back weights", "train", "resume_from_checkpoint"),
+    Hook("_load_from_checkpoint", "overridden", "take back weights", "train", "resume_from_checkpoint model"),
     Hook("add_callback remove_callback", "called", "watch, write and show every step", takes="callback"),
     # What its callbacks are told.
     Hook("on_train_begin", "overridden", "open the live view", "_inner_training_loop", owner=CALLBACK),
@@ -110,6 +110,7 @@ HOOKS = (
     Hook("prompt_ids prompt_mask completion_ids completion_mask advantages num_items_in_batch old_per_token_logps "
          "ref_per_token_logps sampling_per_token_logps tool_mask pixel_values image images", "key",
          "cut, join and save rows", SCORED),
+    Hook("ref", "key", "refer the KL penalty to the adapter that training begins with", SCORED),
     Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
     Hook("completion_mask tool_mask old_per_token_logps", "key", "shift the ratio", "_compute_loss", path="TRL"),
     Hook(" ".join((*BATCH, *LIVE)), "key", "give rewards all that TRL passes", "_calculate_rewards"),

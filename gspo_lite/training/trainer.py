@@ -34,6 +34,7 @@ from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
+from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
 from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
@@ -130,6 +131,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
             as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
         )
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
+        begun_with = learned_weights(model)
         super().__init__(model, reward_funcs, args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
         refuse_frozen(self.model)
@@ -147,6 +149,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         if measure_noise and self.row_rules is not None:
             self.row_rules = replace(self.row_rules, drop=False)  # noise is in rows without an advantage, too
         keep_adapter_float32(self)
+        restore(self.model, begun_with)
+        keep_reference(self, begun_with)
         self._suppress_placeholders()
         self._end_at_every_token()
         self._begin_checkpoints(needs)

@@ -210,6 +210,7 @@ def checked_trainer(trainer_class):
     class Checked(trainer_class):
         credit = False
         gaps: list
+        begun: object  # the model as it was before training, which a KL penalty refers to
         seen: list  # rows of each micro-batch that Unsloth was given
         passes: list  # backward passes through the model
 
@@ -217,8 +218,8 @@ def checked_trainer(trainer_class):
             self.seen.append(len(inputs["completion_ids"]))
             return super()._heard_loss(model, inputs, *args, **kwargs)
 
-        def twin(self):
-            model = copy.deepcopy(self.model)
+        def twin(self, model=None):
+            model = copy.deepcopy(model or self.model)
             for module in model.modules():  # bound to the original, whichever copy they hang on
                 for name in ("for_training", "for_inference", "forward", "generate"):
                     vars(module).pop(name, None)
@@ -234,13 +235,7 @@ def checked_trainer(trainer_class):
             with torch.no_grad():
                 output["twin_old"] = twin_logps(self.twin(), output)
                 if self.beta:
-                    twin = self.twin()
-                    if "ref" in twin.peft_config:  # TRL keeps a copy of the adapter as it was, Unsloth none
-                        twin.set_adapter("ref")
-                        output["twin_ref"] = twin_logps(twin, output)
-                    else:
-                        with twin.disable_adapter():
-                            output["twin_ref"] = twin_logps(twin, output)
+                    output["twin_ref"] = twin_logps(self.twin(self.begun), output)
             return output
 
         def compute_loss(self, model, inputs, **kwargs):
@@ -314,9 +309,10 @@ def run(name):
     torch.manual_seed(0)
     args = GSPOConfig(output_dir=tempfile.mkdtemp(), **options)
     rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS[prompts] * 8])
-    trainer = checked_trainer(GSPOTrainer)(
-        tiny_model(tokenizer), [reward], args=args, train_dataset=rows, processing_class=tokenizer
-    )
+    model = tiny_model(tokenizer)
+    begun = copy.deepcopy(model)
+    trainer = checked_trainer(GSPOTrainer)(model, [reward], args=args, train_dataset=rows, processing_class=tokenizer)
+    trainer.begun = begun
     trainer.credit, trainer.gaps, trainer.seen, trainer.passes = credit, [], [], []
     layer = trainer.model.get_base_model().model.layers[0]
     layer.register_full_backward_hook(lambda *_: trainer.passes.append(1))

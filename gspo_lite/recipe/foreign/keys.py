@@ -15,6 +15,7 @@ SERVING = "completions are sampled inside the run; with a server of its own see 
 # Places with the keys of other names that belong there; GRPOConfig's fields that a recipe sets are in `extra.OWNED`.
 PLACES = {
     "model.name": "model_name_or_path base_model model_name model model_id",
+    "model.adapter": "lora_model_dir adapter_name_or_path",
     "model.dtype": "torch_dtype dtype",
     "model.load_in_4bit": "load_in_4bit",
     "model.load_in_8bit": "load_in_8bit",
@@ -106,7 +107,7 @@ REASONS = {
     "shuffle_merged_datasets",
     "only plain LoRA is trained": "use_rslora use_dora lora_modules_to_save modules_to_save lora_target_parameters "
     "peft_use_rslora peft_use_dora lora_fan_in_fan_out loftq_config init_lora_weights layers_to_transform "
-    "lora_mlp_kernel lora_qkv_kernel lora_o_kernel lora_model_dir",
+    "lora_mlp_kernel lora_qkv_kernel lora_o_kernel",
     "`code_execution` runs programs on this machine: `gspo-lite rewards show code_execution`": "code_language "
     "code_provider code_eval_test_batch_size code_eval_scoring_mode parallel_code_exec_per_proc e2b_router_url "
     "morph_router_url ioi_provider piston_endpoint",
