@@ -114,8 +114,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
+        known = None if options.get("rollout_func") else columns  # its own fields reach the rewards as well
         reward_funcs = under_contract(
-            as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
+            as_list(reward_funcs), known, environments=bool(options.get("environment_factory"))
         )
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         super().__init__(model, reward_funcs, args=args, **data, **options)
