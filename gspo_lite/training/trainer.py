@@ -127,8 +127,9 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         method = method_at(args.importance_sampling_level)  # for the model card, which is GRPO's in TRL
         self._name, self._tag_names = method.name, ["trl", method.tag]
         self._paper = {"title": method.paper.title, "id": method.paper.arxiv, "citation": method.paper.citation}
+        known = None if options.get("rollout_func") else columns  # its own fields reach the rewards as well
         reward_funcs = under_contract(
-            as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
+            as_list(reward_funcs), known, environments=bool(options.get("environment_factory"))
         )
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         begun_with = learned_weights(model)
