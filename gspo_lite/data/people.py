@@ -69,10 +69,10 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, str]]:
         UsageError: unknown split or difficulty.
     """
     difficulty = difficulty or "hard"
-    for what, wanted, known in (("split", split, SPLITS), ("difficulty", difficulty, tuple(FORMS))):
+    for key, wanted, known in (("split", split, SPLITS), ("subset", difficulty, tuple(FORMS))):
         if wanted not in known:
             allowed = ", ".join(f"`{one}`" for one in known)
-            raise UsageError(f"`people` has no {what} `{wanted}`; allowed: {allowed}", f"set data.{PLACES[what]}")
+            raise UsageError(f"`people` has no {key} `{wanted}`; allowed: {allowed}", f"set data.{key}")
     rng, names = random.Random(f"{SEED} people {difficulty} {split}"), NAMES[split].split()
     wanted_rows = HELD_OUT if split == "test" else ROWS
     made: dict[str, dict[str, str]] = {}  # by sentence, so that none occurs twice
@@ -80,9 +80,6 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, str]]:
         row = one_row(rng, names, FORMS[difficulty])
         made.setdefault(row["prompt"], row)
     return list(made.values())
-
-
-PLACES = {"split": "split", "difficulty": "subset"}
 
 
 def one_row(rng: random.Random, names: list[str], forms: tuple[str, ...]) -> dict[str, str]:
