@@ -97,7 +97,7 @@ def test_sampling_is_the_recipes_and_every_end_token_counts(tmp_path):
 
 
 def test_an_exported_model_renders_and_ends_as_it_was_trained(tmp_path):
-    folder = write_family(FAMILIES["gemma2"], tmp_path / "trained", temperature=0.7)
+    folder = write_family(FAMILIES["gemma2"], tmp_path / "trained", do_sample=True, temperature=0.7)
     settings = ModelSettings(name=str(folder), load_in_4bit=False, full_finetuning=True)
     merge(settings, folder, tmp_path / "export")
     written = json.loads((tmp_path / "export" / "generation_config.json").read_text())
