@@ -1,5 +1,6 @@
 """What is not finite is never applied; what looks like collapse is said once, and done about as the recipe says."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -196,6 +197,16 @@ def test_counting_goes_on_after_resuming():
     resumed.restore(guards.counters())
     with pytest.raises(RunError, match="4 rollouts in a row"):
         log(resumed, {**SOUND, "frac_reward_zero_std": 1.0})
+
+
+def test_what_was_told_before_resuming_is_not_told_again(capsys):
+    _, guards = guarded(rollouts=2)
+    log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 2)
+    assert capsys.readouterr().err.count("warning: ") == 1
+    _, resumed = guarded(rollouts=2)
+    resumed.restore(json.loads(json.dumps(guards.counters())))
+    log(resumed, {**SOUND, "frac_reward_zero_std": 1.0}, 2)
+    assert capsys.readouterr().err == ""
 
 
 def ended(guards, steps):
