@@ -4,7 +4,9 @@ from gspo_lite import evaluation, load_recipe
 from gspo_lite.completion.text import Layout
 from gspo_lite.evaluation import evaluate, share, wilson
 from gspo_lite.models.generate import Ticker, cut
+from gspo_lite.rewards.contract.guarded import calls
 from gspo_lite.rewards.contract.judging import form_of
+from gspo_lite.rewards.contract.registry import build_rewards
 
 
 def test_wilson_interval_equals_the_textbook_value():
@@ -66,6 +68,15 @@ TEXT = "{name: json_valid, options: {marker: text}}"
 )
 def test_the_form_is_where_the_prompt_or_else_a_reward_places_the_answer(sets, form):
     assert form_of(load_recipe("quickstart", sets).recipe) == form
+
+
+def test_greedy_answers_are_judged_once(monkeypatch):
+    monkeypatch.setattr(evaluation, "answer", lambda *args: [("7", [0])])
+    recipe = load_recipe("quickstart").recipe
+    rewards = build_rewards(recipe.rewards, recipe.data.layout)
+    with calls() as heard:
+        evaluate(None, None, [{"prompt": "?", "answer": "7"}], recipe, rewards)
+    assert [call.name for call in heard] == ["math_correct", "think_format", "math_correct"]  # the last of the sampled
 
 
 def test_without_a_form_no_share_of_it_is_measured(monkeypatch):
