@@ -109,16 +109,29 @@ class Bar:
 
     def __init__(self, title: str, total: int, done: int):
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
         from rich.table import Column
+        from rich.text import Text
 
-        one_line = Column(no_wrap=True, overflow="ellipsis")
+        class Figures(ProgressColumn):
+            """The live figures: the only column that gives way on a narrow terminal, beside the bar."""
+
+            def render(self, task: Any) -> Text:
+                return Text(task.fields["text"], no_wrap=True, overflow="ellipsis")
+
         self.bar = Progress(
-            TextColumn(f"  {title}", table_column=one_line),
+            TextColumn(f"  {title}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}", table_column=one_line, markup=False),
-            TimeRemainingColumn(),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            Figures(),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=Console(file=messages()),
             transient=True,
         )

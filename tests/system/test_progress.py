@@ -45,7 +45,7 @@ def test_a_terminal_gets_one_line_that_is_drawn_again_and_given_back():
     assert "\x1b[?25l" in shown  # the cursor is hidden
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # and shown again
     drawn = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", part) for part in re.split(r"[\r\n]+", shown)]
-    assert any("40/40" in part and "reward 0.50" in part for part in drawn)
+    assert any("40/40 reward 0.50" in part for part in drawn)  # the figures give way, not the count
     assert max(map(len, drawn)) <= 80
     assert shown.count("\n") < 5
 

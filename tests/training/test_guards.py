@@ -242,6 +242,14 @@ def test_what_follows_from_another_sign_is_not_told_beside_it(capsys):
         log(guards, flat, 2)
 
 
+def test_a_second_training_of_a_trainer_is_judged_anew(capsys):
+    _, guards = begun(rollouts=2)
+    for _ in range(2):
+        log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 2)
+        guards.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    assert capsys.readouterr().err.count("no group had two") == 2
+
+
 def test_a_training_too_short_for_its_patience_is_judged_at_its_end(capsys):
     trainer, guards = begun()
     trainer.rollout = EMPTY

@@ -69,6 +69,8 @@ class Guards(TrainerCallback):
         self.told = set(counters["told"])
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0:  # not resumed
+            self.streaks, self.told = Streaks(self.settings.rollouts), set()
         self.logged = self.began = state.global_step
         self.weights = sums_of_trained(self.trainer.model)
 
