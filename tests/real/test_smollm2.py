@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -76,7 +77,8 @@ def test_a_few_steps_of_the_recipe_go_through_on_their_own(tmp_path):
     small += ["data.eval.limit=4", "generation.max_completion_length=16"]
     settings = [word for one in small for word in ("--set", one)]
     command = [sys.executable, "-m", "gspo_lite", "run", "smollm2_json", "--output", str(tmp_path / "run"), *settings]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=280)
+    no_hub = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    done = subprocess.run(command, env=no_hub, capture_output=True, text=True, cwd=tmp_path, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "sha256 b179c9523d0e6a0f" in done.stderr
     facts = json.loads((tmp_path / "run" / "environment.json").read_text())
