@@ -2,6 +2,7 @@
 
 OMP_NUM_THREADS=1 python tests/faults/long.py                       all of it, about 15 minutes on two cores
 OMP_NUM_THREADS=1 python tests/faults/long.py --short --json out    what the tests run
+OMP_NUM_THREADS=1 python tests/faults/long.py --only-nights         runs that keep their best step, killed 20 times each
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ def main() -> None:
     rows = []
     try:
         bench = cases.Bench(base, options.seed)
-        rows_to_come = (
-            few(cases, leaks, night, bench) if options.short
-            else nights(night, bench, options.nights) if options.only_nights
-            else all_of_them(cases, leaks, night, bench, options)
-        )  # fmt: skip
-        for row in rows_to_come:
+        if options.only_nights:
+            chosen = nights(night, bench, options.nights)
+        elif options.short:
+            chosen = few(cases, leaks, night, bench)
+        else:
+            chosen = all_of_them(cases, leaks, night, bench, options)
+        for row in chosen:
             rows.append(row)
             note = next((note for note in row.notes if note), "")
             print(f"{time.monotonic() - began:6.0f} s  {row.fault}: {row.survived} of {row.tried} {note}", flush=True)

@@ -65,15 +65,20 @@ def home(tmp_path, monkeypatch, starter):
 
 def test_evaluating_changes_nothing_else(home, quick):
     (home / "mine.py").write_text(DRAWS)
-    sets = ["training.gradient_checkpointing=true", "rewards=[{name: math_correct}, {name: 'mine.py:drawn'}]"]
+    sets = [
+        "training.max_steps=8",
+        "training.gradient_checkpointing=true",
+        "rewards=[{name: math_correct}, {name: 'mine.py:drawn'}]",
+    ]
     plain = run(recipe_of(quick, *sets, output="plain")).folder
     watched = run(recipe_of(quick, *sets, *WATCHED, output="watched")).folder
     assert learned(watched) == learned(plain)
     rows = rows_of(watched / "metrics.jsonl")
-    assert [row["step"] for row in rows] == [1, 2, 3, 4]
-    assert ["eval_accuracy" in row for row in rows] == [False, True, False, True]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert ["eval_accuracy" in row for row in rows] == [False, True] * 4
     assert (rows[1]["eval_n"], rows[1]["eval_training_reward"]) == (6, rows[0]["reward"])
-    assert rows[3]["eval_training_reward"] == rows[0]["reward"]  # all four steps are on the first rollout
+    assert rows[3]["eval_training_reward"] == rows[0]["reward"]  # the first four steps are on one rollout
+    assert rows[5]["eval_training_reward"] == rows[4]["reward"]
     assert 0 <= rows[1]["eval_accuracy_low"] <= rows[1]["eval_accuracy"] <= rows[1]["eval_accuracy_high"] <= 1
 
 
