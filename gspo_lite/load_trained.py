@@ -17,7 +17,8 @@ from gspo_lite.training.checkpoint.manifest import by_step, fault_of, newest_com
 def run_of(path: Path) -> Path | None:
     """Return the run that a folder is or lies in, as `adapter/` and `checkpoints/checkpoint-40` do; None for others."""
     folder = path.resolve()
-    return next((one for one in (path, folder.parent, folder.parent.parent) if run_folder.is_run(one)), None)
+    places = (path, folder.parent, folder.parent.parent) if folder.exists() else ()  # a hub id lies nowhere
+    return next((one for one in places if run_folder.is_run(one)), None)
 
 
 def recipe_in(run: Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe:

@@ -7,7 +7,7 @@ import pytest
 
 from gspo_lite import load_recipe
 from gspo_lite.errors import UsageError
-from gspo_lite.load_trained import find_trained
+from gspo_lite.load_trained import find_trained, run_of
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.training.checkpoint.manifest import write_manifest
 
@@ -66,6 +66,13 @@ def test_a_checkpoint_can_be_named_if_it_is_complete(cut, recipe, capsys, monkey
     with pytest.raises(UsageError, match=r"`checkpoint-12`: `adapter_config\.json` has 1 bytes, not 2") as caught:
         find_trained("checkpoint-12", None)
     assert caught.value.hint == "complete checkpoints: checkpoint-8, checkpoint-4"
+
+
+def test_what_lies_in_a_run_belongs_to_it_and_a_hub_id_never_does(cut, monkeypatch):
+    monkeypatch.chdir(cut)
+    assert run_of(Path("checkpoints/checkpoint-4")) == cut
+    assert run_of(Path("org/model")) is None
+    assert run_of(cut.parent) is None
 
 
 def test_an_adapter_folder_names_its_base_and_a_model_is_its_own(recipe, tmp_path):
