@@ -17,16 +17,17 @@ from gspo_lite.training.checkpoint.manifest import by_step, fault_of, newest_com
 def run_of(path: Path) -> Path | None:
     """Return the run that a folder is or lies in, as `adapter/` and `checkpoints/checkpoint-40` do; None for others."""
     folder = path.resolve()
-    return next((one for one in (path, folder.parent, folder.parent.parent) if run_folder.is_run(one)), None)
+    places = (path, folder.parent, folder.parent.parent) if folder.exists() else ()  # a hub id lies nowhere
+    return next((one for one in places if run_folder.is_run(one)), None)
 
 
-def recipe_of_run(path: Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe | None:
-    """Return the recipe of the run that a folder is or lies in, with overrides as after `--set`; None for any other."""
-    run = run_of(path)
-    if run is None:
-        return None
-    own = str(run / run_folder.RECIPE)
-    return load_recipe(own, overrides, allow_outside=allow_outside, with_data=False).recipe
+def recipe_in(run: Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe:
+    """Return the recipe in a run folder, with overrides as after `--set`.
+
+    Its `output.dir` is the run folder as it lies now, which may have been moved or copied.
+    """
+    file = str(run / run_folder.RECIPE)
+    return load_recipe(file, overrides, output=str(run), allow_outside=allow_outside, with_data=False).recipe
 
 
 def find_trained(path: str, recipe: Recipe | None) -> tuple[Recipe, Path | None]:
@@ -40,7 +41,8 @@ def find_trained(path: str, recipe: Recipe | None) -> tuple[Recipe, Path | None]
         UsageError: nothing was saved yet, the checkpoint is not complete, or no recipe is known.
     """
     folder = Path(path)
-    recipe = recipe or recipe_of_run(folder)
+    run = run_of(folder)
+    recipe = recipe or (recipe_in(run) if run else None)
     if recipe is None:
         raise UsageError(f"`{path}` is not a run folder or part of one, so a recipe is needed", "add --recipe NAME")
     if run_folder.is_run(folder):

@@ -7,7 +7,7 @@ import pytest
 
 from gspo_lite import load_recipe
 from gspo_lite.errors import UsageError
-from gspo_lite.load_trained import find_trained
+from gspo_lite.load_trained import find_trained, run_of
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.training.checkpoint.manifest import write_manifest
 
@@ -23,7 +23,12 @@ def test_a_run_folder_brings_its_own_recipe_and_adapter(recipe, tmp_path):
     with pytest.raises(UsageError, match="has no `adapter/` and no complete checkpoint"):
         find_trained(str(tmp_path), None)
     (tmp_path / "adapter").mkdir()
-    assert find_trained(str(tmp_path), None) == (recipe, tmp_path / "adapter")
+    assert find_trained(str(tmp_path), None) == (moved(recipe, tmp_path), tmp_path / "adapter")
+
+
+def moved(recipe, run):
+    """The recipe with its run folder where it lies now."""
+    return recipe.model_copy(update={"output": recipe.output.model_copy(update={"dir": str(run)})})
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def cut(recipe, tmp_path):
 
 def test_a_run_without_an_adapter_gives_its_newest_complete_checkpoint_and_says_so(cut, recipe, capsys):
     checkpoint = cut / "checkpoints" / "checkpoint-8"
-    assert find_trained(str(cut), None) == (recipe, checkpoint)
+    assert find_trained(str(cut), None) == (moved(recipe, cut), checkpoint)
     assert capsys.readouterr().err.splitlines() == [
         "note     checkpoint of step 12 skipped: `adapter_config.json` has 1 bytes, not 2",
         "note     not the finished adapter: using checkpoint-8, step 8 of 160",
@@ -56,11 +61,18 @@ def test_a_run_without_an_adapter_gives_its_newest_complete_checkpoint_and_says_
 
 def test_a_checkpoint_can_be_named_if_it_is_complete(cut, recipe, capsys, monkeypatch):
     monkeypatch.chdir(cut / "checkpoints")
-    assert find_trained("checkpoint-4", None) == (recipe, Path("checkpoint-4"))
+    assert find_trained("checkpoint-4", None) == (moved(recipe, cut), Path("checkpoint-4"))
     assert "using checkpoint-4, step 4 of 160" in capsys.readouterr().err
     with pytest.raises(UsageError, match=r"`checkpoint-12`: `adapter_config\.json` has 1 bytes, not 2") as caught:
         find_trained("checkpoint-12", None)
     assert caught.value.hint == "complete checkpoints: checkpoint-8, checkpoint-4"
+
+
+def test_what_lies_in_a_run_belongs_to_it_and_a_hub_id_never_does(cut, monkeypatch):
+    monkeypatch.chdir(cut)
+    assert run_of(Path("checkpoints/checkpoint-4")) == cut
+    assert run_of(Path("org/model")) is None
+    assert run_of(cut.parent) is None
 
 
 def test_an_adapter_folder_names_its_base_and_a_model_is_its_own(recipe, tmp_path):

@@ -53,10 +53,11 @@ def evaluate(
     given = None if recipe is None else load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
     from gspo_lite.evaluation import evaluate_path
-    from gspo_lite.load_trained import recipe_of_run
+    from gspo_lite.load_trained import recipe_in, run_of
     from gspo_lite.report.summary import lines_of
 
-    chosen = given or recipe_of_run(Path(path), overrides or [], allow_outside=allow_outside)
+    run = run_of(Path(path))
+    chosen = given or (recipe_in(run, overrides or [], allow_outside=allow_outside) if run else None)
     if overrides and chosen is None:
         raise UsageError("--set requires a recipe", "add --recipe NAME")
     figures = evaluate_path(path, chosen, limit)

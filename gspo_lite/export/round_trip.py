@@ -21,7 +21,7 @@ from gspo_lite.errors import RunError, UsageError
 from gspo_lite.evaluation import ruled, share
 from gspo_lite.export import gguf, merge
 from gspo_lite.load_parts import offline_if_local
-from gspo_lite.load_trained import find_trained, recipe_of_run, run_of
+from gspo_lite.load_trained import find_trained, recipe_in, run_of
 from gspo_lite.models.generate import Answer, answer
 from gspo_lite.models.load import LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
@@ -138,7 +138,7 @@ def trained_run(path: Path, overrides: Sequence[str] = (), *, allow_outside: boo
     if run is None:
         needed = f"{run_folder.RECIPE} and {run_folder.ENVIRONMENT}"
         raise UsageError(f"`{path}` is not a run folder or a checkpoint of one; it has no {needed}")
-    recipe, weights = find_trained(str(path), recipe_of_run(run, overrides, allow_outside=allow_outside))
+    recipe, weights = find_trained(str(path), recipe_in(run, overrides, allow_outside=allow_outside))
     if weights is None:
         raise UsageError(f"`{path}` holds no trained weights", f"export the run, `{run}`, or one of its checkpoints")
     return run, recipe, weights

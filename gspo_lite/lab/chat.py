@@ -17,7 +17,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.export import round_trip
 from gspo_lite.lab.system_message import in_short, trained_system
 from gspo_lite.load_parts import offline_if_local
-from gspo_lite.load_trained import find_trained, is_checkpoint, run_of
+from gspo_lite.load_trained import find_trained, is_checkpoint, recipe_in, run_of
 from gspo_lite.models.adapters import ADAPTER_CONFIG
 from gspo_lite.models.generate import generate, judged_text, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
@@ -100,9 +100,12 @@ def open_chat(
     """
     if not path.is_dir():
         raise UsageError(f"there is no folder `{path}`", "name a run folder, a checkpoint, an adapter or an export")
-    run = None if recipe is not None else source_run(path)
-    reference = recipe or str(run / run_folder.RECIPE if run else "")
-    chosen = load_recipe(reference, overrides, with_data=False, allow_outside=allow_outside).recipe
+    run: Path | None = None
+    if recipe is None:
+        run = source_run(path)
+        chosen = recipe_in(run, overrides, allow_outside=allow_outside)
+    else:
+        chosen = load_recipe(recipe, overrides, with_data=False, allow_outside=allow_outside).recipe
     offline_if_local(chosen)
     loaded = load(path, chosen)
     used = trained_system(chosen, run) if system is None else system or None

@@ -9,6 +9,7 @@ from gspo_lite import load_recipe
 from gspo_lite.errors import RecipeError, UsageError
 from gspo_lite.load_parts import with_adapter
 from gspo_lite.models.adapters import contradictions, following
+from gspo_lite.models.continued import settle
 from gspo_lite.models.engines import Place, choose_engine
 from gspo_lite.models.load import load_for_evaluation, load_model
 from gspo_lite.models.starter import build_tokenizer
@@ -137,6 +138,9 @@ def test_an_adapter_is_loaded_with_its_tokenizer_onto_the_base_of_the_recipe_wit
     assert loaded.model.peft_config["default"].base_model_name_or_path == str(starter)
     assert loaded.model.peft_config["default"].lora_dropout == 0.0
     assert load_for_evaluation(model, folder).processing_class.chat_template == tokenizer.chat_template
+    loaded.model.get_base_model().name_or_path = "unsloth/its-bnb-4bit"  # Unsloth may load such a twin
+    settle(loaded.model, model, folder)
+    assert loaded.model.peft_config["default"].base_model_name_or_path == "unsloth/its-bnb-4bit"
     trained = {name: one for name, one in loaded.model.named_parameters() if one.requires_grad}
     saved = load_file(folder / "adapter_model.safetensors")
     assert len(trained) == len(saved) == 16

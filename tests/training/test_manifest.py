@@ -137,7 +137,7 @@ def test_a_field_that_came_with_a_later_version_is_no_change_and_what_is_set_in_
         refuse_changes(checkpoint, now, force=False)
 
 
-@pytest.mark.parametrize("kind", ["custom_rewards", "custom_adapter"])
+@pytest.mark.parametrize("kind", ["custom_rewards", "custom_adapter", "continued"])
 def test_custom_code_that_changed_is_refused_unless_forced(tmp_path, kind):
     checkpoint = Checkpoint(tmp_path, 2, {kind: {"f": "aa"}})
     same = {"custom_rewards": {"new": "bb"}, "custom_adapter": {"other": "cc"}}

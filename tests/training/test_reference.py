@@ -105,8 +105,12 @@ def test_under_4_bit_weights_a_learned_adapter_keeps_its_digits(adapter, starter
     assert any((one != one.bfloat16().float()).any() for one in before.values())
 
 
-def test_a_run_continues_an_adapter_and_records_it(adapter, starter, tmp_path, quick):
-    settings = ["model.lora={}", "model.load_in_4bit=false", "objective.beta=0.1", "training.save_steps=2", *quick]
+WARMUP = "warmup={completion: '<answer>{answer}</answer>', max_steps: 2, learning_rate: 1.0e-3}"
+
+
+@pytest.mark.parametrize("warmup", [[], [WARMUP]], ids=["loaded", "warmed up"])
+def test_a_run_continues_an_adapter_and_records_it(adapter, starter, tmp_path, quick, warmup):
+    settings = ["model.lora={}", "model.load_in_4bit=false", "objective.beta=0.1", *quick, *warmup]
     recipe = load_recipe(
         "quickstart", [f"model.name={adapter}", *settings], output=str(tmp_path / "run"), allow_outside=True
     ).recipe
