@@ -44,6 +44,7 @@ def drop_locals(error: BaseException | None) -> None:
 
 def collect() -> None:
     """Free what only cycles of references hold, and give unused GPU memory back."""
+    gc.unfreeze()  # a cycle with an object that was alive while libraries were imported would never be found
     gc.collect()
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

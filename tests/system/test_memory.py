@@ -57,3 +57,18 @@ def test_what_only_cycles_hold_is_freed_at_once():
     made = []
     memory_freed(lambda: made.append(weakref.ref(Model())))()
     assert made[0]() is None
+
+
+def test_a_cycle_with_an_object_that_was_frozen_is_freed():
+    made = []
+
+    @memory_freed
+    def work_after_imports():
+        reward = Model()
+        gc.freeze()  # as after the libraries are imported
+        reward.trainer = trainer = Model()
+        trainer.reward = reward
+        made.append(weakref.ref(trainer))
+
+    work_after_imports()
+    assert made[0]() is None
