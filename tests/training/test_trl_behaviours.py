@@ -19,6 +19,7 @@ def usual(tmp_path_factory):
 @pytest.mark.parametrize("behaviour", ROWS)
 def test_both_trainers_show_the_same(behaviour, tmp_path, usual):
     ours, stock = both(behaviour, tmp_path)
+    assert stock.error == behaviour.raises
     assert differences(ours, stock, behaviour.tolerance) == set(behaviour.unlike)
     assert (not differences(stock, usual, behaviour.tolerance)) == behaviour.plain  # else the row shows nothing
 

@@ -69,10 +69,17 @@ ADAPTERS = [
     ),
     Behaviour("a `PeftModel`", model=wrapped, act=tensors),
     Behaviour("a `PeftModel` and `beta`", {"beta": 0.1}, model=wrapped, act=tensors),
-    Behaviour("a `PeftModel` and a `peft_config`", model=wrapped, options=with_adapter()),
-    Behaviour("a `PeftModel` whose adapter is frozen", model=frozen, unlike=("error",), reason=FROZEN),
-    Behaviour("`peft_config` of another kind", options=lambda: {"peft_config": {"r": 4}}),
-    Behaviour("`sync_ref_model` with an adapter", {"beta": 0.1, "sync_ref_model": True}, options=with_adapter()),
+    Behaviour("a `PeftModel` and a `peft_config`", model=wrapped, options=with_adapter(), raises="ValueError"),
+    Behaviour(
+        "a `PeftModel` whose adapter is frozen", model=frozen, unlike=("error",), reason=FROZEN, raises="RuntimeError"
+    ),
+    Behaviour("`peft_config` of another kind", options=lambda: {"peft_config": {"r": 4}}, raises="TypeError"),
+    Behaviour(
+        "`sync_ref_model` with an adapter",
+        {"beta": 0.1, "sync_ref_model": True},
+        options=with_adapter(),
+        raises="NotImplementedError",
+    ),
     Behaviour(
         "`quantization_config` in four bits",
         options=quantised,
@@ -81,11 +88,15 @@ ADAPTERS = [
         reason=FLOAT32,
     ),
     Behaviour(
-        "`quantization_config` given twice", {"model_init_kwargs": {"quantization_config": None}}, options=quantised
+        "`quantization_config` given twice",
+        {"model_init_kwargs": {"quantization_config": None}},
+        options=quantised,
+        raises="ValueError",
     ),
     Behaviour(
         "`cast_lm_head_to_fp32` with an adapter on the head",
         {"cast_lm_head_to_fp32": True},
         options=with_adapter(target_modules=["lm_head"]),
+        raises="ValueError",
     ),
 ]

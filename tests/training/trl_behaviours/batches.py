@@ -91,7 +91,12 @@ BATCHES = [
     ),
     Behaviour("`dataloader_num_workers`", {"dataloader_num_workers": 1, "max_steps": 1}),
     Behaviour("`dataloader_num_workers` with a stream", {"dataloader_num_workers": 1}, rows=stream),
-    Behaviour("`dispatch_batches` with a stream", {"accelerator_config": {"dispatch_batches": True}}, rows=stream),
+    Behaviour(
+        "`dispatch_batches` with a stream",
+        {"accelerator_config": {"dispatch_batches": True}},
+        rows=stream,
+        raises="ValueError",
+    ),
     Behaviour("`seed`", {"seed": 6}),
     Behaviour("`max_grad_norm`", {"max_grad_norm": 0.1}),
     Behaviour("`lr_scheduler_type` and `warmup_steps`", {"lr_scheduler_type": "cosine", "warmup_steps": 1}),
@@ -99,5 +104,5 @@ BATCHES = [
     Behaviour("`optim` adamw_torch", {"optim": "adamw_torch", "learning_rate": 1e-3}, tolerance=2e-3),
     Behaviour("an optimizer of one's own", act=own_optimizer),
     Behaviour("a callback that stops training", {"max_steps": 9}, options=lambda: {"callbacks": [Diary()]}, act=diary),
-    Behaviour("`compute_loss` with outputs", act=own_loss),
+    Behaviour("`compute_loss` with outputs", act=own_loss, raises="ValueError"),
 ]

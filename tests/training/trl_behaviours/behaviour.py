@@ -35,6 +35,7 @@ class Behaviour:
         rewards: called for each trainer, because both may keep state in them.
         options: called for each trainer; its further arguments.
         act: called with the trainer; what it returns must be equal on both.
+        raises: the type of the error that TRL raises, if it does.
         unlike: what differs: `error`, `warned`, `training` (samples, weights and figures), `found` or the name of a
             metric. All else must agree, and this must differ.
         reason: why that is meant.
@@ -52,6 +53,7 @@ class Behaviour:
     rewards: Callable[[], Any] = lambda: parts.distinct
     options: Callable[[], dict[str, Any]] = dict
     act: Callable[[Any], Any] = trained
+    raises: str | None = None
     unlike: tuple[str, ...] = ()
     reason: str = ""
     tolerance: float = 2e-5

@@ -49,31 +49,37 @@ def padding(trainer: Any) -> Any:
 
 
 DATA = [
-    Behaviour("prompts as text", quick=True),
+    Behaviour("prompts as text", plain=True, quick=True),
     Behaviour("prompts as conversations", rows=parts.chats, quick=True),
     Behaviour("conversations with a system message", rows=with_system),
     Behaviour("conversations of several turns", rows=long_talk),
     Behaviour("an `IterableDataset`", rows=stream),
-    Behaviour("an `IterableDataset` without `max_steps`", {"max_steps": -1}, rows=stream),
+    Behaviour("an `IterableDataset` without `max_steps`", {"max_steps": -1}, rows=stream, raises="ValueError"),
     Behaviour(
         "`train_dataset` as a list",
         rows=lambda: ["w1", "w2 w3", "w4"],
         unlike=("error",),
         reason="a list of prompts or of rows is taken as data; TRL refuses it",
+        raises="TypeError",
     ),
-    Behaviour("`train_dataset` left out", rows=lambda: None),
+    Behaviour("`train_dataset` left out", rows=lambda: None, raises="ValueError"),
     Behaviour(
         "`remove_unused_columns`",
         {"remove_unused_columns": True},
         rows=lambda: parts.prompts().add_column("level", [1] * 12),
+        plain=True,
     ),
-    Behaviour("data without a column `prompt`", rows=lambda: parts.prompts().rename_column("prompt", "question")),
+    Behaviour(
+        "data without a column `prompt`",
+        rows=lambda: parts.prompts().rename_column("prompt", "question"),
+        raises="KeyError",
+    ),
 ]
 MODELS = [
     Behaviour("a model by the name of its folder, tokenizer left out", act=padding),
-    Behaviour("a loaded model and a tokenizer", model=instance),
+    Behaviour("a loaded model and a tokenizer", model=instance, plain=True),
     Behaviour("a tokenizer with a token for padding", model=kind("Qwen3", pad="<|pad|>"), act=padding),
-    Behaviour("a tokenizer that pads on the right", model=padding_on_the_right),
+    Behaviour("a tokenizer that pads on the right", model=padding_on_the_right, plain=True),
     *(Behaviour(f"a {name} model", model=kind(name)) for name in ("Llama", "Mistral", "Gemma2")),
     Behaviour("tied embeddings", model=kind("Qwen3", tie_word_embeddings=True)),
     Behaviour("several tokens end a completion", model=kind("Qwen3", ends=(9, 10, 11, 12, 13))),
@@ -85,6 +91,6 @@ MODELS = [
     Behaviour(
         "`cast_lm_head_to_fp32` of a model in bfloat16", {"cast_lm_head_to_fp32": True}, model=sixteen_bits, act=dtypes
     ),
-    Behaviour("`gradient_checkpointing`", {"gradient_checkpointing": True}),
-    Behaviour("a processing class of another kind", options=lambda: {"processing_class": object()}),
+    Behaviour("`gradient_checkpointing`", {"gradient_checkpointing": True}, plain=True),
+    Behaviour("a processing class of another kind", options=lambda: {"processing_class": object()}, raises="TypeError"),
 ]

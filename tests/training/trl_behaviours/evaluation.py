@@ -54,7 +54,7 @@ EVALUATIONS = [
     ),
     Behaviour("`evaluate` by itself", {"per_device_eval_batch_size": 4}, options=held_out, act=evaluated),
     Behaviour("`evaluate` before and after", {"per_device_eval_batch_size": 4}, options=held_out, act=before_and_after),
-    Behaviour("`evaluate` without data", act=evaluated),
+    Behaviour("`evaluate` without data", act=evaluated, raises="ValueError"),
     Behaviour(
         "evaluation data as a list",
         {"per_device_eval_batch_size": 4},
@@ -62,12 +62,14 @@ EVALUATIONS = [
         act=evaluated,
         unlike=("error",),
         reason="a list of prompts or of rows is taken as data; TRL fails on it",
+        raises="TypeError",
     ),
     Behaviour(
         "an evaluation batch that cuts groups",
         {**EVERY_STEP, "per_device_eval_batch_size": 6},
         options=held_out,
         config=True,
+        raises="ValueError",
     ),
     Behaviour(
         "`load_best_model_at_end`",

@@ -47,7 +47,7 @@ def entropies(trainer: Any) -> Any:
 
 
 LOSSES = [
-    Behaviour("TRL's defaults", quick=True),
+    Behaviour("TRL's defaults", plain=True, quick=True),
     *(Behaviour(f"`loss_type` {name}", {"loss_type": name}) for name in ("grpo", "bnpo", "dr_grpo", "sapo")),
     Behaviour("`loss_type` cispo", {"loss_type": "cispo", "epsilon_high": 1.05}),
     Behaviour("`loss_type` vespo", {"loss_type": "vespo"}),
@@ -101,7 +101,7 @@ LOSSES = [
         act=reference,
     ),
     *(
-        Behaviour(f"`scale_rewards` {value}", {"scale_rewards": value})
+        Behaviour(f"`scale_rewards` {value}", {"scale_rewards": value}, plain=value in (True, "group"))
         for value in (True, False, "group", "batch", "none")
     ),
     Behaviour("`multi_objective_aggregation` sum_then_normalize", rewards=two),
@@ -134,5 +134,5 @@ LOSSES = [
     Behaviour("the auxiliary loss that a model declares", model=experts),
     Behaviour("`disable_dropout`", {"disable_dropout": True}, model=dropout),
     Behaviour("dropout while training", model=dropout, unlike=("training",), reason=MASKS),
-    Behaviour("`use_liger_kernel` without the package", {"use_liger_kernel": True}),
+    Behaviour("`use_liger_kernel` without the package", {"use_liger_kernel": True}, raises="ImportError"),
 ]

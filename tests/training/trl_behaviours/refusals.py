@@ -38,17 +38,24 @@ def defaults(trainer: Any) -> Any:
 
 REFUSALS = [
     *(
-        Behaviour(f"{name}, in a `GSPOConfig`", settings, config=True)
+        Behaviour(f"{name}, in a `GSPOConfig`", settings, raises="ValueError", config=True)
         for name, settings in BY_THE_CONFIGURATION.items()
     ),
-    *(Behaviour(name, settings) for name, settings in BY_THE_TRAINER.items()),
-    Behaviour("`loss_type` that does not exist", {"loss_type": "newest"}, unlike=("error",), reason=AT_ONCE),
+    *(Behaviour(name, settings, raises="ValueError") for name, settings in BY_THE_TRAINER.items()),
+    Behaviour(
+        "`loss_type` that does not exist",
+        {"loss_type": "newest"},
+        unlike=("error",),
+        reason=AT_ONCE,
+        raises="ValueError",
+    ),
     Behaviour(
         "`importance_sampling_level` that does not exist",
         {"importance_sampling_level": "word"},
         unlike=("error",),
         reason=AT_ONCE,
         quick=True,
+        raises="ValueError",
     ),
     Behaviour("TRL's defaults in a `GSPOConfig`", config=True, plain=True, quick=True),
     Behaviour(
@@ -57,8 +64,9 @@ REFUSALS = [
         act=defaults,
         unlike=("error",),
         reason="the paper's settings, on a CPU without bfloat16; TRL's need a GPU",
+        raises="ValueError",
     ),
-    Behaviour("`train_dataset` of another kind", rows=lambda: {"prompt": ["w1"]}),
+    Behaviour("`train_dataset` of another kind", rows=lambda: {"prompt": ["w1"]}, raises="TypeError"),
     Behaviour("`vllm_importance_sampling_cap`", {"vllm_importance_sampling_cap": 2.0}, plain=True),
     Behaviour(
         "`vllm_importance_sampling_mode` without vLLM",

@@ -141,12 +141,13 @@ def given(*rewards: Any) -> Any:
 
 
 REWARDS = [
-    Behaviour("a function in a list", rewards=given(distinct)),
+    Behaviour("a function in a list", rewards=given(distinct), plain=True),
     Behaviour(
         "functions in a tuple",
         rewards=lambda: (distinct, early),
         unlike=("error",),
         reason="a tuple of rewards is taken, too",
+        raises="AttributeError",
     ),
     Behaviour("a function on conversations", rows=parts.chats, rewards=given(early)),
     Behaviour("several functions", rewards=given(distinct, early), quick=True),
@@ -154,7 +155,9 @@ REWARDS = [
     Behaviour("sync and async functions", rewards=given(distinct, awaited, by_ids)),
     Behaviour("`reward_weights`", {"reward_weights": [0.7, 0.3]}, rewards=given(distinct, early)),
     Behaviour("a weight of 0", {"reward_weights": [1.0, 0.0]}, rewards=given(distinct, early)),
-    Behaviour("too few `reward_weights`", {"reward_weights": [1.0]}, rewards=given(distinct, early)),
+    Behaviour(
+        "too few `reward_weights`", {"reward_weights": [1.0]}, rewards=given(distinct, early), raises="ValueError"
+    ),
     Behaviour("one of several functions returns None", rewards=given(distinct, silent)),
     Behaviour("a function returns None for some rows", rewards=given(distinct, sometimes)),
     Behaviour("nothing judges some rows", rewards=given(sometimes), unlike=("frac_reward_zero_std",), reason=ALONE),
@@ -173,6 +176,7 @@ REWARDS = [
         rewards=given(needy),
         unlike=("error",),
         reason="refused before training (UsageError), with the columns that there are",
+        raises="TypeError",
     ),
     Behaviour("`completion_ids`", rewards=given(by_ids)),
     Behaviour("all that a function is given", rows=levels, rewards=lambda: listening([]), act=heard),
@@ -180,12 +184,12 @@ REWARDS = [
         "all that a function is given of conversations", rows=parts.chats, rewards=lambda: listening([]), act=heard
     ),
     Behaviour("`log_metric` and `log_extra`", rewards=given(logging), act=extra),
-    Behaviour("a tensor as rewards", rewards=given(as_tensor)),
-    Behaviour("an array as rewards", rewards=given(as_array)),
+    Behaviour("a tensor as rewards", rewards=given(as_tensor), plain=True),
+    Behaviour("an array as rewards", rewards=given(as_array), plain=True),
     Behaviour("truth values as rewards", rewards=given(as_truths)),
     Behaviour("rewards that are not a number", rewards=given(not_numbers)),
-    Behaviour("too few rewards", rewards=given(too_few), unlike=("error",), reason=EXPLAINED),
-    Behaviour("a function that raises", rewards=given(broken), unlike=("error",), reason=EXPLAINED),
+    Behaviour("too few rewards", rewards=given(too_few), unlike=("error",), reason=EXPLAINED, raises="ValueError"),
+    Behaviour("a function that raises", rewards=given(broken), unlike=("error",), reason=EXPLAINED, raises="KeyError"),
     Behaviour(
         "names of functions, partials and instances",
         rewards=lambda: [distinct, functools.partial(scaled, factor=2.0), Judge()],
@@ -207,6 +211,11 @@ REWARDS = [
         rewards=lambda: [judge(), loaded_judge()],
         options=lambda: {"reward_processing_classes": [parts.words_tokenizer(pad="<|pad|>"), None]},
     ),
-    Behaviour("too few `reward_processing_classes`", rewards=lambda: [judge(), judge()], options=judges_words),
-    Behaviour("`reward_funcs` left out", rewards=lambda: None),
+    Behaviour(
+        "too few `reward_processing_classes`",
+        rewards=lambda: [judge(), judge()],
+        options=judges_words,
+        raises="ValueError",
+    ),
+    Behaviour("`reward_funcs` left out", rewards=lambda: None, raises="ValueError"),
 ]

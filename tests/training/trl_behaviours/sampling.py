@@ -94,12 +94,12 @@ SAMPLING = [
         reason="TRL counts a sampled token for padding as a word",
     ),
     Behaviour("`chat_template_kwargs`", {"chat_template_kwargs": {"quiet": True}}, rows=parts.chats),
-    Behaviour("`pad_to_multiple_of`", {"pad_to_multiple_of": 8}),
+    Behaviour("`pad_to_multiple_of`", {"pad_to_multiple_of": 8}, plain=True),
     Behaviour(
         "`use_transformers_continuous_batching`",
         {"use_transformers_continuous_batching": True, "transformers_continuous_batching_config": SMALL_CACHE},
     ),
-    Behaviour("`use_vllm` without the package", {"use_vllm": True, "vllm_mode": "colocate"}),
+    Behaviour("`use_vllm` without the package", {"use_vllm": True, "vllm_mode": "colocate"}, raises="ImportError"),
     Behaviour("`rollout_func`", rewards=lambda: parts.early, options=rollout(scripted)),
     Behaviour(
         "`rollout_func` with columns for rewards", rewards=lambda: by_hint, options=rollout(with_columns), quick=True
@@ -107,5 +107,5 @@ SAMPLING = [
     Behaviour(
         "`rollout_func` with a mask of the model's own tokens", rewards=lambda: parts.early, options=rollout(with_mask)
     ),
-    Behaviour("`rollout_func` that leaves a key out", options=rollout(incomplete)),
+    Behaviour("`rollout_func` that leaves a key out", options=rollout(incomplete), raises="ValueError"),
 ]

@@ -130,7 +130,7 @@ def saying(*lines: str) -> Any:
         CALLS.clear()
         trainer._generate_single_turn = single_turn
         trainer.train()
-        return list(CALLS), trainer._metrics["train"].keys()
+        return list(CALLS)
 
     return act
 
@@ -161,10 +161,20 @@ TOOLS = [
     ),
     row("`environment_factory` with a reward of its own", rewards=lambda: None, options=environment(Judging)),
     row("`environment_factory` with a reward of its own and another", options=environment(Judging)),
-    row("`environment_factory` without any reward", rewards=lambda: None, options=environment(Counter)),
+    row(
+        "`environment_factory` without any reward",
+        rewards=lambda: None,
+        options=environment(Counter),
+        raises="ValueError",
+    ),
     row("`environment_factory` without data", rows=lambda: None, options=environment(Judging)),
     row("several environments by name", rows=routed, options=environment({"plain": Counter, "judging": Judging})),
-    row("several environments without data", rows=lambda: None, options=environment({"plain": Counter})),
-    row("an environment without `reset`", options=environment(Endless)),
-    Behaviour("tools with a template that knows none", rows=parts.chats, options=with_tools(add)),
+    row(
+        "several environments without data",
+        rows=lambda: None,
+        options=environment({"plain": Counter}),
+        raises="ValueError",
+    ),
+    row("an environment without `reset`", options=environment(Endless), raises="ValueError"),
+    Behaviour("tools with a template that knows none", rows=parts.chats, options=with_tools(add), raises="ValueError"),
 ]
