@@ -105,8 +105,8 @@ def test_a_run_is_shown_stopped_and_continued_in_one_kernel(tmp_path, starter):
         assert 'sandbox="allow-scripts"' in result["text/html"]
         assert "&lt;!doctype html&gt;" in result["text/html"]
 
-        long = "recipe('training.max_steps=12', 'output.dir=runs/long')"
-        stopped = kernel.run(f"run({long})", stop_at="training 3/12")
+        long = "recipe('training.max_steps=24', 'output.dir=runs/long')"
+        stopped = kernel.run(f"run({long})", stop_at="/24  reward")
         assert error(stopped) == "Interrupted"
         assert "continue from it with --resume, in Python resume=True" in printed(stopped)
         assert printed(kernel.run(LEFT_BEHIND)) == "trainers 0\nhandler True\nlocks []\n"
@@ -118,7 +118,7 @@ def test_a_run_is_shown_stopped_and_continued_in_one_kernel(tmp_path, starter):
         warned = kernel.run("import warnings\nwarnings.warn('of the user')")
         assert "of the user" in printed(warned, "stderr")
     lines = (tmp_path / "runs" / "long" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == list(range(1, 13))
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 25))
 
 
 @pytest.mark.slow
