@@ -112,7 +112,7 @@ def test_an_unknown_architecture_is_refused(tmp_path):
     ("change", "message"),
     [
         ({"split.count": 2}, "is one of 2 parts of a model"),
-        ({"general.type": "adapter"}, "holds a `adapter`, not a model"),
+        ({"general.type": "adapter"}, "is of the type `adapter`, not `model`"),
     ],
 )
 def test_a_part_of_a_model_and_an_adapter_are_refused(change, message, tmp_path):
