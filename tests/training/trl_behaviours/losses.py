@@ -16,9 +16,6 @@ DEALT = (
     "figures are means over the rows of a micro-batch, then over micro-batches"
 )
 EMPTY = "a micro-batch in which no token counts is not computed: its largest and least ratios are 0, TRL's are missing"
-MASKS = (
-    "no row is computed that teaches nothing, and no log-probs that are equal to others, so dropout draws other masks"
-)
 ENDLESS = {"generation_kwargs": {"suppress_tokens": [0]}}
 
 
@@ -30,10 +27,6 @@ def reference(trainer: Any) -> Any:
     """Train; the weights of the reference afterwards."""
     trainer.train()
     return [p.flatten().tolist() for p in trainer.ref_model.parameters()]
-
-
-def dropout() -> dict[str, Any]:
-    return {"model": str(parts.folder("GPT2", resid_pdrop=0.3))}
 
 
 def experts() -> dict[str, Any]:
@@ -132,7 +125,5 @@ LOSSES = [
     ),
     Behaviour("`router_aux_loss_coef` of a mixture of experts", {"router_aux_loss_coef": 0.1}, model=experts),
     Behaviour("the auxiliary loss that a model declares", model=experts),
-    Behaviour("`disable_dropout`", {"disable_dropout": True}, model=dropout),
-    Behaviour("dropout while training", model=dropout, unlike=("training",), reason=MASKS),
     Behaviour("`use_liger_kernel` without the package", {"use_liger_kernel": True}, raises="ImportError"),
 ]

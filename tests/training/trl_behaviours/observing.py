@@ -127,7 +127,7 @@ def same_weights(ours: Seen, stock: Seen, tolerance: float) -> bool:
 
 def other_metrics(ours: dict[str, Any], stock: dict[str, Any]) -> set[str]:
     """Return the metrics of TRL that are missing or other, and those of ours that the user was not told of."""
-    moved = {name for name, other in OF_ACTIVE_ROWS.items() if other in ours or not ours.get("gspo/computed_share", 1)}
+    moved = {name for name, other in OF_ACTIVE_ROWS.items() if other in ours or not ours.get("gspo/computed_share")}
     known = {name for name in stock if not any(one in name for one in CLOCK)} - moved
     new = {name for name in ours if not any(one in name for one in (*CLOCK, *OURS))} - known
     return new | {name for name in known if name not in ours or not same(ours[name], stock[name])}

@@ -184,8 +184,8 @@ REWARDS = [
         "all that a function is given of conversations", rows=parts.chats, rewards=lambda: listening([]), act=heard
     ),
     Behaviour("`log_metric` and `log_extra`", rewards=given(logging), act=extra),
-    Behaviour("a tensor as rewards", rewards=given(as_tensor), plain=True),
-    Behaviour("an array as rewards", rewards=given(as_array), plain=True),
+    Behaviour("a tensor as rewards", rewards=given(as_tensor)),
+    Behaviour("an array as rewards", rewards=given(as_array)),
     Behaviour("truth values as rewards", rewards=given(as_truths)),
     Behaviour("rewards that are not a number", rewards=given(not_numbers)),
     Behaviour("too few rewards", rewards=given(too_few), unlike=("error",), reason=EXPLAINED, raises="ValueError"),
