@@ -1,7 +1,6 @@
 """A chat template is prepared once: no template, no system role, variables, turns that end, thoughts it opens."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from transformers import AutoTokenizer
@@ -12,7 +11,6 @@ from gspo_lite.completion.text import Layout, find_answer
 from gspo_lite.data.inputs import prompt_text, thoughts_opened
 from gspo_lite.errors import RecipeError
 from gspo_lite.export.merge import merge
-from gspo_lite.lab.preview import text_of
 from gspo_lite.load_parts import generation_notes
 from gspo_lite.models.generate import generate, judged_text
 from gspo_lite.models.load import load_for_evaluation, load_model
@@ -117,9 +115,6 @@ def test_thoughts_that_the_prompt_opens_are_thoughts():
     unclosed = decode(tokenizer.encode("so \\boxed{5}", add_special_tokens=False))
     assert unclosed == "<think>\nso \\boxed{5}"
     assert find_answer(unclosed, *layout) is None
-    recipe = load_recipe("quickstart").recipe
-    parts = SimpleNamespace(loaded=SimpleNamespace(processing_class=tokenizer), recipe=recipe)
-    assert text_of(parts, tokenizer.encode("so", add_special_tokens=False)) == "<think>\nso"
     assert find_answer(decode(tokenizer.encode("so</think>\\boxed{5}", add_special_tokens=False)), *layout) == "5"
 
 

@@ -315,14 +315,14 @@ def test_the_model_card_has_front_matter_and_figures(tmp_path):
     assert "trained for 12 steps on `arithmetic`\nby [GSPO](https://arxiv.org/abs/2507.18071)" in card
     assert "| Greedy accuracy | 50.0% (45% to 55%) | 90.0% (87% to 93%) |" in card
     assert "AutoPeftModelForCausalLM" in card
-    assert "on `org/base`, trained with" in card
+    assert "on `org/base`, trained for" in card
 
 
 def test_the_model_card_says_which_adapter_was_continued(tmp_path):
     recipe = RECIPE.replace("name: org/base,", "name: org/base, adapter: runs/sft,")
     run = make_run(tmp_path / "run", evaluation=BOTH, recipe=recipe)
     write_reports(run)
-    assert "on `org/base`, continued from `runs/sft`, trained with" in (run / "README.md").read_text()
+    assert "on `org/base`, continued from `runs/sft`, trained for" in (run / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
