@@ -20,6 +20,7 @@ def usual(tmp_path_factory):
 def test_both_trainers_show_the_same(behaviour, tmp_path, usual):
     ours, stock = both(behaviour, tmp_path)
     assert stock.error == behaviour.raises
+    assert ours.error == (behaviour.ours if "error" in behaviour.unlike else behaviour.raises)
     assert differences(ours, stock, behaviour.tolerance) == set(behaviour.unlike)
     assert (not differences(stock, usual, behaviour.tolerance)) == behaviour.plain  # else the row shows nothing
 

@@ -75,7 +75,12 @@ ADAPTERS = [
     Behaviour("a `PeftModel` and `beta`", {"beta": 0.1}, model=wrapped, act=tensors),
     Behaviour("a `PeftModel` and a `peft_config`", model=wrapped, options=with_adapter(), raises="ValueError"),
     Behaviour(
-        "a `PeftModel` whose adapter is frozen", model=frozen, unlike=("error",), reason=FROZEN, raises="RuntimeError"
+        "a `PeftModel` whose adapter is frozen",
+        model=frozen,
+        ours="UsageError",
+        unlike=("error",),
+        reason=FROZEN,
+        raises="RuntimeError",
     ),
     Behaviour("`peft_config` of another kind", options=lambda: {"peft_config": {"r": 4}}, raises="TypeError"),
     Behaviour(

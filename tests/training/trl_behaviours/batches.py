@@ -86,6 +86,7 @@ BATCHES = [
     Behaviour(
         "a rollout larger than the data",
         {"steps_per_generation": 16},
+        ours="UsageError",
         unlike=("error",),
         reason="refused (UsageError); TRL ends after 0 steps and says nothing",
     ),

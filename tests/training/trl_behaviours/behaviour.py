@@ -36,6 +36,7 @@ class Behaviour:
         options: called for each trainer; its further arguments.
         act: called with the trainer; what it returns must be equal on both.
         raises: the type of the error that TRL raises, if it does.
+        ours: the type of the error that `GSPOTrainer` raises, where `unlike` says that it is another.
         unlike: what differs: `error`, `warned`, `training` (samples, weights and figures), `found` or the name of a
             metric. All else must agree, and this must differ.
         reason: why that is meant.
@@ -54,6 +55,7 @@ class Behaviour:
     options: Callable[[], dict[str, Any]] = dict
     act: Callable[[Any], Any] = trained
     raises: str | None = None
+    ours: str | None = None
     unlike: tuple[str, ...] = ()
     reason: str = ""
     tolerance: float = 2e-5

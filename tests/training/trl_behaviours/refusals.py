@@ -45,6 +45,7 @@ REFUSALS = [
     Behaviour(
         "`loss_type` that does not exist",
         {"loss_type": "newest"},
+        ours="UsageError",
         unlike=("error",),
         reason=AT_ONCE,
         raises="ValueError",
@@ -52,6 +53,7 @@ REFUSALS = [
     Behaviour(
         "`importance_sampling_level` that does not exist",
         {"importance_sampling_level": "word"},
+        ours="UsageError",
         unlike=("error",),
         reason=AT_ONCE,
         quick=True,

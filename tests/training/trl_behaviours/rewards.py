@@ -174,6 +174,7 @@ REWARDS = [
     Behaviour(
         "a column that the data does not have",
         rewards=given(needy),
+        ours="UsageError",
         unlike=("error",),
         reason="refused before training (UsageError), with the columns that there are",
         raises="TypeError",
@@ -188,8 +189,22 @@ REWARDS = [
     Behaviour("an array as rewards", rewards=given(as_array)),
     Behaviour("truth values as rewards", rewards=given(as_truths)),
     Behaviour("rewards that are not a number", rewards=given(not_numbers)),
-    Behaviour("too few rewards", rewards=given(too_few), unlike=("error",), reason=EXPLAINED, raises="ValueError"),
-    Behaviour("a function that raises", rewards=given(broken), unlike=("error",), reason=EXPLAINED, raises="KeyError"),
+    Behaviour(
+        "too few rewards",
+        rewards=given(too_few),
+        ours="RewardError",
+        unlike=("error",),
+        reason=EXPLAINED,
+        raises="ValueError",
+    ),
+    Behaviour(
+        "a function that raises",
+        rewards=given(broken),
+        ours="RewardError",
+        unlike=("error",),
+        reason=EXPLAINED,
+        raises="KeyError",
+    ),
     Behaviour(
         "names of functions, partials and instances",
         rewards=lambda: [distinct, functools.partial(scaled, factor=2.0), Judge()],
