@@ -62,6 +62,7 @@ def few(cases, leaks, night, bench):
     yield from cases.out_of_memory(bench, "a tensor's", "the process'")
     yield leaks.secrets(bench)
     yield night.best_is_kept(bench, 2, "recipe", 1, night.EARLY)
+    yield night.best_is_kept(bench, 1, "Python", 1)
 
 
 def nights(night, bench, tries):

@@ -94,3 +94,10 @@ def test_the_noise_against_the_sampler_is_kept_for_probe():
     assert gauges.kept == {"trainer": [], "sampler": []}
     gauges.record_sampler({**output, "sampling_per_token_logps": sampled})
     assert gauges.kept == {"trainer": [], "sampler": [0.25, 0.0]}
+
+
+def test_an_evaluation_leaves_no_ratios_for_the_next_step():
+    gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
+    with torch.no_grad():
+        gauges.record(LOG_RATIO, MASK, torch.tensor([1.0, -1.0]))
+    assert gauges.figures() == {}

@@ -51,6 +51,8 @@ class RatioGauges:
             advantages: (B,) or (B, T).
             compared: the log-probs are of two passes; False if of one, where the ratio is 1 by construction.
         """
+        if not torch.is_grad_enabled():  # TRL's evaluation computes the loss as well, but its ratios are no step's
+            return
         self.compared &= compared
         mask = mask.bool()
         log_ratio = log_ratio.detach().float()
