@@ -98,7 +98,7 @@ def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[di
     return [
         {
             "problem_key": key_of(scored.inputs[row]),
-            "prompt": scored.inputs[row]["prompt"],
+            "prompt": scored.inputs[row].get("prompt", ""),  # an environment may bring its own
             "completion": text,
             "answer": scored.inputs[row].get("answer"),
             "extracted": finder.extracted(text) if finder is not None else None,

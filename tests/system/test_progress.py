@@ -58,7 +58,7 @@ def test_a_notebook_gets_one_output_that_is_updated(tmp_path):
     book = new_notebook(cells=[new_code_cell(WORK), new_code_cell(raised)])
     NotebookClient(book, timeout=120, kernel_name="python3", allow_errors=True).execute()
     (finished,), (stopped, error) = (cell.outputs for cell in book.cells)
-    figures = "reward 0.50  accuracy 50%  clipped 12%  tok/s 1234  in 0:00"
+    figures = "reward 0.50  accuracy 50%  ratio clipped 12%  cut off 3%  tok/s 1234  in 0:00"
     assert finished.data["text/plain"] == f"  answering 40/40  {figures}"
     assert '<progress value="40" max="40"></progress> 40/40  reward' in finished.data["text/html"]
     assert '<progress value="30" max="40"></progress> 30/40  &lt;b&gt;reward' in stopped.data["text/html"]

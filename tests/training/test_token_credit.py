@@ -157,7 +157,7 @@ def test_the_tokenizer_is_all_it_asks_of_the_model():
 
 
 def test_a_tag_that_the_prompt_wrote_moves_the_characters_and_has_no_tokens():
-    rest = [TOKENIZER.encode(text.removeprefix("<think>")) for text in TEXTS]
+    rest = [TOKENIZER.encode(text.removeprefix("<think>"), add_special_tokens=False) for text in TEXTS]
     parts = [[text] for text in TEXTS]
     whole = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), [()], IDS, 8)
     without = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), [()], rest, 7, parts)

@@ -129,7 +129,7 @@ def other_metrics(ours: dict[str, Any], stock: dict[str, Any]) -> set[str]:
     """Return the metrics of TRL that are missing or other, and those of ours that the user was not told of."""
     moved = {name for name, other in OF_ACTIVE_ROWS.items() if other in ours or not ours.get("gspo/computed_share")}
     known = {name for name in stock if not any(one in name for one in CLOCK)} - moved
-    new = {name for name in ours if not any(one in name for one in (*CLOCK, *OURS))} - known
+    new = {name for name in ours if not any(one in name for one in (*CLOCK, *OURS))} - known - moved
     return new | {name for name in known if name not in ours or not same(ours[name], stock[name])}
 
 
