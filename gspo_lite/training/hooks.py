@@ -99,7 +99,6 @@ HOOKS = (
     Hook("importance_sampling_level", "read", "compute at `token` for `sequence_token`", "_compute_loss", path="TRL"),
     Hook("aux_loss_enabled _entropy_bonus_enabled", "read", "know when every row is needed", "_compute_loss"),
     Hook("chat_template_kwargs", "read", "render prompts as evaluation does", "_tokenize_prompts"),
-    Hook("eos_token_ids", "read", "end a completion at every end token", "_generate_single_turn _generate"),
     Hook("generation_config generation_kwargs vllm_generation", "set", "never sample tokens for padding or images",
          "_generate_single_turn"),
     Hook("_name _tag_names _paper", "set", "name the method on TRL's model card", "create_model_card"),

@@ -21,7 +21,7 @@ from gspo_lite.completion.text import completion_parts, first_layout
 from gspo_lite.data.inputs import thoughts_opened
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
-from gspo_lite.models.kinds import never_sampled, tokenizer_of
+from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.models.names import is_made_here, resolve_name
 from gspo_lite.recipe.methods import method_at
 from gspo_lite.recipe.schema import Credit, GuardSettings
@@ -36,6 +36,7 @@ from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, 
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
+from gspo_lite.training.sampling import end_at_every_token, suppress_placeholders
 from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.token_credit import TokenCredit, per_token
@@ -152,8 +153,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         keep_adapter_float32(self)
         restore(self.model, begun_with)
         keep_reference(self, begun_with)
-        self._suppress_placeholders()
-        self._end_at_every_token()
+        suppress_placeholders(self)
+        end_at_every_token(self)
         self._begin_checkpoints(needs)
         self._begin_held_out(measure, stop_early, note)
         for watcher in watchers:
@@ -198,28 +199,6 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, LevelLoss, GRPOTrainer):
         """Optimizer steps taken on one rollout."""
         passes = self.args.steps_per_generation * self.num_iterations
         return max(passes // self.args.gradient_accumulation_steps, 1)
-
-    def _suppress_placeholders(self) -> None:
-        """Never sample a token that stands for padding or for an image."""
-        tokens = never_sampled(self.model, self.processing_class)
-        if not tokens:
-            return
-        if self.args.use_vllm:  # it cannot suppress tokens; a bias of -100, its lowest, has the same effect
-            options = self.vllm_generation.generation_kwargs
-            given = {int(token): bias for token, bias in (options.get("logit_bias") or {}).items()}  # text in a recipe
-            biases = given | dict.fromkeys(tokens, -100.0)
-            self.vllm_generation.generation_kwargs = {**options, "logit_bias": biases}
-        else:
-            tokens = sorted({*tokens, *(self.generation_kwargs.get("suppress_tokens") or [])})
-            self.generation_config.suppress_tokens = tokens
-            self.generation_kwargs["suppress_tokens"] = tokens
-
-    def _end_at_every_token(self) -> None:
-        """Let vLLM, which knows only the end tokens in the model's files, stop where TRL sees an end."""
-        if self.args.use_vllm:
-            options = self.vllm_generation.generation_kwargs
-            ends = sorted({*self.eos_token_ids, *(options.get("stop_token_ids") or [])})
-            self.vllm_generation.generation_kwargs = {**options, "stop_token_ids": ends}
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         with nullcontext() if self.use_vllm else dense_for_sampling(self.model):

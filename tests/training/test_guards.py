@@ -282,7 +282,10 @@ def test_weights_that_never_change_are_told(capsys):
     ended(guards, 1)
     assert "no weight has changed from step 0 to step 1" in capsys.readouterr().err
     trainer, guards = begun()
+    weights = [one.detach().clone() for one in trainer.model.parameters()]
     trainer.step(guards)
+    for parameter, first in zip(trainer.model.parameters(), weights, strict=True):
+        parameter.data = first  # the best step was the one that training was resumed from
     ended(guards, 1)
     assert capsys.readouterr().err == ""
 

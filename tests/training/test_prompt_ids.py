@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from gspo_lite import GSPOTrainer, load_recipe
+from gspo_lite import load_recipe
 from gspo_lite.load_parts import load_parts
 from gspo_lite.models import generate
 from gspo_lite.models.defaults import end_tokens
 from gspo_lite.training import build
+from gspo_lite.training.sampling import end_at_every_token
 from tests.models.chat_families import CHAT, FAMILIES, write_family
 
 OTHER = [CHAT[0], {"role": "user", "content": "Größer als 3,\n oder?"}]
@@ -91,8 +92,24 @@ def test_when_evaluation_drops_a_message_all_ten_differ(asked, monkeypatch):
     assert [trained for trained, evaluated in pairs if trained == evaluated] == []
 
 
-def test_vllm_ends_completions_at_the_same_tokens():
+def ending(ends):
+    """A trainer whose model ends at 2 and 7, its tokenizer at 2."""
+    model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=[2, 7]))
+    tokenizer = SimpleNamespace(eos_token_id=2, convert_ids_to_tokens=lambda ids: [f"<{one}>" for one in ids])
     vllm = SimpleNamespace(generation_kwargs={"stop_token_ids": [9], "seed": 1})
-    trainer = SimpleNamespace(args=SimpleNamespace(use_vllm=True), eos_token_ids=[7, 2], vllm_generation=vllm)
-    GSPOTrainer._end_at_every_token(trainer)
-    assert vllm.generation_kwargs == {"stop_token_ids": [2, 7, 9], "seed": 1}
+    return SimpleNamespace(
+        args=SimpleNamespace(use_vllm=True), vllm_generation=vllm, model=model, processing_class=tokenizer, **ends
+    )
+
+
+def test_vllm_ends_completions_at_the_same_tokens():
+    trainer = ending({"eos_token_ids": [7, 2]})
+    end_at_every_token(trainer)
+    assert trainer.vllm_generation.generation_kwargs == {"stop_token_ids": [2, 7, 9], "seed": 1}
+
+
+def test_a_trl_that_knows_one_end_token_is_said(capsys):
+    trainer = ending({})  # as before 1.14
+    end_at_every_token(trainer)
+    assert trainer.vllm_generation.generation_kwargs["stop_token_ids"] == [2, 9]
+    assert "completions do not end at `<7>`, which the installed TRL does not know" in capsys.readouterr().err

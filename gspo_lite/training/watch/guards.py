@@ -53,7 +53,8 @@ class Guards(TrainerCallback):
         self.roll_back_next = False
         self.told: set[str] = set()  # guards
         self.last: dict[str, Any] = {}  # figures that were last logged of a rollout
-        self.logged, self.began, self.weights = 0, 0, torch.empty(0)  # steps; sums of the weights at the start
+        self.logged, self.began = 0, 0  # steps
+        self.weights, self.moved = torch.empty(0), False  # sums at the start, whether a step has changed one
 
     def counters(self) -> dict[str, Any]:
         """Return the counts from which a resumed run continues."""
@@ -72,7 +73,7 @@ class Guards(TrainerCallback):
         if state.global_step == 0:  # not resumed
             self.streaks, self.told = Streaks(self.settings.rollouts), set()
         self.logged = self.began = state.global_step
-        self.weights = sums_of_trained(self.trainer.model)
+        self.weights, self.moved = sums_of_trained(self.trainer.model), False
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Skip the step if its loss or gradient is not finite."""
@@ -109,6 +110,8 @@ class Guards(TrainerCallback):
         self.roll_back_next = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # Looked at here, because after training the model may have the weights of its best step again.
+        self.moved = self.moved or not torch.equal(self.weights, sums_of_trained(self.trainer.model))
         if self.roll_back_next:
             self.roll_back_next = False
             self.roll_back()
@@ -134,7 +137,7 @@ class Guards(TrainerCallback):
                 self.told.add(sign.name)
         if state.global_step == self.began or self.told & NOTHING_LEARNED:
             return
-        if torch.equal(self.weights, sums_of_trained(self.trainer.model)):
+        if not self.moved:
             self.warn(
                 f"no weight has changed from step {self.began} to step {state.global_step}",
                 "the learning rate is 0 or too small for the weights' number type, or warmup_steps exceeds the steps",
