@@ -73,7 +73,12 @@ def test_a_chat_is_answered_and_ended(model, tokenizer):
 
 
 def test_a_few_steps_of_the_recipe_go_through_on_their_own(tmp_path):
-    small = ["training.max_steps=2", "training.per_device_train_batch_size=8", "training.steps_per_generation=2"]
+    small = [
+        "training.max_steps=2",
+        "training.per_device_train_batch_size=8",
+        "training.gradient_accumulation_steps=1",
+        "training.steps_per_generation=2",
+    ]
     small += ["data.eval.limit=4", "generation.max_completion_length=16"]
     settings = [word for one in small for word in ("--set", one)]
     command = [sys.executable, "-m", "gspo_lite", "run", "smollm2_json", "--output", str(tmp_path / "run"), *settings]
