@@ -33,7 +33,7 @@ from gspo_lite.system.memory import memory_freed
 from gspo_lite.system.progress import live
 from gspo_lite.system.quiet import quietly
 from gspo_lite.system.say import say
-from gspo_lite.system.stopping import listening
+from gspo_lite.system.stopping import deferred, listening
 from gspo_lite.training.checkpoint.differences import refuse_changes, refuse_other_code, version_changes
 from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete
 
@@ -88,7 +88,7 @@ def run(
     with held(folder), listening():
         checkpoint = resume_point(folder, recipe, force) if resume else None
         say("load     libraries, data and model ...")
-        with clock("load"):
+        with clock("load"), deferred():  # it imports all over, and a library cut in two cannot be imported again
             parts = load_parts(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:
             refuse_other_code(checkpoint, custom_code(parts), force)

