@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 
-from gspo_lite.errors import UsageError
+from gspo_lite.data.embedded import refuse_unknown
 
 SPLITS = ("train", "test")
 ROWS, HELD_OUT = 3000, 500
@@ -69,10 +69,7 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, str]]:
         UsageError: unknown split or difficulty.
     """
     difficulty = difficulty or "hard"
-    for key, wanted, known in (("split", split, SPLITS), ("subset", difficulty, tuple(FORMS))):
-        if wanted not in known:
-            allowed = ", ".join(f"`{one}`" for one in known)
-            raise UsageError(f"`people` has no {key} `{wanted}`; allowed: {allowed}", f"set data.{key}")
+    refuse_unknown("people", split, SPLITS, difficulty, FORMS)
     rng, names = random.Random(f"{SEED} people {difficulty} {split}"), NAMES[split].split()
     wanted_rows = HELD_OUT if split == "test" else ROWS
     made: dict[str, dict[str, str]] = {}  # by sentence, so that none occurs twice

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from gspo_lite.errors import UsageError
+from gspo_lite.data.embedded import refuse_unknown
 
 CHANGES = {"easy": 1, "hard": 2}  # what happens after the first sentence
 SPLITS = ("train", "test")
@@ -36,11 +36,7 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, str]]:
         UsageError: unknown split or difficulty.
     """
     difficulty = difficulty or "hard"
-    if split not in SPLITS:
-        raise UsageError(f"`word_problems` has no split `{split}`; allowed: {', '.join(f'`{s}`' for s in SPLITS)}")
-    if difficulty not in CHANGES:
-        allowed = ", ".join(f"`{name}`" for name in CHANGES)
-        raise UsageError(f"`word_problems` has no difficulty `{difficulty}`; allowed: {allowed}", "set data.subset")
+    refuse_unknown("word_problems", split, SPLITS, difficulty, CHANGES)
     rng = random.Random(f"{SEED} word problems {difficulty}")
     made: dict[str, dict[str, str]] = {}  # by calculation
     while len(made) < ROWS + HELD_OUT:

@@ -17,8 +17,7 @@ from typing import Any
 
 from gspo_lite.errors import GspoLiteError, MachineError, UsageError, first_line
 from gspo_lite.models.gguf_tokenizer import build_tokenizer, end_ids, special_ids
-from gspo_lite.models.starter import cache_home
-from gspo_lite.system.cache import made_whole
+from gspo_lite.system.cache import cache_home, made_whole
 from gspo_lite.system.say import say
 
 SUFFIX = ".gguf"

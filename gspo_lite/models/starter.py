@@ -17,15 +17,13 @@ Owns the demonstrations, the tokenizer, the warm-up and the cache. Must not know
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.data import arithmetic
+from gspo_lite.system.cache import cache_home, made_whole
 
 NAME = "starter"
 EOS, PAD, ASKED, TOLD = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
@@ -58,13 +56,6 @@ def starter_folder(progress: Progress | None = None) -> Path:
     return folder
 
 
-def cache_home() -> Path:
-    """The user's cache folder for this package: `GSPO_LITE_CACHE`, else under `XDG_CACHE_HOME` or `~/.cache`."""
-    if "GSPO_LITE_CACHE" in os.environ:
-        return Path(os.environ["GSPO_LITE_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gspo-lite"
-
-
 def fingerprint() -> str:
     """What the starter is built from, as a short hash: this file, the task and the libraries' versions."""
     import torch
@@ -76,21 +67,11 @@ def fingerprint() -> str:
 
 
 def build(folder: Path, progress: Progress | None = None) -> None:
-    """Train the starter and put it at `folder` in one step, so that a kill leaves nothing half-made there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".starter-", dir=folder.parent))
-    try:
+    """Train the starter and put it at `folder`."""
+    with made_whole(folder) as unfinished:
         tokenizer = build_tokenizer()
-        model = warm_up(tokenizer, progress)
-        model.save_pretrained(unfinished)
+        warm_up(tokenizer, progress).save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another run was faster and its copy is the same
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def build_tokenizer() -> Any:

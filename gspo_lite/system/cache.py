@@ -5,6 +5,7 @@ Owns how such a folder comes into being. Must not know what is in it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,3 +30,10 @@ def made_whole(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def cache_home() -> Path:
+    """Return the user's cache folder for this package: `GSPO_LITE_CACHE`, else under `XDG_CACHE_HOME` or `~/.cache`."""
+    if "GSPO_LITE_CACHE" in os.environ:
+        return Path(os.environ["GSPO_LITE_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gspo-lite"
