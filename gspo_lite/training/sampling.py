@@ -35,8 +35,9 @@ def end_at_every_token(trainer: Any) -> None:
     if unheeded:
         names = ", ".join(f"`{token}`" for token in tokenizer.convert_ids_to_tokens(sorted(unheeded)))
         warn(f"completions do not end at {names}, which the installed TRL does not know", "install trl 1.14")
-    if trainer.args.use_vllm:
-        options = trainer.vllm_generation.generation_kwargs
+    options = trainer.vllm_generation.generation_kwargs if trainer.args.use_vllm else {}
+    # A stop token ends completions even where `ignore_eos` asks for their full length.
+    if trainer.args.use_vllm and not options.get("ignore_eos"):
         ends = sorted({*heeded, *(options.get("stop_token_ids") or [])})
         trainer.vllm_generation.generation_kwargs = {**options, "stop_token_ids": ends}
 

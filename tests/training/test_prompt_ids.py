@@ -108,6 +108,13 @@ def test_vllm_ends_completions_at_the_same_tokens():
     assert trainer.vllm_generation.generation_kwargs == {"stop_token_ids": [2, 7, 9], "seed": 1}
 
 
+def test_vllm_ends_nowhere_where_full_length_is_asked_for():
+    trainer = ending({"eos_token_ids": [7, 2]})
+    trainer.vllm_generation.generation_kwargs = {"ignore_eos": True}
+    end_at_every_token(trainer)
+    assert trainer.vllm_generation.generation_kwargs == {"ignore_eos": True}
+
+
 def test_a_trl_that_knows_one_end_token_is_said(capsys):
     trainer = ending({})  # as before 1.14
     end_at_every_token(trainer)
