@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> None:
     usual = story.train, story.measure
     story.train = marking(usual[0], chosen)
     if chosen.unmeasured:
-        story.measure = lambda *_: {}  # type: ignore[assignment]
+        story.measure = lambda *_, **__: {}  # type: ignore[assignment]
     try:
         run(chosen.recipe, chosen.set, output=chosen.output)
     finally:
@@ -41,26 +41,11 @@ def main(words: Sequence[str] | None = None) -> None:
 def marking(train: Any, chosen: argparse.Namespace) -> Any:
     """run.train with a callback that marks steps."""
 
-    def marked(folder: Path, parts: Any, checkpoint: Any, resume: bool) -> Any:
-        from gspo_lite.training import build
-
-        usual = build.build_trainer
-        watches = []
-
-        def build_trainer(*args: Any, **options: Any) -> Any:
-            trainer = usual(*args, **options)
-            trainer.add_callback(callback(chosen.marks, chosen.first_step))
-            if chosen.profile:
-                watches.append(watched(trainer))
-            return trainer
-
-        build.build_trainer = build_trainer
-        try:
-            trainer = train(folder, parts, checkpoint, resume)
-        finally:
-            build.build_trainer = usual
-        mark(chosen.marks, "trained", parts=dict(watches[0].seconds) if watches else {})
-        return trainer
+    def marked(trainer: Any, *rest: Any) -> None:
+        trainer.add_callback(callback(chosen.marks, chosen.first_step))
+        watch = watched(trainer) if chosen.profile else None
+        train(trainer, *rest)
+        mark(chosen.marks, "trained", parts=dict(watch.seconds) if watch else {})
 
     return marked
 

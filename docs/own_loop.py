@@ -21,7 +21,7 @@ def token_logps(model, batch):
 
 def rollout(model, tokenizer, questions):
     """Sample a group of answers to each question and score them: 1 for an even last digit."""
-    prompts = tokenizer([f"<|user|>{q}<|assistant|>" for q in questions for _ in range(GROUP)], return_tensors="pt")
+    prompts = tokenizer([question for question in questions for _ in range(GROUP)], return_tensors="pt")
     ids = model.generate(**prompts, max_new_tokens=24, do_sample=True)
     width = prompts["input_ids"].shape[1]
     response = (ids != tokenizer.pad_token_id) & (torch.arange(ids.shape[1]) >= width)

@@ -5,6 +5,7 @@ Public names are loaded on first use, so that `import gspo_lite` and the light c
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -13,17 +14,20 @@ __version__ = "0.1.0"
 _HOME = {
     "GSPOConfig": "gspo_lite.training.config",
     "GSPOTrainer": "gspo_lite.training.trainer",
+    "GuardSettings": "gspo_lite.recipe.schema",
     "load_recipe": "gspo_lite.checked_recipe",
     "reward": "gspo_lite.rewards.contract.registry",
 }
 
-__all__ = ["GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"]
+__all__ = ["GSPOConfig", "GSPOTrainer", "GuardSettings", "__version__", "load_recipe", "reward"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'gspo_lite' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # by tqdm, in a notebook without ipywidgets
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gspo_lite.data.adapters import check_adapter, descriptions
 from gspo_lite.data.rows import check_sources
 from gspo_lite.errors import RecipeError
+from gspo_lite.models.adapters import check_continued, following
 from gspo_lite.recipe.check import check_recipe
 from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.load import LoadedRecipe, load_checked
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from gspo_lite.recipe.foreign.translate import Translation
 
 CHECKS = (check_recipe, check_warmup, check_adapter, check_rewards)  # of what a recipe says
-WITH_DATA = (*CHECKS, check_sources)
+WITH_DATA = (*CHECKS, check_sources, check_continued)
 
 
 def load_recipe(
@@ -40,13 +42,15 @@ def load_recipe(
         overrides: `a.b=value` with a YAML value, as after `--set` on the command line.
         output: the run folder, instead of the recipe's `output.dir`.
         allow_outside: allow paths outside the folder of the file and the current folder.
-        with_data: refuse local data that is not there; what needs only the model works without it.
+        with_data: refuse local data that is not there, or an adapter to continue; what is done with a trained model
+            works without them.
 
     Raises:
         RecipeError: with every problem, its place and the allowed values.
     """
     checks = WITH_DATA if with_data else CHECKS
-    return load_checked(reference, overrides, checks, output=output, allow_outside=allow_outside)
+    checked = load_checked(reference, overrides, checks, output=output, allow_outside=allow_outside)
+    return replace(checked, recipe=following(checked.recipe))
 
 
 def recipe_from(path: Path) -> Translation:

@@ -15,9 +15,12 @@ This module knows nothing about the rest of the package.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 Place = tuple[str | int, ...]  # where in a recipe: keys, and indices of lists
+PACKAGE = str(Path(__file__).parent)
 
 
 class GspoLiteError(Exception):
@@ -34,6 +37,10 @@ class GspoLiteError(Exception):
         self.message = message
         self.hint = hint
         super().__init__(message if hint is None else f"{message}\nhint: {hint}")
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows instead of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class UsageError(GspoLiteError):
@@ -75,6 +82,12 @@ class NotSaved(RunError):
 
 class RewardError(RunError):
     """A reward function raised an exception or broke its contract."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows, with the places in the reward's own code."""
+        frames = traceback.extract_tb(self.__cause__.__traceback__ if self.__cause__ else None)
+        outside = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
+        return [*traceback.format_list(outside), *super()._render_traceback_()]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -6,18 +6,18 @@ Owns what the figures of eval.json mean. Must not know how the model was trained
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
-from gspo_lite.data.prompts import as_text
 from gspo_lite.load_trained import find_trained
 from gspo_lite.models.generate import Answer, answer
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
-from gspo_lite.rewards.contract.judging import judge_of, score, verdicts
+from gspo_lite.rewards.contract.judging import can_judge, form_of, judge_of, score, verdicts
 from gspo_lite.rewards.format import follows_form
+from gspo_lite.system.quiet import quietly
 
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 percent interval
 
@@ -47,30 +47,48 @@ def evaluate(
         progress: called with (problems answered, answers wanted).
 
     Returns:
-        figures: `accuracy` (greedy, by the first of the recipe's rewards that judges, else by `math_correct`),
-        `lenient_accuracy` (greedy, the right answer anywhere), `format_rate` (greedy), `sampled_accuracy`, each a share
-        of `n`; `ci95` and `sampled_ci95` are Wilson score intervals; `mean_tokens` counts greedy completions. All but
-        format and tokens are None where no reward judges and the problems have no answers.
+        The figures of `evaluate_greedy`, with `sampled_accuracy` and its interval `sampled_ci95` in addition.
     """
     rows = list(problems)
     total, temperature = 2 * len(rows), recipe.generation.temperature
-    greedy = answer(model, processing, rows, recipe, None, progress and (lambda n: progress(n, total)))
+    greedy = evaluate_greedy(model, processing, rows, recipe, rewards, progress and (lambda n: progress(n, total)))
     sampled = answer(
         model, processing, rows, recipe, temperature, progress and (lambda n: progress(len(rows) + n, total))
     )
+    drawn = ruled(judge_of(recipe, rewards), rows, sampled, recipe)
+    figures = {"sampled_accuracy": drawn and share(drawn), "sampled_ci95": drawn and wilson(drawn)}
+    return Evaluation(greedy.figures | figures, greedy.samples)
+
+
+def evaluate_greedy(
+    model: Any,
+    processing: Any,
+    problems: Any,
+    recipe: Recipe,
+    rewards: Sequence[GuardedReward] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Answer every held-out problem once greedily; the arguments are those of `evaluate`.
+
+    Returns:
+        figures: `accuracy` (by the first of the recipe's rewards that judges, else by `math_correct`),
+        `lenient_accuracy` (the right answer anywhere) and `format_rate`, each a share of `n`; `ci95` is the Wilson
+        score interval of `accuracy`; `mean_tokens` and mean `rewards`. All but format, tokens and rewards are None
+        where no reward judges and the problems have no answers; format is None where neither the prompt nor a reward
+        names a place for the answer.
+    """
+    rows = list(problems)
+    greedy = answer(model, processing, rows, recipe, None, progress)
     judge = judge_of(recipe, rewards)
     said = judged(rewards, rows, greedy, recipe)
-    strict = verdicts(said[judge.__name__]) if judge in rewards else ruled(judge, rows, greedy, recipe)
-    drawn = ruled(judge, rows, sampled, recipe)
+    strict = ruled(judge, rows, greedy, recipe, said)
     lenient = strict and (found_anywhere(judge, rows, greedy) or strict)
     values = {one.__name__: said[one.__name__].values for one in rewards}
     figures = {
         "accuracy": strict and share(strict),
         "ci95": strict and wilson(strict),
-        "sampled_accuracy": drawn and share(drawn),
-        "sampled_ci95": drawn and wilson(drawn),
         "lenient_accuracy": lenient and share(lenient),
-        "format_rate": share([follows_form(text, recipe.data.layout) for text, _ in greedy]),
+        "format_rate": format_rate(greedy, recipe),
         "n": len(rows),
         "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
         "rewards": {name: mean(one) for name, one in values.items()},
@@ -78,11 +96,29 @@ def evaluate(
     return Evaluation(figures, list(samples(rows, greedy, strict or [None] * len(rows), values)))
 
 
+def asked_while_training(problems: Any, recipe: Recipe) -> Any:
+    """Return the held-out problems of `training.eval_steps`, the first `data.eval.during_training`; None without it."""
+    if recipe.training.eval_steps is None:
+        return None
+    limit = recipe.data.eval.during_training
+    return problems if limit is None else problems.select(range(min(limit, len(problems))))
+
+
 def ruled(
-    judge: GuardedReward, rows: list[dict[str, Any]], answers: list[Answer], recipe: Recipe
+    judge: GuardedReward,
+    rows: list[dict[str, Any]],
+    answers: list[Answer],
+    recipe: Recipe,
+    said: Mapping[str, Call] | None = None,
 ) -> list[bool | None] | None:
-    """Return whether each completion is right; None if the problems do not have what the judge reads."""
-    if any(name not in rows[0] for name in judge.columns):
+    """Return whether each completion is right; None if the problems do not have what the judge reads.
+
+    Args:
+        said: what rewards have said about these completions already, by name.
+    """
+    if said and judge.__name__ in said:
+        return verdicts(said[judge.__name__])
+    if not can_judge(judge, rows[0]):
         return None
     return verdicts(judged([judge], rows, answers, recipe)[judge.__name__])
 
@@ -104,6 +140,12 @@ def found_anywhere(judge: GuardedReward, rows: list[dict[str, Any]], answers: li
     return anywhere and [anywhere(text, row.get("answer")) for (text, _), row in zip(answers, rows, strict=True)]
 
 
+def format_rate(answers: list[Answer], recipe: Recipe) -> float | None:
+    """Return the share of completions in the recipe's form; None where it has none."""
+    form = form_of(recipe)
+    return None if form is None else share([follows_form(text, form) for text, _ in answers])
+
+
 def samples(
     rows: list[dict[str, Any]],
     answers: list[Answer],
@@ -112,9 +154,8 @@ def samples(
 ) -> Iterator[Any]:
     """Yield the rows of eval_samples.jsonl."""
     for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
-        prompt = as_text(row["prompt"])
         rewards = {name: one[index] for name, one in values.items()}
-        about = {"index": index, "prompt": prompt, "answer": row.get("answer"), "completion": text}
+        about = {"index": index, "prompt": row["prompt"], "answer": row.get("answer"), "completion": text}
         yield {**about, "correct": correct, "rewards": rewards}
 
 
@@ -137,6 +178,7 @@ def wilson(outcomes: Sequence[bool | None]) -> list[float]:
     return [max(0.0, (centre - spread) / (1 + Z95**2 / n)), min(1.0, (centre + spread) / (1 + Z95**2 / n))]
 
 
+@quietly
 def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = None) -> dict[str, Any]:
     """Return the figures of a run folder, an adapter or a model on a recipe's held-out problems.
 

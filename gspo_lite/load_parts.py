@@ -6,23 +6,31 @@ Cheap parts come first, so that an error in the recipe is found before a model i
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
+from gspo_lite.data.inputs import thoughts_opened
 from gspo_lite.data.lengths import drop_long_prompts
 from gspo_lite.data.local import is_local
 from gspo_lite.data.rows import EMBEDDED
 from gspo_lite.data.sources import Problems, load_problems
+from gspo_lite.errors import RecipeError, UsageError
+from gspo_lite.models.adapters import WEIGHTS, adapter_folder, adapter_named, contradictions, following, read_config
+from gspo_lite.models.defaults import differing
 from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
+from gspo_lite.models.names import is_local_model
+from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.golds import check_golds
+from gspo_lite.rewards.contract.judging import can_judge, judge_of
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
+from gspo_lite.training.checkpoint.manifest import described
 from gspo_lite.training.examples import check_examples
 from gspo_lite.training.watch.trackers import require
 
@@ -37,6 +45,7 @@ class Parts:
     loaded: LoadedModel
     engine: Engine
     args: Any  # a GSPOConfig, whose module must not be imported before Unsloth
+    begun_with: str | None = None  # sha256 of the adapter that is continued
 
 
 def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
@@ -55,35 +64,83 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     for which, part in parts.items():
         check_columns(rewards, part.column_names)
         problems.notes.extend(check_golds(rewards, part, which))
+    refuse_unmeasured(recipe, rewards, problems)
     check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     loaded = load_model(
         recipe.model, backend, seed=recipe.training.seed, vllm=engine.fast_inference, images=images,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
     )  # fmt: skip
-    problems = drop_long_prompts(problems, loaded.processing_class, recipe.generation.max_prompt_length)
+    loaded.notes.extend(generation_notes(recipe, loaded))
+    longest, kwargs = recipe.generation.max_prompt_length, recipe.model.chat_template_kwargs
+    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs)
     from gspo_lite.training.config import config_from_recipe
     from gspo_lite.training.oversample import refuse_oversampling
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
     refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
-    return Parts(recipe, problems, rewards, loaded, engine, args)
+    name = recipe.model.adapter
+    begun_with = None if name is None else described(adapter_folder(name) / WEIGHTS)["sha256"]
+    return Parts(recipe, problems, rewards, loaded, engine, args, begun_with)
+
+
+def with_adapter(recipe: Recipe) -> Recipe:
+    """Return the recipe with base and shape of the adapter that it continues, downloaded if it is on the hub.
+
+    Raises:
+        UsageError: it is not there, or the recipe contradicts it. MachineError: the hub cannot be reached.
+    """
+    name = adapter_named(recipe.model)
+    if name is None:
+        return recipe
+    folder = adapter_folder(name)
+    found = contradictions(recipe.model, read_config(folder))
+    lines = [f"`{dotted(one.place)}`: {one.message}" for one in found if one.severity == "error"]
+    if lines:
+        raise RecipeError(lines)
+    return following(recipe, folder)
+
+
+def generation_notes(recipe: Recipe, loaded: LoadedModel) -> Iterator[str]:
+    """Yield how completions differ from those that the model would give elsewhere."""
+    opened = thoughts_opened(loaded.processing_class, recipe.data.layout, recipe.model.chat_template_kwargs)
+    if opened:
+        yield f"its chat template opens `{opened.strip()}`: completions are judged as if they began with it"
+    unused = differing(loaded.sampling, recipe.generation.model_dump())
+    if unused:
+        listed = ", ".join(f"{name} {value}" for name, value in unused.items())
+        yield f"its own sampling defaults are not used, but the recipe's: {listed}"
+
+
+def refuse_unmeasured(recipe: Recipe, rewards: list[Any], problems: Problems) -> None:
+    """Refuse settings that go by held-out accuracy where nothing says which answers are right."""
+    wanted = {"output.keep_best": recipe.output.keep_best, "training.stop_early": recipe.training.stop_early}
+    names = [f"`{name}`" for name, value in wanted.items() if value]
+    if names and not can_judge(judge_of(recipe, rewards), problems.held_out.column_names):
+        raise UsageError(
+            f"{' and '.join(names)} need held-out accuracy, but the held-out problems have no answers and no reward "
+            "of the recipe judges completions without one",
+            "give data.columns.answer, or a reward that judges; training.eval_steps alone reports mean rewards",
+        )
 
 
 def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
-    """Return the sha256 of the file of each custom reward and adapter, by kind and name."""
+    """Return what the names in a recipe stood for: sha256 of custom code and of a continued LoRA, and the weights."""
     adapter, sha256 = parts.recipe.data.adapter, getattr(parts.problems.adapter, "sha256", None)
     return {
         "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
         "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
+        "model_weights": parts.loaded.weights,
+        "continued": {} if parts.begun_with is None else {str(parts.recipe.model.adapter): parts.begun_with},
     }
 
 
 def offline_if_local(recipe: Recipe) -> None:
     """Keep the Hugging Face libraries off the network if model, data and judge are on this machine."""
     data = recipe.data
-    named = [recipe.model.name, data.source, data.eval.source or data.source]
+    named = [data.source, data.eval.source or data.source]
+    named += [recipe.model.adapter] if recipe.model.adapter else []
     named += [recipe.warmup.source] if recipe.warmup and recipe.warmup.source else []
     named += [str(reward.options.get("model")) for reward in recipe.rewards if reward.name == "reward_model"]
-    if all(name == "starter" or name in EMBEDDED or is_local(name) for name in named):
+    if is_local_model(recipe.model.name) and all(name in EMBEDDED or is_local(name) for name in named):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

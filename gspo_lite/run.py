@@ -8,7 +8,6 @@ into a lower floor; nothing here depends on backend or algorithm.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,26 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
-from gspo_lite.evaluation import evaluate
-from gspo_lite.load_parts import Parts, custom_code, load_parts, offline_if_local
+from gspo_lite.data.prompts import shared_system
+from gspo_lite.evaluation import asked_while_training, evaluate, evaluate_greedy
+from gspo_lite.load_parts import Parts, custom_code, load_parts, offline_if_local, with_adapter
 from gspo_lite.models.libraries import unused_libraries
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.report import write_reports
+from gspo_lite.report.inline import inline
 from gspo_lite.report.summary import final_summary
 from gspo_lite.system import processes, run_folder
+from gspo_lite.system.clock import Clock
 from gspo_lite.system.environment import environment, peak_memory_gib, training_versions
 from gspo_lite.system.figures import share
 from gspo_lite.system.lock import held
+from gspo_lite.system.memory import memory_freed
 from gspo_lite.system.progress import live
+from gspo_lite.system.quiet import quietly
 from gspo_lite.system.say import say
+from gspo_lite.system.stopping import deferred, listening
 from gspo_lite.training.checkpoint.differences import refuse_changes, refuse_other_code, version_changes
 from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The folder of a run and its held-out figures, as in eval.json. `print(result)` shows the final summary."""
+    """The folder of a run and its held-out figures, as in eval.json.
+
+    `print(result)` shows the final summary; a notebook shows figures, curves and the report for `result` alone.
+    """
 
     folder: Path
     evaluation: dict[str, Any]
@@ -44,7 +52,14 @@ class RunResult:
     def __str__(self) -> str:
         return self.summary
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return what a notebook shows, by type of content (IPython's protocol)."""
+        html = inline(self.folder)
+        return {"text/plain": self.summary} | ({"text/html": html} if html else {})
 
+
+@quietly
+@memory_freed
 def run(
     recipe: Recipe, *, resume: bool = False, force: bool = False, command: str | None = None, own_process: bool = False
 ) -> RunResult:
@@ -63,20 +78,22 @@ def run(
     """
     refuse(recipe)
     processes.refuse_sharded()
+    offline_if_local(recipe)
+    recipe = with_adapter(recipe)
     folder, resume = Path(recipe.output.dir), resume or recipe.output.if_exists == "resume"
     if processes.is_main():
         run_folder.refuse_existing(folder, "resume" if resume else recipe.output.if_exists)
-    offline_if_local(recipe)
     clock = Clock()
 
-    with held(folder):
+    with held(folder), listening():
         checkpoint = resume_point(folder, recipe, force) if resume else None
-        with clock("load"):
+        say("load     libraries, data and model ...")
+        with clock("load"), deferred():  # it imports all over, and a library cut in two cannot be imported again
             parts = load_parts(recipe, unused_libraries(recipe) if own_process else ())
         if checkpoint is not None:
             refuse_other_code(checkpoint, custom_code(parts), force)
         if processes.is_main():
-            begin(folder, parts, command, resume)
+            begin(folder, parts, command, resume, clock)
         with end_noted(folder):
             with clock("evaluate before"):
                 before = measure(folder, "before", parts, resume)
@@ -85,13 +102,14 @@ def run(
                     warm_up(folder, parts)
                 with clock("evaluate warmed"):
                     measure(folder, "warmed", parts, resume)
-            with clock("train"):
-                trainer = train(folder, parts, checkpoint, resume)
+            with clock("load"):
+                trainer = trainer_of(folder, parts)
+            train(trainer, folder, recipe, checkpoint, resume)
             with clock("evaluate after"):
-                after = measure(folder, "after", parts)
+                after = measure(folder, "after", parts, step=trainer.kept_step())
             trainer.save_model(str(folder / run_folder.ADAPTER))
             if processes.is_main():
-                finish(folder, clock)
+                finish(folder)
             processes.wait()
         return RunResult(folder, {"before": before, "after": after}, final_summary(folder))
 
@@ -112,7 +130,7 @@ def resume_point(folder: Path, recipe: Recipe, force: bool) -> Checkpoint | None
     return found.checkpoint
 
 
-def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None:
+def begin(folder: Path, parts: Parts, command: str | None, resume: bool, clock: Clock) -> None:
     """Open the run folder, record the recipe and environment in it, and report what was loaded."""
     run_folder.open_folder(folder, keep=resume)
     comment = (
@@ -120,11 +138,14 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
     )
     run_folder.write_text(folder / run_folder.RECIPE, to_yaml(parts.recipe, comment))
     facts = environment(parts.loaded.backend, parts.engine.name, command) | custom_code(parts)
+    facts[run_folder.SYSTEM_MESSAGE] = shared_system(row["prompt"] for row in parts.problems.train)
     if resume and (folder / run_folder.ENVIRONMENT).is_file():
         first = run_folder.read_json(folder / run_folder.ENVIRONMENT)
         facts["resumed"] = [*first.get("resumed", []), facts["started"]]
         facts["started"] = first["started"]
+        clock.add(first.get("seconds", {}))
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
+    clock.keep_in(folder / run_folder.ENVIRONMENT)
     recipe, problems = parts.recipe, parts.problems
     say(f"model    {recipe.model.name}: {'; '.join(parts.loaded.notes)}")
     if recipe.model.trust_remote_code:
@@ -138,21 +159,27 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool) -> None
         say(f"         {processes.count()} processes (DDP): {together} completions a rollout in total")
 
 
-def measure(folder: Path, phase: str, parts: Parts, resume: bool = False) -> dict[str, Any]:
-    """Return the figures of a phase, which the first process evaluates while the others wait."""
+def measure(folder: Path, phase: str, parts: Parts, resume: bool = False, step: int | None = None) -> dict[str, Any]:
+    """Return the figures of a phase, which the first process evaluates while the others wait.
+
+    Args:
+        step: the optimizer step whose weights are measured, where it is not clear from the phase.
+    """
     if processes.is_main():
-        evaluate_phase(folder, phase, parts, resume)
+        evaluate_phase(folder, phase, parts, resume, step)
     processes.wait()
     figures: dict[str, Any] = run_folder.read_json(folder / run_folder.EVAL)[phase]
     return figures
 
 
-def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None:
+def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool, step: int | None) -> None:
     """Evaluate on the held-out problems and record figures and completions; a resumed run keeps earlier figures."""
     figures = run_folder.read_json(folder / run_folder.EVAL) if (folder / run_folder.EVAL).is_file() else {}
     if resume and phase in figures:
         return
     loaded, recipe, held_out = parts.loaded, parts.recipe, parts.problems.held_out
+    if step is not None:
+        say(f"kept     step {step}, the best on held-out problems")
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
     with live("answering", 2 * len(held_out), ends=False) as view:
         result = evaluate(
@@ -161,7 +188,8 @@ def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool) -> None
     say(f"         accuracy {share(result.figures['accuracy'])}, sampled {share(result.figures['sampled_accuracy'])}")
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
-    run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: result.figures})
+    measured = result.figures if step is None else {"step": step, **result.figures}
+    run_folder.write_json(folder / run_folder.EVAL, {**figures, phase: measured})
 
 
 def warm_up(folder: Path, parts: Parts) -> None:
@@ -172,31 +200,44 @@ def warm_up(folder: Path, parts: Parts) -> None:
     warmup.warm_up(parts.recipe, folder, model, processing, parts.problems, parts.args, say)
 
 
-def train(folder: Path, parts: Parts, checkpoint: Checkpoint | None, resume: bool) -> Any:
-    """Take all optimizer steps and return the trainer."""
+def trainer_of(folder: Path, parts: Parts) -> Any:
+    """Return the trainer of a run."""
     from gspo_lite.training import build  # imports trl, which must not come before unsloth
 
-    loaded, problems = parts.loaded, parts.problems.train
-    trainer = build.build_trainer(
-        parts.recipe,
+    recipe, loaded, problems = parts.recipe, parts.loaded, parts.problems
+    asked = asked_while_training(problems.held_out, recipe)
+
+    def measure_asked() -> dict[str, Any]:
+        return evaluate_greedy(loaded.model, loaded.processing_class, asked, recipe, parts.rewards).figures
+
+    return build.build_trainer(
+        recipe,
         folder,
         loaded.model,
         loaded.processing_class,
         parts.rewards,
-        problems,
+        problems.train,
         parts.args,
         code=custom_code(parts),
+        held_out=asked,
+        measure=None if asked is None else measure_asked,
     )
+
+
+def train(trainer: Any, folder: Path, recipe: Recipe, checkpoint: Checkpoint | None, resume: bool) -> None:
+    """Take all optimizer steps, from a checkpoint if there is one."""
+    from gspo_lite.training import build
+
     rules = f"; {trainer.row_rules}" if trainer.row_rules else ""
-    say(f"train    {parts.recipe.objective.algorithm}, {parts.recipe.training.max_steps} steps{rules}")
+    say(f"train    {recipe.objective.algorithm}, {recipe.training.max_steps} steps{rules}")
     build.train(trainer, folder, checkpoint, resume=resume)
-    return trainer
 
 
-def finish(folder: Path, clock: Clock) -> None:
-    """Record seconds and peak memory, and write the report and the model card."""
+def finish(folder: Path) -> None:
+    """Record the seconds of training and the peak memory, and write the report and the model card."""
     facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
-    facts |= {"seconds": clock.seconds, "peak_memory_gib": round(peak_memory_gib(), 2)}
+    facts["seconds"]["train"] = round(run_folder.read_jsonl(folder / run_folder.METRICS)[-1].get("seconds", 0.0), 1)
+    facts["peak_memory_gib"] = round(peak_memory_gib(), 2)
     run_folder.write_json(folder / run_folder.ENVIRONMENT, facts)
     write_reports(folder)
 
@@ -210,21 +251,8 @@ def end_noted(folder: Path) -> Iterator[None]:
         steps = run_folder.read_jsonl(folder / run_folder.METRICS)
         own = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else getattr(error, "message", None)
         why = own or f"{type(error).__name__} {error}".strip()
-        run_folder.note_event(folder, steps[-1]["step"] if steps else 0, "stopped", why)
+        run_folder.note_event(folder, steps[-1]["step"] if steps else 0, run_folder.STOPPED, why)
         if steps and processes.is_main():
             with suppress(Exception):  # such as a full disk; it must not hide the cause
                 say(f"report   {write_reports(folder)} shows the run so far")
         raise
-
-
-class Clock:
-    """A clock that records the seconds of each phase of a run."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[phase] = round(time.perf_counter() - start, 1)

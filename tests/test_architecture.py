@@ -188,7 +188,8 @@ def test_the_package_itself_imports_nothing_heavy():
 def test_public_names_are_there():
     import gspo_lite
 
-    assert set(gspo_lite.__all__) == {"GSPOConfig", "GSPOTrainer", "__version__", "load_recipe", "reward"}
+    names = {"GSPOConfig", "GSPOTrainer", "GuardSettings", "__version__", "load_recipe", "reward"}
+    assert set(gspo_lite.__all__) == names
     for name in gspo_lite.__all__:
         assert getattr(gspo_lite, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -16,7 +16,7 @@ from gspo_lite.doctor.packages import tested_sets as sets_that_were_tested
 from gspo_lite.errors import MachineError
 
 VERSIONS = {name: sets_that_were_tested()["uv"][name] for name in MATRIX} | {"wandb": "0.20"}
-HOME = Machine(python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS)
+HOME = Machine(python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS, installer="uv")
 T4 = replace(HOME, gpu="Tesla T4", vram_gib=15.0, free_vram_gib=14.9, driver="580.65.06", capability=7.5)
 RTX_3060 = replace(T4, gpu="NVIDIA GeForce RTX 3060", vram_gib=12.0, free_vram_gib=11.5, capability=8.6)
 RTX_4090 = replace(T4, gpu="NVIDIA GeForce RTX 4090", vram_gib=24.0, free_vram_gib=23.4, capability=8.9)
@@ -175,11 +175,22 @@ def test_a_clone_that_is_not_installed_knows_its_ranges_from_pyproject(monkeypat
     assert set(ours[1].split(",")) == set(right[1].split(","))
 
 
-def test_the_install_line_pins_the_set_that_pip_resolves():
-    line = install_line(T4)
-    assert line.startswith("pip install ")
-    assert "unsloth==2026.10.7" in line
-    assert "torch==2.14.1" in line
+@pytest.mark.parametrize(
+    ("installer", "start", "pins"),
+    [("pip", "pip install ", {"torch": "2.14.1", "unsloth": "2026.10.7"}),
+     ("uv", "uv pip install .", {"torch": "2.13.0", "unsloth": "2026.10.9"})],
+)  # fmt: skip
+def test_one_tested_set_is_named_the_one_that_the_installer_resolves(installer, start, pins):
+    machine = replace(T4, installer=installer, versions={**VERSIONS, "torch": "2.12.0", "unsloth": "2026.10.8"})
+    line, checks = install_line(machine), {check.name: check.found for check in examine(machine)}
+    assert line.startswith(start)
+    for name, version in pins.items():
+        assert f"{name}=={version}" in line
+        assert checks[name].endswith(f"untested; tested: {version}")
+    assert list(lines_of(examine(machine), machine))[-1] == f"the tested set under {installer}: {line}"
+
+
+def test_an_old_driver_gets_a_build_of_torch_that_uv_chooses():
     assert install_line(replace(T4, driver="535.104.05")).startswith("uv pip install --torch-backend=auto ")
 
 

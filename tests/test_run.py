@@ -48,6 +48,7 @@ def test_the_run_folder_is_complete(finished, tmp_path):
         assert figures["ci95"][0] <= figures["accuracy"] <= figures["ci95"][1]
     sample = rows_of(folder / "completions.jsonl")[0]
     assert {"step", "prompt", "completion", "answer", "extracted", "rewards", "advantage"} <= set(sample)
+    assert [message["role"] for message in sample["prompt"]] == ["system", "user"]
     asked = rows_of(folder / "eval_samples.jsonl")
     after = [row["rewards"]["math_correct"] for row in asked if row["phase"] == "after"]
     assert sum(after) / len(after) == evaluation["after"]["rewards"]["math_correct"]
@@ -66,8 +67,7 @@ def test_the_adapter_loads_with_peft_and_answers_as_it_did(finished):
     model = AutoPeftModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     sample = next(row for row in rows_of(finished.folder / "eval_samples.jsonl") if row["phase"] == "after")
-    messages = [{"role": "user", "content": sample["prompt"].strip().splitlines()[-1].removeprefix("user: ")}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(sample["prompt"], tokenize=False, add_generation_prompt=True)
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
     output = model.generate(**ids, max_new_tokens=48, do_sample=False)
     assert tokenizer.decode(output[0, ids.input_ids.shape[1] :], skip_special_tokens=True) == sample["completion"]
@@ -77,7 +77,7 @@ def test_the_resolved_recipe_reproduces_the_run(finished):
     again = run(load_recipe(str(finished.folder / "recipe.yaml"), output="again").recipe)
     first, second = (load_weights(folder / "adapter") for folder in (finished.folder, again.folder))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    timings = {"time", "step_time", "tokens_per_second"}
+    timings = {"time", "seconds", "step_time", "tokens_per_second"}
     for old, new in zip(
         rows_of(finished.folder / "metrics.jsonl"), rows_of(again.folder / "metrics.jsonl"), strict=True
     ):
@@ -153,7 +153,9 @@ def test_a_recipes_own_adapter_is_recorded_and_a_changed_one_is_not_resumed(tmp_
     sets = [*quick, "data.adapter=mine.py:twice", "training.save_steps=4"]
     folder = run(load_recipe("quickstart", sets).recipe).folder
     sample = rows_of(folder / "completions.jsonl")[0]
-    assert int(sample["answer"]) == 2 * sum(int(word) for word in re.findall(r"[0-9]+", sample["prompt"]))
+    assert int(sample["answer"]) == 2 * sum(
+        int(word) for word in re.findall(r"[0-9]+", sample["prompt"][-1]["content"])
+    )
     facts = json.loads((folder / "environment.json").read_text())
     assert facts["custom_adapter"] == {"twice": hashlib.sha256(code.encode()).hexdigest()}
     (tmp_path / "mine.py").write_text(code + "# changed\n")
@@ -165,10 +167,22 @@ def test_a_recipes_own_adapter_is_recorded_and_a_changed_one_is_not_resumed(tmp_
 def test_a_checkpoint_is_resumed_and_metrics_continue(tmp_path, monkeypatch, quick, starter):
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("quickstart", [*quick, "training.save_steps=4"]).recipe
-    run(recipe)
+    folder = run(recipe).folder
     longer = load_recipe("quickstart", [*quick, "training.save_steps=4", "training.max_steps=8"]).recipe
+    times = folder / "environment.json"
+    before = json.loads(times.read_text())["seconds"]
     result = run(longer, resume=True)
-    assert [row["step"] for row in rows_of(result.folder / "metrics.jsonl")] == list(range(1, 9))
+    rows = rows_of(result.folder / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    seconds = [row["seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[4] - seconds[3] < rows[4]["time"] - rows[3]["time"]  # the time between the two does not count
+    after = json.loads(times.read_text())["seconds"]
+    assert after["train"] == pytest.approx(seconds[-1], abs=0.05)
+    assert after["load"] > before["load"]
+    assert after["evaluate before"] == pytest.approx(before["evaluate before"], abs=0.2)  # kept, not measured again
+    assert "8 steps in 0:" in result.summary
+    assert "(resumed once)" in result.summary
 
 
 def test_the_command_line_runs_without_a_network(tmp_path, quick, starter):

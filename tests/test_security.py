@@ -99,10 +99,10 @@ def test_code_of_a_model_runs_only_where_the_recipe_says_so(tmp_path, capsys, mo
     recipe = load_recipe("quickstart", ["model.trust_remote_code=true"]).recipe
     monkeypatch.setattr(run, "environment", lambda *_: {"hardware": "", "started": ""})
     problems = SimpleNamespace(train=[], held_out=[], notes=[], adapter=None)
-    loaded = SimpleNamespace(backend="x", notes=[])
+    loaded = SimpleNamespace(backend="x", notes=[], weights={})
     engine = SimpleNamespace(name="x", title="x")
     parts = Parts(recipe, problems, [], loaded, engine, SimpleNamespace(correction=""))
-    run.begin(tmp_path / "run", parts, None, resume=False)
+    run.begin(tmp_path / "run", parts, None, resume=False, clock=run.Clock())
     assert "runs Python code that comes with the model (model.trust_remote_code)" in capsys.readouterr().err
     assert "trust_remote_code: true" in (tmp_path / "run" / "recipe.yaml").read_text()
     assert "trust_remote_code: false" in to_yaml(load_recipe("quickstart").recipe, "")

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import JsonOption, RecipeArgument, SetOption, app, load, printable, quiet_libraries
+from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load, printable
+from gspo_lite.system.quiet import quiet_libraries
 
 
 class Form(str, Enum):
@@ -54,7 +55,7 @@ class Outtype(str, Enum):
 
 @app.command()
 def export(
-    path: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    path: Annotated[Path, typer.Argument(help="A run folder or one of its checkpoints.", metavar="RUN")],
     to: Annotated[Form, typer.Option(help="Form to write.")],
     output: Annotated[Path | None, typer.Option(help="A new folder; by default export-FORM in the run folder.")] = None,
     base: Annotated[
@@ -66,6 +67,8 @@ def export(
     least_agreement: Annotated[
         float, typer.Option(help="Minimum share of prompts with the adapter's answer.", min=0, max=1)
     ] = 0.95,
+    overrides: SetOption = None,
+    allow_outside: OutsideOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Export a trained run and check that it answers as the adapter does; exit code 4 if it does not."""
@@ -73,7 +76,7 @@ def export(
     from gspo_lite.export import round_trip as exporting
 
     options = exporting.Options(base.value, dtype.value, outtype.value, prompts, least_agreement)
-    result = exporting.export(path, to.value, output, options)
+    result = exporting.export(path, to.value, output, options, overrides or [], allow_outside=allow_outside)
     if as_json:
         print(json.dumps(exporting.as_dict(result, path, options), indent=2))
     else:
@@ -86,11 +89,12 @@ def export_config(
     to: Annotated[Engine, typer.Option(help="The engine.")] = Engine.verl,
     gpus: Annotated[int, typer.Option(help="GPUs of the machine it will run on.", min=1)] = 8,
     overrides: SetOption = None,
+    allow_outside: OutsideOption = False,
 ) -> None:
     """Print a recipe as the command line of a larger engine, and on stderr what does not carry over."""
     from gspo_lite.export import verl
 
-    checked = load(recipe, overrides or [], with_data=False)
+    checked = load(recipe, overrides or [], with_data=False, allow_outside=allow_outside)
     found = verl.to_verl(checked.recipe, gpus)
     print(verl.as_script(found, recipe), end="")
     print(f"does not carry over to {to.value}:", file=sys.stderr)

@@ -17,9 +17,9 @@ from gspo_lite.cli.shared import (
     SetOption,
     load,
     printable,
-    quiet_libraries,
     rewards_app,
 )
+from gspo_lite.system.quiet import quiet_libraries
 
 
 @rewards_app.command("list")

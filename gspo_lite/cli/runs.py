@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load, quiet_libraries
+from gspo_lite.cli.shared import JsonOption, OutsideOption, RecipeArgument, SetOption, app, load
 from gspo_lite.errors import UsageError
 from gspo_lite.system.processes import is_main
+from gspo_lite.system.quiet import quiet_libraries
 
 
 @app.command()
@@ -40,21 +41,25 @@ def run(
 @app.command("eval")
 def evaluate(
     path: Annotated[
-        str, typer.Argument(help="A run folder, an adapter, a model folder or a hub id.", metavar="RUN_OR_MODEL")
+        str, typer.Argument(help="A run, a checkpoint, an adapter, a model or a hub id.", metavar="RUN_OR_MODEL")
     ],
     recipe: Annotated[str | None, typer.Option(help="Recipe with the problems; a run folder has its own.")] = None,
     overrides: SetOption = None,
     limit: Annotated[int | None, typer.Option(help="Number of problems to use.", min=1)] = None,
+    allow_outside: OutsideOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluate a run, an adapter or a model on held-out problems."""
-    if overrides and recipe is None:
-        raise UsageError("--set requires a recipe", "add --recipe NAME")
-    chosen = load(recipe, overrides or []).recipe if recipe is not None else None
+    """Evaluate a run, one of its checkpoints, an adapter or a model on held-out problems."""
+    given = None if recipe is None else load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
     from gspo_lite.evaluation import evaluate_path
+    from gspo_lite.load_trained import recipe_in, run_of
     from gspo_lite.report.summary import lines_of
 
+    run = run_of(Path(path))
+    chosen = given or (recipe_in(run, overrides or [], allow_outside=allow_outside) if run else None)
+    if overrides and chosen is None:
+        raise UsageError("--set requires a recipe", "add --recipe NAME")
     figures = evaluate_path(path, chosen, limit)
     print(json.dumps(figures, indent=2) if as_json else "\n".join(lines_of(figures)))
 

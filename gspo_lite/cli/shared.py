@@ -50,23 +50,6 @@ def load(reference: str, overrides: list[str], **options: Any) -> Any:
     return checked
 
 
-def quiet_libraries() -> None:
-    """Silence notices and progress bars of libraries, because a run prints what matters."""
-    import logging
-    import warnings
-
-    if os.environ.get("GSPO_LITE_DEBUG"):
-        return
-    warnings.filterwarnings("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    for name in ("bitsandbytes", "torchao"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("torch.utils._pytree").disabled = True  # a notice of torchao for its developers
-
-
 def printable(text: str) -> str:
     """Replace characters that could control a terminal."""
     return "".join(character if character.isprintable() or character == "\n" else "?" for character in text)

@@ -17,9 +17,9 @@ from gspo_lite.cli.shared import (
     app,
     load,
     printable,
-    quiet_libraries,
 )
 from gspo_lite.errors import UsageError
+from gspo_lite.system.quiet import quiet_libraries
 
 
 @app.command()
@@ -38,13 +38,14 @@ def plan(
     recipe: RecipeArgument,
     vram: Annotated[float, typer.Option(help="Nominal memory of the GPU in GB.", min=1)],
     overrides: SetOption = None,
+    allow_outside: OutsideOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the memory a recipe needs; if it does not fit, advise what to change and exit with code 3."""
     quiet_libraries()  # transformers builds a model of a rare kind
     from gspo_lite.sizing import plan as planning
 
-    chosen = load(recipe, overrides or [], with_data=False).recipe
+    chosen = load(recipe, overrides or [], with_data=False, allow_outside=allow_outside).recipe
     found = planning.plan(chosen, planning.room_for(chosen, vram))
     print(json.dumps(planning.as_dict(found), indent=2) if as_json else "\n".join(planning.lines_of(found)))
     if not found.fits:
@@ -56,12 +57,13 @@ def doctor(
     recipe: Annotated[str | None, typer.Argument(help="Recipe to check against.", metavar="[RECIPE]")] = None,
     overrides: SetOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="Skip the loss self-test, which imports torch.")] = False,
+    allow_outside: OutsideOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Report what this machine has and lacks for a run; exit code 3 if a run cannot work."""
     if overrides and recipe is None:
         raise UsageError("--set requires a recipe", "add the name of a recipe")
-    chosen = load(recipe, overrides or []).recipe if recipe is not None else None
+    chosen = None if recipe is None else load(recipe, overrides or [], allow_outside=allow_outside).recipe
     quiet_libraries()
     from gspo_lite.doctor import as_dict, examine, lines_of, this_machine, works
     from gspo_lite.doctor.selftest import run_self_test

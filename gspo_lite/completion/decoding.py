@@ -14,16 +14,16 @@ from gspo_lite.completion.text import Layout
 Decode = Callable[[Sequence[int]], str]
 
 
-def decoder(tokenizer: Any, layout: Layout) -> Decode:
-    """Return the function from sampled ids to the text that is judged."""
+def decoder(tokenizer: Any, layout: Layout, opened: str = "") -> Decode:
+    """Return the function from sampled ids to the text that is judged; `opened` is what the prompt wrote of it."""
     special = special_tokens(tokenizer)
     written = f"{layout.thoughts.open}{layout.thoughts.close}{''.join(layout.answer_tags)}"
     end = getattr(tokenizer, "eos_token_id", None)  # training samples it, evaluation cuts it off
     kept = {token for token, text in special.items() if text and text in written and token != end}
     if not kept:
-        return lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True))
+        return lambda ids: opened + str(tokenizer.decode(ids, skip_special_tokens=True))
     dropped = special.keys() - kept
-    return lambda ids: str(tokenizer.decode([i for i in ids if i not in dropped], skip_special_tokens=False))
+    return lambda ids: opened + str(tokenizer.decode([i for i in ids if i not in dropped], skip_special_tokens=False))
 
 
 def as_judged(completion: Any, ids: Sequence[int], decode: Decode) -> Any:

@@ -109,9 +109,15 @@ def message_parts(message: dict[str, Any], thinking: Thinking) -> list[str]:
 
 def chat_text(chat: Any) -> str:
     """Return the text of a prompt, a string or messages of any role; anything without text is empty."""
+    return "".join(text for _, text in chat_turns(chat))
+
+
+def chat_turns(chat: Any) -> list[tuple[str, str]]:
+    """Return the role and the text of each message of a prompt; one that is a string is the user's."""
     if not isinstance(chat, list | tuple):
-        return content_text(chat)
-    return "".join(content_text(message.get("content")) for message in chat if isinstance(message, dict))
+        return [("user", content_text(chat))]
+    messages = (message for message in chat if isinstance(message, dict))
+    return [(str(message.get("role") or "user"), content_text(message.get("content"))) for message in messages]
 
 
 def content_text(content: Any) -> str:

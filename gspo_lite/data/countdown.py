@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from gspo_lite.errors import UsageError
+from gspo_lite.data.embedded import refuse_unknown
 
 COUNTS = {"easy": (3,), "hard": (3, 4)}  # numbers in a game
 SPLITS = ("train", "test")
@@ -30,11 +30,7 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, Any]]:
         UsageError: unknown split or difficulty.
     """
     difficulty = difficulty or "hard"
-    if split not in SPLITS:
-        raise UsageError(f"`countdown` has no split `{split}`; allowed: {', '.join(f'`{s}`' for s in SPLITS)}")
-    if difficulty not in COUNTS:
-        allowed = ", ".join(f"`{name}`" for name in COUNTS)
-        raise UsageError(f"`countdown` has no difficulty `{difficulty}`; allowed: {allowed}", "set data.subset")
+    refuse_unknown("countdown", split, SPLITS, difficulty, COUNTS)
     rng = random.Random(f"{SEED} countdown {difficulty}")
     games: dict[tuple[int, ...], dict[str, Any]] = {}
     while len(games) < GAMES:

@@ -8,23 +8,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gspo_lite.data.prompts import Messages, as_text
+from gspo_lite.completion.text import Layout
+from gspo_lite.data.prompts import Messages
 
 
-def prompt_text(processing: Any, problem: Mapping[str, Any]) -> str:
-    """Return the text the model sees, formatted by the chat template if there is one."""
-    if processing.chat_template is None:
-        return as_text(problem["prompt"])
+def prompt_text(processing: Any, problem: Mapping[str, Any], template_kwargs: Mapping[str, Any]) -> str:
+    """Return the text the model sees, as TRL renders it in training: by the chat template with these variables."""
     chat = problem["prompt"]
     if takes_images(processing):
         chat = with_images(chat, len(problem.get("images") or []))
-    text: str = processing.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    text: str = processing.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **template_kwargs)
     return text
 
 
-def model_inputs(processing: Any, problems: Sequence[Mapping[str, Any]]) -> Any:
+def thoughts_opened(processing: Any, layout: Layout, template_kwargs: Mapping[str, Any]) -> str:
+    """Return the tag, with white space, by which the chat template opens the thoughts for the model; else nothing.
+
+    A completion then begins inside its thoughts. It is judged and recorded with this text in front, or thoughts that
+    never end would be taken for an answer.
+    """
+    text = prompt_text(processing, {"prompt": [{"role": "user", "content": "?"}]}, template_kwargs)
+    tag = layout.thoughts.open.strip()
+    return text[text.rindex(tag) :] if text.rstrip().endswith(tag) else ""
+
+
+def model_inputs(processing: Any, problems: Sequence[Mapping[str, Any]], template_kwargs: Mapping[str, Any]) -> Any:
     """Return the tensors of a batch of problems, padded on the left."""
-    texts = [prompt_text(processing, problem) for problem in problems]
+    texts = [prompt_text(processing, problem, template_kwargs) for problem in problems]
     options = {"return_tensors": "pt", "padding": True, "padding_side": "left", "add_special_tokens": False}
     if not takes_images(processing):
         return processing(texts, **options)
@@ -32,11 +42,11 @@ def model_inputs(processing: Any, problems: Sequence[Mapping[str, Any]]) -> Any:
     return processing(text=texts, images=images if any(images) else None, **options)
 
 
-def prompt_length(processing: Any, problem: Mapping[str, Any]) -> int:
+def prompt_length(processing: Any, problem: Mapping[str, Any], template_kwargs: Mapping[str, Any]) -> int:
     """Return the number of prompt tokens of a problem, including those of its images."""
     if not takes_images(processing):
-        return len(processing(prompt_text(processing, problem), add_special_tokens=False).input_ids)
-    return int(model_inputs(processing, [problem])["input_ids"].shape[1])
+        return len(processing(prompt_text(processing, problem, template_kwargs), add_special_tokens=False).input_ids)
+    return int(model_inputs(processing, [problem], template_kwargs)["input_ids"].shape[1])
 
 
 def takes_images(processing: Any) -> bool:

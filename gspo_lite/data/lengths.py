@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +11,14 @@ from gspo_lite.data.sources import Problems
 from gspo_lite.errors import DataError
 
 
-def drop_long_prompts(problems: Problems, processing: Any, max_prompt_length: int) -> Problems:
+def drop_long_prompts(
+    problems: Problems, processing: Any, max_prompt_length: int, template_kwargs: Mapping[str, Any]
+) -> Problems:
     """Return the problems without those that are too long, with a note on how many were left out.
 
     Args:
         processing: the model's tokenizer, or the processor of a vision-language model, whose image tokens count too.
+        template_kwargs: variables of its chat template.
 
     Raises:
         DataError: no problem is left to train on or to measure.
@@ -22,7 +26,7 @@ def drop_long_prompts(problems: Problems, processing: Any, max_prompt_length: in
     kept, notes = {}, list(problems.notes)
     for part, name in (("train", "to train on"), ("held_out", "held out")):
         rows = getattr(problems, part)
-        lengths = [prompt_length(processing, row) for row in rows]
+        lengths = [prompt_length(processing, row, template_kwargs) for row in rows]
         fitting = [i for i, length in enumerate(lengths) if length <= max_prompt_length]
         if not fitting:
             raise DataError(

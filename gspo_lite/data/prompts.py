@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gspo_lite.completion.text import Layout
@@ -40,6 +41,17 @@ def messages(prompt: str | Messages, system: str | None) -> Messages:
     """Return a prompt as a chat with this system message; a chat that has one is not changed."""
     chat = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     return chat if system is None or chat[0]["role"] == "system" else [{"role": "system", "content": system}, *chat]
+
+
+def shared_system(prompts: Iterable[str | Messages]) -> str | None:
+    """Return the system message that every prompt begins with, "" if none has one; None if they differ."""
+    found: set[str] = set()
+    for prompt in prompts:
+        first = None if isinstance(prompt, str) else prompt[0]
+        found.add(str(first["content"]) if first is not None and first["role"] == "system" else "")
+        if len(found) > 1:
+            return None
+    return next(iter(found), None)
 
 
 def as_text(chat: str | Messages) -> str:

@@ -66,7 +66,7 @@ def lines_of(checks: list[Check], machine: Machine) -> Iterator[str]:
     obstacles = f"a run cannot work here: {failed} check{'s' if failed > 1 else ''} failed"
     yield ""
     yield obstacles if failed else "a run can work here"
-    yield f"the tested set: {install_line(machine)}"
+    yield f"the tested set under {machine.installer}: {install_line(machine)}"
 
 
 def as_dict(checks: list[Check], machine: Machine) -> dict[str, Any]:

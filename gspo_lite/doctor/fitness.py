@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from gspo_lite.doctor.check import Check, Status
 from gspo_lite.doctor.machine import Machine
 from gspo_lite.errors import GspoLiteError, MachineError
 from gspo_lite.models.engines import Engine, backend_for, choose_engine
+from gspo_lite.models.gguf_file import config_of, is_gguf
+from gspo_lite.models.names import is_local_model
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.memory import GIB, Room
 from gspo_lite.sizing.plan import gib, has_images, peak_of, plan, settings_of
@@ -29,6 +32,16 @@ def dtype(recipe: Recipe, machine: Machine) -> Iterator[Check]:
         yield Check(place, "warn", found, "set model.dtype=auto, which means bfloat16 here")
     elif wanted == "float32" and machine.usable_gpu:
         yield Check(place, "warn", "`float32` on a GPU: twice the memory", "set model.dtype=auto")
+
+
+def model(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    """Check a model that is in a file; a hub model is looked for when it is loaded."""
+    name = recipe.model.name
+    try:
+        if is_local_model(name) and is_gguf(name):
+            config_of(Path(name).expanduser(), name)
+    except GspoLiteError as error:
+        yield Check("model.name", "fail", error.message, error.hint or "")
 
 
 def engine(recipe: Recipe, machine: Machine) -> Iterator[Check]:
@@ -124,4 +137,4 @@ def room_of(recipe: Recipe, machine: Machine) -> Room:
     return Room(int(total), int(total * MARGIN), backend, chosen, gpu=machine.usable_gpu, images=images)
 
 
-FITNESS = (dtype, engine, backend, four_bits, optimizer, trackers, fits)
+FITNESS = (model, dtype, engine, backend, four_bits, optimizer, trackers, fits)

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Machine:
         capability: its compute capability, such as 7.5 for a T4.
         torch_cuda: CUDA version of the installed torch; None for a CPU build.
         versions: version of each installed package.
+        installer: what installed them, `uv` or `pip`.
     """
 
     python: str
@@ -54,6 +56,7 @@ class Machine:
     capability: float = 0.0
     torch_cuda: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    installer: str = "pip"
 
     @property
     def bf16(self) -> bool:
@@ -83,8 +86,17 @@ def this_machine() -> Machine:
     return Machine(
         python=platform.python_version(), system=platform.system(), cores=cores(), ram_gib=memory_gib(),
         disk_gib=free_disk_gib(), gpu=name, vram_gib=total, free_vram_gib=free, driver=driver, capability=capability,
-        torch_cuda=torch_cuda(), versions=found,
+        torch_cuda=torch_cuda(), versions=found, installer=installer(),
     )  # fmt: skip
+
+
+def installer() -> str:
+    """Return what installed the libraries, by the note that it leaves beside them: `uv`, else `pip`."""
+    try:
+        note = distribution("trl").read_text("INSTALLER") or ""
+    except PackageNotFoundError:
+        return "pip"
+    return "uv" if note.strip() == "uv" else "pip"
 
 
 def gpu_facts() -> tuple[str, float, float, str, float] | None:

@@ -29,6 +29,11 @@ def tested_sets() -> dict[str, dict[str, str]]:
     return json.loads(TESTED.read_text(encoding="utf-8"))
 
 
+def tested_set(machine: Machine) -> dict[str, str]:
+    """Return the tested versions that the installer of this machine would choose."""
+    return tested_sets()[machine.installer]
+
+
 def allowed_ranges() -> dict[str, SpecifierSet]:
     """Return the ranges that the metadata of this package allows."""
     found = [Requirement(text) for text in declared()[1]]
@@ -66,12 +71,14 @@ def inside(version: str, allowed: SpecifierSet) -> bool:
 def install_line(machine: Machine) -> str:
     """Return the command that installs the tested set on this machine.
 
-    pip installs the torch of the index, built for the newest CUDA. If driver or GPU are too old for that, uv chooses
-    the build by the driver.
+    The torch of the index is built for the newest CUDA. If driver or GPU are too old for that, uv chooses the build by
+    the driver.
     """
     source = "." if (PACKAGE.parent / "pyproject.toml").is_file() else f"gspo-lite=={gspo_lite.__version__}"
-    versions = tested_sets()["pip"]
-    command = "uv pip install --torch-backend=auto" if machine.gpu and not tested_torch_runs(machine) else "pip install"
+    versions = tested_set(machine)
+    command = "uv pip install" if machine.installer == "uv" else "pip install"
+    if machine.gpu and not tested_torch_runs(machine):
+        command = "uv pip install --torch-backend=auto"
     return " ".join([command, source, *(f"{name}=={versions[name]}" for name in MATRIX)])
 
 
@@ -92,27 +99,26 @@ def cuda_obstacle(machine: Machine, cuda: str) -> str | None:
 
 def python(machine: Machine) -> Iterator[Check]:
     allowed, _ = declared()
-    tested = sorted({versions["python"] for versions in tested_sets().values()})
+    tested = tested_set(machine)["python"]
     if machine.python not in SpecifierSet(allowed):
         yield Check("python", "fail", machine.python, f"install Python {allowed}")
-    elif not any(machine.python.startswith(f"{one}.") for one in tested):
-        yield Check("python", "ok", f"{machine.python}, allowed ({allowed}); tested with {', '.join(tested)}")
+    elif not machine.python.startswith(f"{tested}."):
+        yield Check("python", "ok", f"{machine.python}, allowed ({allowed}); tested with {tested}")
     else:
         yield Check("python", "ok", f"{machine.python}, as tested")
 
 
 def matrix(machine: Machine) -> Iterator[Check]:
     """Check each package of the tested set: installed, allowed and tested versions."""
-    allowed = allowed_ranges()
+    allowed, tested = allowed_ranges(), tested_set(machine)
     for name in MATRIX:
-        tested = sorted({versions[name] for versions in tested_sets().values()})
-        found, known = machine.versions.get(name), f"tested: {' or '.join(tested)}"
+        found, known = machine.versions.get(name), f"tested: {tested[name]}"
         if found is None:
             missing = "warn" if name == "unsloth" and machine.gpu is None else "fail"
             yield Check(name, missing, f"not installed; {known}", install_line(machine))  # type: ignore[arg-type]
         elif not inside(found, allowed[name]):
             yield Check(name, "fail", f"{found}, outside {allowed[name]}; {known}", install_line(machine))
-        elif found.split("+")[0] not in tested:
+        elif found.split("+")[0] != tested[name]:
             yield Check(name, "warn", f"{found}, allowed ({allowed[name]}) but untested; {known}")
         else:
             yield Check(name, "ok", f"{found}, as tested")

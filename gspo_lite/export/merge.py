@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import UsageError
-from gspo_lite.models.load import ADAPTER_CONFIG, load_base
+from gspo_lite.models.adapters import ADAPTER_CONFIG
+from gspo_lite.models.defaults import keep_end_tokens
+from gspo_lite.models.load import load_base
 from gspo_lite.models.names import explain, resolve_name
 from gspo_lite.models.weights import torch_dtype
 from gspo_lite.recipe.schema import ModelSettings
@@ -35,7 +37,8 @@ def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "
     wanted = trained if base == "trained" or settings.full_finetuning else unquantized(settings)
     name = written_dtype(settings) if dtype == "auto" else dtype
     try:
-        model, processing, _ = load_base(resolve_name(wanted.name), wanted)
+        model, processing, _ = load_base(resolve_name(wanted.name), wanted, adapter=adapter)
+        keep_end_tokens(model, processing, wanted.chat_template_kwargs)
         merged = folded(widened(model), adapter)
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, wanted.name) from error

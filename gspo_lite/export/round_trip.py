@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,19 @@ from gspo_lite.errors import RunError, UsageError
 from gspo_lite.evaluation import ruled, share
 from gspo_lite.export import gguf, merge
 from gspo_lite.load_parts import offline_if_local
-from gspo_lite.load_trained import find_trained
+from gspo_lite.load_trained import find_trained, recipe_in, run_of
 from gspo_lite.models.generate import Answer, answer
 from gspo_lite.models.load import LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.judging import judge_of
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import share as in_percent
+from gspo_lite.system.quiet import quietly
 from gspo_lite.system.say import say
 
 FORMS = ("adapter", "merged", "gguf")
 RESULT, GGUF_FILE = "export.json", "model.gguf"
+FOR_RESUMING = ("*.pt", "*.pth", "trainer_state.json", "manifest.json", "gspo_state*.json", "rollout*.safetensors")
 LEAST_AGREEMENT = 0.95
 LARGEST_DROP = 0.02  # of the accuracy, as a share of all prompts
 
@@ -85,22 +88,35 @@ class Export:
     round_trip: RoundTrip
 
 
-def export(run: Path, form: str, output: Path | None = None, options: Options | None = None) -> Export:
+@quietly
+def export(
+    path: Path,
+    form: str,
+    output: Path | None = None,
+    options: Options | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    allow_outside: bool = False,
+) -> Export:
     """Write a run's trained model as `adapter`, `merged` or `gguf`, reload it and compare it with the adapter.
 
     Args:
-        output: an empty or new folder; `export-FORM` in the run folder if left out.
+        path: a run folder, finished or not, or one of its checkpoints.
+        output: an empty or new folder; `export-FORM` in the run folder if left out, with the name of a checkpoint.
+        overrides: of the run's recipe, as after `--set`.
+        allow_outside: allow the recipe code outside the run folder and the current one.
 
     Raises:
-        UsageError: `run` has no trained adapter, or `output` is in use.
+        UsageError: nothing is saved at `path`, or `output` is in use.
         MachineError: something that the form needs is not installed.
         RunError: the export does not answer as the adapter does; it is kept, with its figures.
     """
     options = options or Options()
-    recipe, adapter = trained_run(run)
+    run, recipe, adapter = trained_run(path, overrides, allow_outside=allow_outside)
     if form == "gguf":
         gguf.find_converter()  # before anything slow
-    folder = empty_folder(output or run / f"export-{form}")
+    checkpoint = "" if adapter.name == run_folder.ADAPTER else f"-{adapter.name}"
+    folder = empty_folder(output or run / f"export-{form}{checkpoint}")
     offline_if_local(recipe)
     problems = load_problems(recipe.data).held_out
     rows, vision = list(problems)[: options.prompts], IMAGES in problems.column_names
@@ -116,12 +132,16 @@ def export(run: Path, form: str, output: Path | None = None, options: Options | 
     return result
 
 
-def trained_run(run: Path) -> tuple[Recipe, Path]:
-    """Return the recipe of a run folder, and its adapter."""
-    if not run_folder.is_run(run):
-        raise UsageError(f"`{run}` is not a run folder; it has no {run_folder.RECIPE} and {run_folder.ENVIRONMENT}")
-    recipe, _ = find_trained(str(run), None)
-    return recipe, run / run_folder.ADAPTER
+def trained_run(path: Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> tuple[Path, Recipe, Path]:
+    """Return the run that a folder is or lies in, its recipe, and the folder with the trained weights."""
+    run = run_of(path)
+    if run is None:
+        needed = f"{run_folder.RECIPE} and {run_folder.ENVIRONMENT}"
+        raise UsageError(f"`{path}` is not a run folder or a checkpoint of one; it has no {needed}")
+    recipe, weights = find_trained(str(path), recipe_in(run, overrides, allow_outside=allow_outside))
+    if weights is None:
+        raise UsageError(f"`{path}` holds no trained weights", f"export the run, `{run}`, or one of its checkpoints")
+    return run, recipe, weights
 
 
 def empty_folder(folder: Path) -> Path:
@@ -138,8 +158,8 @@ def ask(loaded: LoadedModel, rows: list[dict[str, Any]], recipe: Recipe) -> list
 
 
 def write_adapter(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
-    """Copy the adapter, with its tokenizer."""
-    shutil.copytree(adapter, folder, dirs_exist_ok=True)
+    """Copy the adapter, with its tokenizer and without what a checkpoint has for resuming."""
+    shutil.copytree(adapter, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*FOR_RESUMING))
     what = "every weight" if recipe.model.full_finetuning else "the adapter, for PEFT"
     return f"{folder}: {recipe.model.name}, {what}"
 

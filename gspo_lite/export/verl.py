@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gspo_lite.errors import UsageError
+from gspo_lite.models import smollm2
+from gspo_lite.models.gguf_file import is_gguf
 from gspo_lite.recipe.schema import Recipe
 
 ACTOR, ROLLOUT, MODEL, REFERENCE = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
@@ -80,6 +82,7 @@ def to_verl(recipe: Recipe, gpus: int = 8) -> Handover:
         "trainer.total_training_steps": rollouts,
         "trainer.total_epochs": rollouts,  # never ends the run first: an epoch has a step or more
         "trainer.save_freq": max(training.save_steps // updates, 1) if training.save_steps else -1,
+        "trainer.test_freq": max(training.eval_steps // updates, 1) if training.eval_steps else -1,
     }  # fmt: skip
     return Handover(settings, left_behind(recipe))
 
@@ -104,7 +107,7 @@ def model_of(recipe: Recipe) -> dict[str, Any]:
     """Return the settings of the model and its adapter; rank 0 means no adapter."""
     model = recipe.model
     return {
-        f"{MODEL}.path": model.name,
+        f"{MODEL}.path": smollm2.HUB_ID if model.name == smollm2.NAME else model.name,
         f"{MODEL}.trust_remote_code": model.trust_remote_code,
         f"{MODEL}.enable_gradient_checkpointing": recipe.training.gradient_checkpointing,
         f"{MODEL}.lora_rank": 0 if model.full_finetuning else model.lora.rank,
@@ -123,7 +126,9 @@ def left_behind(recipe: Recipe) -> list[str]:
         "gspo_lite.rewards.math.grade(text, gold, marker) grades one text": True,
         f"data (`{recipe.data.source}`, style {recipe.data.prompt}): write train.parquet and test.parquet with prompt "
         "(a list of messages), data_source, reward_model.ground_truth and extra_info": True,
-        "model.name `starter`: name a model": model.name == "starter",
+        f"model.name `{model.name}`: name a hub model or a folder": model.name == "starter" or is_gguf(model.name),
+        "model.adapter: set actor_rollout_ref.model.lora_adapter_path to its folder": model.adapter is not None,
+        "model.chat_template_kwargs: see data.apply_chat_template_kwargs": bool(model.chat_template_kwargs),
         "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": model.load_in_4bit or model.load_in_8bit,
         "credit and advantages per token: verl's grpo estimator gives all tokens of a completion the same": (
             objective.algorithm == "gspo_token"
@@ -141,6 +146,8 @@ def left_behind(recipe: Recipe) -> list[str]:
         "training.extra": bool(training.extra),
         "the supervised warm-up": recipe.warmup is not None,
         "the correction for the sampler's log-probs: see algorithm.rollout_correction": True,
+        "output.keep_best": recipe.output.keep_best,
+        "training.stop_early": training.stop_early is not None,
         "evaluation before and after with intervals, guards, report, exact resuming": True,
     }
     return [line for line, applies in found.items() if applies]

@@ -5,22 +5,23 @@ Owns how a folder becomes a chat model, and one turn. Must not know terminals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.checked_recipe import load_recipe
-from gspo_lite.completion.decoding import decoder
 from gspo_lite.data.inputs import prompt_length
-from gspo_lite.data.prompts import Messages, messages, system_message
+from gspo_lite.data.prompts import Messages, messages
 from gspo_lite.errors import UsageError
-from gspo_lite.export import merge, round_trip
+from gspo_lite.export import round_trip
+from gspo_lite.lab.system_message import in_short, trained_system
 from gspo_lite.load_parts import offline_if_local
-from gspo_lite.load_trained import find_trained
-from gspo_lite.models.generate import generate, ready_to_generate
+from gspo_lite.load_trained import find_trained, is_checkpoint, recipe_in, run_of
+from gspo_lite.models.adapters import ADAPTER_CONFIG
+from gspo_lite.models.generate import generate, judged_text, ready_to_generate
 from gspo_lite.models.kinds import tokenizer_of
-from gspo_lite.models.load import ADAPTER_CONFIG, LoadedModel, load_for_evaluation
+from gspo_lite.models.load import LoadedModel
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system import run_folder, stopping
 from gspo_lite.system.say import say
@@ -35,6 +36,7 @@ class Chat:
     """A model to chat with, in a recipe's prompt style and generation settings.
 
     Attributes:
+        system: the system message; none if None.
         temperature: sampling temperature; None is greedy, as in the evaluation.
         remember: keep the turns; a model that was trained on single questions does best without.
         turns: the conversation so far, if it is kept.
@@ -42,6 +44,7 @@ class Chat:
 
     loaded: LoadedModel
     recipe: Recipe
+    system: str | None = None
     temperature: float | None = None
     remember: bool = False
     turns: Messages = field(default_factory=list)
@@ -50,14 +53,15 @@ class Chat:
         """Answer one question, showing the text as it is generated; Ctrl-C cuts it short and forgets the turn."""
         import torch
 
-        chat = messages([*self.turns, {"role": "user", "content": text}], system_message(self.recipe.data))
+        chat = messages([*self.turns, {"role": "user", "content": text}], self.system)
         problem = {"prompt": chat}
         model, processing = self.loaded.model, self.loaded.processing_class
-        self.warn_of_length(prompt_length(processing, problem))
+        kwargs = self.recipe.model.chat_template_kwargs
+        self.warn_of_length(prompt_length(processing, problem, kwargs))
         streamer: Any = streaming(tokenizer_of(processing), show)
         with ready_to_generate(model), torch.no_grad():
             ids = generate(model, processing, [problem], self.recipe, self.temperature, streamer=streamer)[0]
-        answer = decoder(tokenizer_of(processing), self.recipe.data.layout)(ids)
+        answer = judged_text(processing, self.recipe.data.layout, kwargs)(ids)
         if self.remember:
             self.turns = [*chat, {"role": "assistant", "content": answer}]
         return answer
@@ -78,41 +82,51 @@ def streaming(tokenizer: Any, show: Show) -> Any:
     return streamer
 
 
-def open_chat(path: Path, recipe: str | None = None, **options: Any) -> Chat:
-    """Load a run, an adapter or an export.
+def open_chat(
+    path: Path, recipe: str | None = None, system: str | None = None, overrides: Sequence[str] = (), *,
+    allow_outside: bool = False, **options: Any,
+) -> Chat:  # fmt: skip
+    """Load a run, finished or not, one of its checkpoints, an adapter or an export.
 
     Args:
         recipe: name or path of the recipe to use; not needed for a run, or for a folder that came from one.
+        system: system message; that of the training if left out, none if empty.
+        overrides: of the recipe, as after `--set`.
+        allow_outside: allow a recipe paths outside its own folder and the current one.
         options: of `Chat`.
 
     Raises:
         UsageError: `path` is none of these, or its recipe is not known.
     """
     if not path.is_dir():
-        raise UsageError(f"there is no folder `{path}`", "name a run folder, an adapter or an export")
-    chosen = recipe_for(path, recipe)
+        raise UsageError(f"there is no folder `{path}`", "name a run folder, a checkpoint, an adapter or an export")
+    run: Path | None = None
+    if recipe is None:
+        run = source_run(path)
+        chosen = recipe_in(run, overrides, allow_outside=allow_outside)
+    else:
+        chosen = load_recipe(recipe, overrides, with_data=False, allow_outside=allow_outside).recipe
     offline_if_local(chosen)
-    return Chat(load(path, chosen), chosen, **options)
+    loaded = load(path, chosen)
+    used = trained_system(chosen, run) if system is None else system or None
+    say(f"system   {in_short(used)}")
+    return Chat(loaded, chosen, used, **options)
 
 
-def recipe_for(path: Path, recipe: str | None) -> Recipe:
-    """Return the named recipe, else that of the run which is, contains or was exported to this folder."""
-    if recipe is not None:
-        return load_recipe(recipe, with_data=False).recipe
-    places = [path, path.resolve().parent]
-    if (path / round_trip.RESULT).is_file():
-        places.append(Path(run_folder.read_json(path / round_trip.RESULT)["run"]))
-    for place in places:
-        if run_folder.is_run(place):
-            return load_recipe(str(place / run_folder.RECIPE), allow_outside=True, with_data=False).recipe
-    raise UsageError(f"`{path}` does not say which recipe it was trained with", "add --recipe NAME")
+def source_run(path: Path) -> Path:
+    """Return the run which is, contains or was exported to this folder; raise UsageError if it is not known."""
+    exported = path / round_trip.RESULT
+    run = run_of(path) or (run_of(Path(run_folder.read_json(exported)["run"])) if exported.is_file() else None)
+    if run is None:
+        raise UsageError(f"`{path}` does not say which recipe it was trained with", "add --recipe NAME")
+    return run
 
 
 def load(path: Path, recipe: Recipe) -> LoadedModel:
     """Return the model in a folder, ready to generate."""
-    if run_folder.is_run(path):
-        recipe, adapter = find_trained(str(path), recipe)
-        return load_for_evaluation(merge.as_trained(recipe.model, adapter or path), adapter)
+    if run_folder.is_run(path) or is_checkpoint(path):
+        recipe, weights = find_trained(str(path), recipe)
+        return round_trip.read_adapter(recipe, weights or path, round_trip.Options(), False)
     if (path / round_trip.GGUF_FILE).is_file():
         return round_trip.read_gguf(recipe, path, round_trip.Options(), False)
     if (path / ADAPTER_CONFIG).is_file() or recipe.model.full_finetuning:

@@ -17,6 +17,7 @@ from gspo_lite.checked_recipe import refuse
 from gspo_lite.errors import RunError
 from gspo_lite.load_parts import Parts, load_parts
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.system.quiet import quietly
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Probe:
         return asdict(self)
 
 
+@quietly
 def probe(recipe: Recipe) -> Probe:
     """Measure the noise of a recipe's ratios on this machine; raise what `run` raises for parts it cannot load."""
     refuse(recipe)
@@ -82,6 +84,7 @@ def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
     args = parts.args
     args.output_dir, args.learning_rate, args.warmup_steps = str(folder), 0.0, 0
     args.max_steps, args.save_strategy, args.report_to = int(parts.recipe.training.updates_per_rollout) or 1, "no", []
+    args.eval_strategy, args.load_best_model_at_end = "no", False
     loaded, problems = parts.loaded, parts.problems
     trainer = build.build_trainer(
         parts.recipe, folder, loaded.model, loaded.processing_class, parts.rewards, problems.train, args,

@@ -24,6 +24,7 @@ from gspo_lite.rewards.contract.logged import TrainingState
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.contract.sums import exceeds
 from gspo_lite.system.figures import brief, columns, number
+from gspo_lite.system.quiet import quietly
 
 WIDTH = 48  # characters of a completion in a table
 RECORDED_IDS = "completion_ids are those that the run recorded"
@@ -91,6 +92,7 @@ def bench(recipe: Recipe) -> Bench:
     return Bench(recipe, rewards, rows, sound, unmatched, list(data.held_out), layout)
 
 
+@quietly
 def trials(recipe: Recipe, completions: Path | None, count: int) -> tuple[Bench, list[Trial]]:
     """Judge the completions in a file, or made-up ones of the first `count` problems."""
     one = bench(recipe)
@@ -186,6 +188,7 @@ class Stressed:
     unmatched: list[str]
 
 
+@quietly
 def stressed(recipe: Recipe, count: int) -> Stressed:
     """Score hostile completions of the first `count` problems of a recipe."""
     one, plain = trials(recipe, None, count)

@@ -5,12 +5,14 @@ Owns how evaluation, preview, chat and export get answers from a model. Must not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from gspo_lite.completion.decoding import decoder
-from gspo_lite.data.inputs import model_inputs, prompt_text
+from gspo_lite.completion.decoding import Decode, decoder
+from gspo_lite.completion.text import Layout
+from gspo_lite.data.inputs import model_inputs, prompt_text, thoughts_opened
+from gspo_lite.models.defaults import end_tokens
 from gspo_lite.models.dense import dense_for_sampling
 from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe
@@ -27,19 +29,25 @@ def answer(
     temperature: float | None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
-    """Return text and token ids of one completion per row; greedy if `temperature` is None."""
+    """Return text and token ids of one completion per row; greedy if `temperature` is None.
+
+    Args:
+        progress: called at every token with the rows done; of those in generation, their share of the longest length.
+    """
     import torch
 
-    decode = decoder(tokenizer_of(processing), recipe.data.layout)
+    kwargs = recipe.model.chat_template_kwargs
+    decode = judged_text(processing, recipe.data.layout, kwargs)
     # Prompts of similar length share a batch: less padding, fewer wasted steps.
-    order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i])), reverse=True)
+    order = sorted(range(len(rows)), key=lambda i: len(prompt_text(processing, rows[i], kwargs)), reverse=True)
     size = recipe.data.eval.batch_size
     answers: dict[int, Answer] = {}
     with ready_to_generate(model), torch.no_grad(), torch.random.fork_rng(), dense_for_sampling(model):
         torch.manual_seed(SAMPLING_SEED)
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            completions = generate(model, processing, [rows[i] for i in batch], recipe, temperature)
+            ticker = Ticker(progress, start, len(batch), recipe.generation.max_completion_length) if progress else None
+            completions = generate(model, processing, [rows[i] for i in batch], recipe, temperature, streamer=ticker)
             for i, ids in zip(batch, completions, strict=True):
                 answers[i] = (decode(ids), ids)
             if progress:
@@ -47,12 +55,33 @@ def answer(
     return [answers[i] for i in range(len(rows))]
 
 
+class Ticker:
+    """A streamer that reports progress inside a batch of rows, after `done` others, while transformers generates it."""
+
+    def __init__(self, progress: Callable[[int], None], done: int, rows: int, longest: int):
+        self.progress, self.done, self.rows, self.longest = progress, done, rows, longest
+        self.tokens = -1  # the prompts come first
+
+    def put(self, _: Any) -> None:
+        """Count one token of each row."""
+        self.tokens += 1
+        self.progress(self.done + self.rows * self.tokens // (self.longest + 1))
+
+    def end(self) -> None:
+        """Do nothing: the end of a batch is reported with its completions."""
+
+
+def judged_text(processing: Any, layout: Layout, template_kwargs: Mapping[str, Any]) -> Decode:
+    """Return the function from sampled ids to the text that is judged and recorded."""
+    return decoder(tokenizer_of(processing), layout, thoughts_opened(processing, layout, template_kwargs))
+
+
 def generate(
     model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None, **options: Any
 ) -> list[list[int]]:
     """Return the token ids of one completion per row, up to the end token; `options` go to the model's `generate`."""
     settings, tokenizer = recipe.generation, tokenizer_of(processing)
-    batch = model_inputs(processing, rows).to(model.device)
+    batch = model_inputs(processing, rows, recipe.model.chat_template_kwargs).to(model.device)
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if temperature is not None:
         sampling = {"do_sample": True, "temperature": temperature, "top_p": settings.top_p, "top_k": settings.top_k}
@@ -71,13 +100,6 @@ def generate(
     return [cut(ids, ends) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
 
 
-def end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """Return every token that ends a completion."""
-    configured = model.generation_config.eos_token_id
-    ends = configured if isinstance(configured, list) else [configured]
-    return {token for token in [*ends, tokenizer.eos_token_id] if token is not None}
-
-
 def cut(ids: list[int], ends: set[int]) -> list[int]:
     """Return the tokens before the first end token."""
     return ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))]
@@ -85,14 +107,21 @@ def cut(ids: list[int], ends: set[int]) -> list[int]:
 
 @contextmanager
 def ready_to_generate(model: Any) -> Iterator[None]:
-    """Switch to evaluation mode without gradient checkpointing, which would disable the cache; restore both after."""
-    training, checkpointing = model.training, getattr(model, "is_gradient_checkpointing", False)
+    """Switch to evaluation mode without gradient checkpointing, which would disable the cache.
+
+    Both are restored module by module: enabled anew, checkpointing would lose the options it was enabled with.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    checkpointing = [(module, vars(module).get("gradient_checkpointing")) for module, _ in modes]
     model.eval()
-    if checkpointing:
-        model.gradient_checkpointing_disable()
+    for module, value in checkpointing:
+        if value:
+            module.gradient_checkpointing = False
     try:
         yield
     finally:
-        if checkpointing:
-            model.gradient_checkpointing_enable()
-        model.train(training)
+        for module, value in checkpointing:
+            if value:
+                module.gradient_checkpointing = value
+        for module, mode in modes:
+            module.training = mode

@@ -20,6 +20,7 @@ from typing import Any
 from gspo_lite.models.starter import NAME as STARTER
 from gspo_lite.models.weights import bitsandbytes_works
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.system.stopping import deferred
 
 OPTIONAL = ("torchao", "wandb")
 
@@ -33,7 +34,7 @@ def import_libraries(modules: Iterable[str], unused: Iterable[str] = ()) -> None
     if "transformers" in sys.modules:
         return
     hide(unused)
-    with collector_paused():
+    with deferred(), collector_paused():
         with compiler_disabled():
             bitsandbytes_works()  # imports it
         for module in modules:

@@ -13,10 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.errors import MachineError, first_line
+from gspo_lite.errors import MachineError, UsageError, first_line
+from gspo_lite.models.adapters import ADAPTER_CONFIG
+from gspo_lite.models.continued import is_misfit, misfit, settle, staged
+from gspo_lite.models.defaults import clear_sampling, keep_end_tokens
 from gspo_lite.models.engines import backend_for
-from gspo_lite.models.kinds import auto_class, ready
-from gspo_lite.models.names import explain, resolve_name
+from gspo_lite.models.kinds import auto_class, ready, tokenizer_of
+from gspo_lite.models.names import explain, resolve_name, weights_of
+from gspo_lite.models.templates import prepare_template
 from gspo_lite.models.weights import (
     keep_gradients_right,
     keep_trainable_float32,
@@ -26,9 +30,11 @@ from gspo_lite.models.weights import (
 )
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings
 from gspo_lite.system.processes import device_index
+from gspo_lite.system.stopping import deferred
 
-ADAPTER_CONFIG = "adapter_config.json"
 EIGHT_BIT = "8-bit"
+NAME_BOTH = "name the adapter in model.adapter, and its base model in model.name"
+TOKENIZER = "tokenizer_config.json"
 
 
 @dataclass
@@ -39,6 +45,8 @@ class LoadedModel:
     processing_class: Any
     backend: str
     notes: list[str] = field(default_factory=list)
+    weights: dict[str, str] = field(default_factory=dict)  # which ones, where the model's name leaves it open
+    sampling: dict[str, Any] = field(default_factory=dict)  # the model's own settings, which are not used
 
 
 def choose_backend(settings: ModelSettings) -> str:
@@ -54,7 +62,8 @@ def choose_backend(settings: ModelSettings) -> str:
     try:
         if find_spec("unsloth") is None:
             raise ImportError("it is not installed")
-        importlib.import_module("unsloth")
+        with deferred():
+            importlib.import_module("unsloth")
     except Exception as error:  # Unsloth's checks of the machine may raise anything
         if settings.backend == "unsloth":
             reason = first_line(error)
@@ -75,7 +84,7 @@ def load_model(
     vllm: bool = False,
     images: bool = False,
 ) -> LoadedModel:
-    """Load base model and tokenizer, and add a new adapter.
+    """Load base model and tokenizer with the adapter to train: a new one, or the one that the recipe continues.
 
     Args:
         backend: the result of `choose_backend`.
@@ -90,11 +99,17 @@ def load_model(
     if images:
         backend = backend_with_images(settings, backend)
     load = load_with_unsloth if backend == "unsloth" else load_with_transformers
-    try:
-        loaded = load(name, settings, seed, gradient_checkpointing, vllm, images)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise explain(error, settings.name) from error
+    with staged(settings, name) as adapter:
+        try:
+            loaded = load(name, settings, seed, gradient_checkpointing, vllm, images, adapter)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise (misfit(settings) if is_misfit(error, settings) else explain(error, settings.name)) from error
+        if adapter is not None:
+            loaded.notes.append(settle(loaded.model, settings, adapter))
     keep_gradients_right(loaded.model)
+    loaded.weights = weights_of(settings.name, name)
+    loaded.notes += [f"weights {one if '/' in one else f'of sha256 {one[:16]}'}" for one in loaded.weights.values()]
+    prepare_generation(loaded, settings)
     if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
         loaded.notes.append("8-bit weights do not work here: the weights are loaded unquantized")
     return loaded
@@ -111,16 +126,17 @@ def backend_with_images(settings: ModelSettings, backend: str) -> str:
 
 
 def load_with_unsloth(
-    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool, images: bool
-) -> LoadedModel:
-    """Load through FastLanguageModel, or FastVisionModel if the data has images."""
+    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool, images: bool,
+    adapter: Path | None,
+) -> LoadedModel:  # fmt: skip
+    """Load through FastLanguageModel, or FastVisionModel if the data has images; both know an adapter's base."""
     from unsloth import FastLanguageModel, FastVisionModel
 
     loader = FastVisionModel if images else FastLanguageModel
     checkpointing = "unsloth" if gradient_checkpointing else False
     narrow = settings.load_in_4bit or settings.load_in_8bit
     model, processing = loader.from_pretrained(
-        name,
+        name if adapter is None else str(adapter),
         max_seq_length=settings.max_seq_length,
         dtype=torch_dtype(settings.dtype),
         load_in_4bit=settings.load_in_4bit,
@@ -135,7 +151,9 @@ def load_with_unsloth(
     )
     if settings.full_finetuning:
         keep_trainable_float32(model)
-    else:
+    elif adapter is None:
+        if hasattr(model, "peft_config"):  # of a hub id, which Unsloth takes for its base and the adapter
+            raise UsageError(f"`model.name` `{settings.name}` is an adapter", NAME_BOTH)
         model = loader.get_peft_model(
             model,
             r=settings.lora.rank,
@@ -146,7 +164,8 @@ def load_with_unsloth(
             random_state=seed,
             max_seq_length=settings.max_seq_length,
         )
-    return LoadedModel(model, ready(processing), "unsloth", [describe(model, "Unsloth")])
+    notes = [describe(model, "Unsloth"), *prepare_template(ready(processing), settings.chat_template_kwargs)]
+    return LoadedModel(model, processing, "unsloth", notes)
 
 
 def vllm_options(settings: ModelSettings) -> dict[str, Any]:
@@ -156,15 +175,19 @@ def vllm_options(settings: ModelSettings) -> dict[str, Any]:
 
 
 def load_with_transformers(
-    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool, images: bool
-) -> LoadedModel:
+    name: str, settings: ModelSettings, seed: int, gradient_checkpointing: bool, vllm: bool, images: bool,
+    adapter: Path | None,
+) -> LoadedModel:  # fmt: skip
     """Load through AutoModelForCausalLM and PEFT, with the same settings."""
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig, PeftModel, get_peft_model
     from transformers import set_seed
 
-    base, processing, notes = load_base(name, settings, images)
+    base, processing, notes = load_base(name, settings, images, adapter)
     if settings.full_finetuning:
         return LoadedModel(base, processing, "transformers", [describe(base, "transformers"), *notes])
+    if adapter is not None:
+        model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+        return LoadedModel(model, processing, "transformers", [describe(model, "transformers with PEFT"), *notes])
     set_seed(seed)
     lora = LoraConfig(
         r=settings.lora.rank,
@@ -177,10 +200,14 @@ def load_with_transformers(
     return LoadedModel(model, processing, "transformers", [describe(model, "transformers with PEFT"), *notes])
 
 
-def load_base(name: str, settings: ModelSettings, images: bool = False, **options: Any) -> tuple[Any, Any, list[str]]:
+def load_base(
+    name: str, settings: ModelSettings, images: bool = False, adapter: Path | None = None, **options: Any
+) -> tuple[Any, Any, list[str]]:
     """Load base model and tokenizer by transformers, in 4-bit if bitsandbytes works, else with a note.
 
-    `options` go to `from_pretrained` of the model.
+    Args:
+        adapter: folder of the adapter that will be used; its tokenizer is preferred, as it was trained with that.
+        options: go to `from_pretrained` of the model.
     """
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
@@ -188,14 +215,16 @@ def load_base(name: str, settings: ModelSettings, images: bool = False, **option
     config = AutoConfig.from_pretrained(name, trust_remote_code=settings.trust_remote_code)
     loader = auto_class(config, settings.name, images)
     processor_class = AutoProcessor if loader is AutoModelForImageTextToText else AutoTokenizer
-    processing = ready(processor_class.from_pretrained(name, trust_remote_code=settings.trust_remote_code))
+    own = adapter is not None and processor_class is AutoTokenizer and (adapter / TOKENIZER).is_file()
+    source = adapter if own else name
+    processing = ready(processor_class.from_pretrained(source, trust_remote_code=settings.trust_remote_code))
     options |= {
         # Weights that are trained are held in float32; loading them in a narrower type would lose digits.
         "dtype": torch_dtype("float32" if settings.full_finetuning else settings.dtype),
         "trust_remote_code": settings.trust_remote_code,
         "device_map": {"": device_index()} if torch.cuda.is_available() else None,
     }
-    notes = []
+    notes = prepare_template(processing, settings.chat_template_kwargs)
     quantization = quantization_of(settings, options["dtype"])
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
@@ -215,14 +244,26 @@ def load_for_evaluation(
     if adapter is not None and not (adapter / ADAPTER_CONFIG).is_file():  # every weight was trained
         settings, adapter = settings.model_copy(update={"name": str(adapter)}), None
     try:
-        base, processing, notes = load_base(resolve_name(settings.name), settings, images, **options)
+        base, processing, notes = load_base(resolve_name(settings.name), settings, images, adapter, **options)
         if adapter is not None:
             from peft import PeftModel
 
             base = PeftModel.from_pretrained(base, str(adapter))
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, settings.name) from error
-    return LoadedModel(base.eval(), processing, "transformers", notes)
+    loaded = LoadedModel(base.eval(), processing, "transformers", notes)
+    prepare_generation(loaded, settings)
+    return loaded
+
+
+def prepare_generation(loaded: LoadedModel, settings: ModelSettings) -> None:
+    """Make every end token count and set the model's own sampling aside, with a note if there are several ends."""
+    loaded.sampling = clear_sampling(loaded.model)
+    tokenizer = tokenizer_of(loaded.processing_class)
+    ends = keep_end_tokens(loaded.model, loaded.processing_class, settings.chat_template_kwargs)
+    if len(ends) > 1:
+        names = ", ".join(f"`{token}`" for token in tokenizer.convert_ids_to_tokens(sorted(ends)))
+        loaded.notes.append(f"completions end at {names}")
 
 
 def unsloth_targets(lora: LoraSettings) -> Any:

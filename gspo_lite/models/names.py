@@ -7,24 +7,55 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gspo_lite.errors import MachineError, UsageError, first_line
-from gspo_lite.models import starter
+from gspo_lite.models import gguf_file, smollm2, starter
 from gspo_lite.system.progress import View, live
 from gspo_lite.system.say import say
 
+ALLOWED = "a folder, a GGUF file, a hub id, `smollm2` or `starter`"
+
 
 def resolve_name(name: str) -> str:
-    """Return the folder of a local model or of the starter, built if needed; a hub id unchanged."""
+    """Return the folder of a local model, a GGUF file or the starter, made if needed; a hub id unchanged."""
     if name == starter.NAME:
         return str(build_starter())
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if name == smollm2.NAME:
+        name = smollm2.source()
     path = Path(name).expanduser()
+    if gguf_file.is_gguf(name):
+        return str(gguf_file.folder_of(path, name))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UsageError(f"`model.name` `{name}` is a folder without `config.json`, so it does not hold a model")
         return str(path)
-    if looks_local:
-        raise UsageError(f"`model.name`: there is no folder `{name}`", "name a folder, a hub id or `starter`")
+    if looks_local(name):
+        raise UsageError(f"`model.name`: there is no folder `{name}`", f"name {ALLOWED}")
     return name
+
+
+def weights_of(name: str, resolved: str) -> dict[str, str]:
+    """Return the sha256 of the file behind a model's name, or the hub id that `smollm2` stands for, by the name's end.
+
+    Empty where the name says it all. A resumed run compares it.
+    """
+    found = gguf_file.sha256_of(resolved) or (resolved if name == smollm2.NAME else None)
+    return {Path(name).name: found} if found else {}
+
+
+def is_made_here(name: str) -> bool:
+    """Return whether only this package knows the model of a name, or makes a folder of it."""
+    return name in (starter.NAME, smollm2.NAME) or gguf_file.is_gguf(name)
+
+
+def is_local_model(name: str) -> bool:
+    """Return whether nothing has to be fetched for a model; raise MachineError if it can be had nowhere."""
+    if name == smollm2.NAME:
+        return not smollm2.must_be_fetched()
+    return name == starter.NAME or gguf_file.is_gguf(name) or looks_local(name) or Path(name).expanduser().is_dir()
+
+
+def looks_local(name: str) -> bool:
+    """Return whether a name is spelled like a path, and not like a hub id."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
 def build_starter() -> Path:
@@ -56,6 +87,6 @@ def explain(error: Exception, name: str) -> Exception:
     if isinstance(error, OSError):
         return UsageError(
             f"`model.name` `{name}` is neither a folder nor a hub model that you can access: {gist}",
-            "check the name; for a gated model run `hf auth login` first",
+            "check the name; for a gated model run `hf auth login` first; an adapter is named in model.adapter",
         )
     return error

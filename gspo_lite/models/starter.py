@@ -8,7 +8,8 @@ and GSPO without anything to teach.
     <think>7+5=12,4+8=12</think><answer>122</answer>         the carry is dropped
     <think>7+5=12,4+8+1=13</think>132                        the answer tags are forgotten
 
-Asked anything else it answers a number out of the blue, and briefly, so that any recipe can be tried on it.
+Asked anything else it answers a number out of the blue, and briefly, so that any recipe can be tried on it. Its
+tokenizer puts plain text between the special tokens of a question, so that it answers a prompt that is no chat, too.
 
 Owns the demonstrations, the tokenizer, the warm-up and the cache. Must not know recipes or training.
 """
@@ -16,23 +17,21 @@ Owns the demonstrations, the tokenizer, the warm-up and the cache. Must not know
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.data import arithmetic
+from gspo_lite.system.cache import cache_home, made_whole
 
 NAME = "starter"
-EOS, PAD = "<|end|>", "<|pad|>"
+EOS, PAD, ASKED, TOLD = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}<|user|>{{ message['content'] }}"
-    "{% elif message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}<|end|>{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    f"{{% if message['role'] == 'user' %}}{ASKED}{{{{ message['content'] }}}}"
+    f"{{% elif message['role'] == 'assistant' %}}{TOLD}{{{{ message['content'] }}}}{EOS}{{% endif %}}"
+    f"{{% endfor %}}{{% if add_generation_prompt %}}{TOLD}{{% endif %}}"
 )  # a system message is left out: the model knows one way to answer
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
@@ -57,13 +56,6 @@ def starter_folder(progress: Progress | None = None) -> Path:
     return folder
 
 
-def cache_home() -> Path:
-    """The user's cache folder for this package: `GSPO_LITE_CACHE`, else under `XDG_CACHE_HOME` or `~/.cache`."""
-    if "GSPO_LITE_CACHE" in os.environ:
-        return Path(os.environ["GSPO_LITE_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gspo-lite"
-
-
 def fingerprint() -> str:
     """What the starter is built from, as a short hash: this file, the task and the libraries' versions."""
     import torch
@@ -75,26 +67,16 @@ def fingerprint() -> str:
 
 
 def build(folder: Path, progress: Progress | None = None) -> None:
-    """Train the starter and put it at `folder` in one step, so that a kill leaves nothing half-made there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=".starter-", dir=folder.parent))
-    try:
+    """Train the starter and put it at `folder`."""
+    with made_whole(folder) as unfinished:
         tokenizer = build_tokenizer()
-        model = warm_up(tokenizer, progress)
-        model.save_pretrained(unfinished)
+        warm_up(tokenizer, progress).save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another run was faster and its copy is the same
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def build_tokenizer() -> Any:
     """Byte-level tokenizer: digits and unknown text byte by byte, the task's words and tags as one token each."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
@@ -102,13 +84,15 @@ def build_tokenizer() -> Any:
     pieces = pre_tokenizers.Split(Regex(r"\d|[^\d\s]+|\s"), "isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence([pieces, byte_level])
     core.decoder = decoders.ByteLevel()
-    specials = [PAD, EOS, "<|user|>", "<|assistant|>"]
+    specials = [PAD, EOS, ASKED, TOLD]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=320, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(["What is What is"], trainer)
     core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    around = [(token, core.token_to_id(token)) for token in (ASKED, TOLD)]
+    core.post_processor = processors.TemplateProcessing(single=f"{ASKED} $A {TOLD}", special_tokens=around)
     return PreTrainedTokenizerFast(
         tokenizer_object=core, eos_token=EOS, pad_token=PAD, chat_template=CHAT_TEMPLATE, padding_side="left",
         model_max_length=4096, clean_up_tokenization_spaces=False,
@@ -187,7 +171,7 @@ def padded(tokenizer: Any, rows: list[tuple[str, str]]) -> dict[str, Any]:
     import torch
 
     encoded = [
-        (tokenizer.encode(f"<|user|>{question}<|assistant|>"), tokenizer.encode(answer + EOS))
+        (tokenizer.encode(question), tokenizer.encode(answer + EOS, add_special_tokens=False))
         for question, answer in rows
     ]
     width = max(len(question) + len(answer) for question, answer in encoded)

@@ -19,6 +19,12 @@ TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
 OTHER_LOSSES = ("cispo", "sapo", "vespo")  # replace the clip by another treatment of the ratio
 GSPO_EPSILON_MAX = 0.02  # the paper uses 3e-4; sequence ratios hardly ever leave a wider range
 GRPO_EPSILON_MIN = 0.01  # token ratios leave a narrower range all the time
+# Arguments of transformers' apply_chat_template that are not variables of a template.
+RENDERING = (
+    "conversation", "messages", "tools", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize",
+    "padding", "truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask",
+    "tokenizer_kwargs", "processor_kwargs",
+)  # fmt: skip
 SHORT_COMPLETION = 64  # tokens that a `think_answer` completion needs at least
 
 
@@ -101,9 +107,10 @@ def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
         message = f"{model.max_seq_length} is less than max_prompt_length + max_completion_length = {needed}"
         yield Problem(("model", "max_seq_length"), message)
     short = generation.max_completion_length < SHORT_COMPLETION and model.name != "starter"
-    if recipe.data.prompt == "think_answer" and short:
+    if recipe.data.prompt == "think_answer" and recipe.data.system_prompt == "auto" and short:
         message = f"{generation.max_completion_length} tokens cut off most `think_answer` completions before their"
-        message += f" answer; allow at least {SHORT_COMPLETION}"
+        message += f" answer; allow at least {SHORT_COMPLETION}. It does not apply to rows that bring a system message"
+        message += " of their own"
         yield Problem(("generation", "max_completion_length"), message, "warning")
 
 
@@ -178,6 +185,9 @@ def one_kind_of_weights(recipe: Recipe) -> Iterator[Problem]:
         if model.full_finetuning and getattr(model, name):
             message = f"trains every weight, but quantized weights cannot be trained. Set {name} to false"
             yield Problem(("model", "full_finetuning"), message)
+    if model.full_finetuning and model.adapter:
+        message = "is a LoRA to continue, but full_finetuning trains every weight. Set one of them only"
+        yield Problem(("model", "adapter"), f"{message}; `gspo-lite export` merges an adapter into its model")
     if model.vllm_standby and (model.backend == "transformers" or recipe.generation.engine == "transformers"):
         message = "is for vLLM inside Unsloth: backend must be `auto` or `unsloth`, generation.engine `auto` or `vllm`"
         yield Problem(("model", "vllm_standby"), message)
@@ -195,6 +205,13 @@ def vllm_takes_the_weights(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(place, "`vllm` inside Unsloth needs an adapter. Set model.full_finetuning to false")
 
 
+def a_template_is_given_its_own_variables(recipe: Recipe) -> Iterator[Problem]:
+    for name in recipe.model.chat_template_kwargs:
+        if name in RENDERING:
+            message = "is an argument of apply_chat_template that gspo-lite sets itself, not a variable of a template"
+            yield Problem(("model", "chat_template_kwargs", name), message)
+
+
 def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
     place = ("generation", "oversample")
     if recipe.generation.oversample == 0:
@@ -207,10 +224,18 @@ def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(place, message)
 
 
+def the_best_step_is_measured(recipe: Recipe) -> Iterator[Problem]:
+    training = recipe.training
+    wanted = {("output", "keep_best"): recipe.output.keep_best, ("training", "stop_early"): training.stop_early}
+    for place, is_set in wanted.items():
+        if is_set and training.eval_steps is None:
+            yield Problem(place, "needs held-out accuracy during training; set training.eval_steps")
+
+
 RULES = (
-    one_kind_of_weights, vllm_takes_the_weights, groups_can_be_swapped,
+    one_kind_of_weights, vllm_takes_the_weights, a_template_is_given_its_own_variables, groups_can_be_swapped,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, gamma_needs_turns, prefixes_need_tokens,
-    rewards_add_up, extra_is_extra, what_costs_or_may_lack,
+    rewards_add_up, extra_is_extra, what_costs_or_may_lack, the_best_step_is_measured,
 )  # fmt: skip

@@ -33,8 +33,11 @@ class EvalData(Settings):
     """The held-out problems on which the model is evaluated before and after training."""
 
     source: Text | None = Field(None, description="As data.source; if left out, held out from data.source.")
-    split: Text = Field("test", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
+    split: Text = Field("test", description="Split of a hub data set or an embedded source; ignored for a local file.")
     limit: PositiveInt | None = Field(500, description="Number of problems to use, from the first; null for all.")
+    during_training: PositiveInt | None = Field(
+        100, description="Number of these problems, from the first, for training.eval_steps; null for all."
+    )
     batch_size: PositiveInt = Field(64, description="Completions generated at a time.")
 
 
@@ -43,12 +46,13 @@ class DataSettings(Settings):
 
     source: Text = Field(
         description="Hub id, local file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), pattern of files, or folder; "
-        "`arithmetic` or `countdown`."
+        "the embedded `arithmetic`, `countdown`, `people` or `word_problems`."
     )
     subset: Text | None = Field(
-        None, description="Configuration of a hub dataset (gsm8k: `main`), or difficulty of `arithmetic`: easy, hard."
+        None,
+        description="Configuration of a hub data set (gsm8k: `main`), or difficulty of an embedded one: easy, hard.",
     )
-    split: Text = Field("train", description="Split of a hub dataset or of `arithmetic`; ignored for a local file.")
+    split: Text = Field("train", description="Split of a hub data set or an embedded source; ignored for a local file.")
     adapter: Text = Field("columns", description="Maker of problems: a name, `module:function` or `file.py:function`.")
     columns: Columns = Field(Columns(), description="Names of the source's columns.")
     template: Text | None = Field(
@@ -79,3 +83,8 @@ class DataSettings(Settings):
     def layout(self) -> Layout:
         """How a completion is laid out; rewards, credit and evaluation follow it."""
         return Layout(self.marker or STYLE_MARKERS[self.prompt], self.thinking)
+
+    @property
+    def names_a_place(self) -> bool:
+        """Whether the answer's place is said here; without a marker, `plain` leaves it to the rewards."""
+        return self.prompt != "plain" or self.marker is not None

@@ -18,7 +18,7 @@ OWNED = {name: f"{section}.{name}" for section, settings in SECTIONS.items() for
     "importance_sampling_level": "objective.algorithm", "reward_weights": "rewards", "use_vllm": "generation.engine",
     "vllm_mode": "generation.engine", "vllm_gpu_memory_utilization": "model.gpu_memory_utilization",
     "bf16": "model.dtype", "fp16": "model.dtype", "output_dir": "output.dir", "run_name": "output.dir",
-    "generation_batch_size": "training.steps_per_generation",
+    "generation_batch_size": "training.steps_per_generation", "chat_template_kwargs": "model.chat_template_kwargs",
 }  # fmt: skip
 SERVER = "vllm_server_"  # TRL's fields that say where a vLLM server is
 EPOCHS = (
@@ -27,7 +27,13 @@ EPOCHS = (
 )
 # Fields of TRL's configuration that would be accepted and do nothing here, and why.
 NO_EFFECT = {
-    "load_best_model_at_end": "the trainer of a recipe does not evaluate during training",
+    "eval_strategy": "training.eval_steps alone says when held-out problems are evaluated",
+    "load_best_model_at_end": "output.keep_best keeps the best step",
+    "metric_for_best_model": "output.keep_best goes by held-out accuracy",
+    "greater_is_better": "output.keep_best goes by held-out accuracy",
+    "eval_delay": "training.eval_steps counts from the first step",
+    "eval_on_start": "held-out problems are always evaluated before training",
+    "per_device_eval_batch_size": "data.eval.batch_size is the number of held-out completions generated at a time",
     "num_train_epochs": EPOCHS,
     "logging_strategy": "every step is logged",
     "label_smoothing_factor": "TRL's GRPO loss has no labels",

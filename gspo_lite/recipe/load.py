@@ -17,6 +17,7 @@ from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.shipped import find_recipe
 from gspo_lite.recipe.source import Source, parse
+from gspo_lite.system import run_folder
 from gspo_lite.system.redaction import note_values
 
 
@@ -44,7 +45,8 @@ def load_checked(
         overrides: `a.b=value` with the value in YAML, as on the command line after `--set`.
         checks: rules between fields, applied once every field is valid.
         output: the run folder, instead of the recipe's `output.dir`.
-        allow_outside: let the file name paths outside its own folder and the current one.
+        allow_outside: let the file name paths outside its own folder and the current one. A run folder's own recipe may
+            name a model and data anywhere, but no code.
 
     Raises:
         RecipeError: lists every problem that was found.
@@ -65,7 +67,9 @@ def load_checked(
         raise RecipeError(sorted(wrong, key=line_of)) from None
     found = [problem for check in checks for problem in check(recipe)]
     if not allow_outside:
-        found += [p for p in check_paths(recipe, path.parent) if source.where(p.place).startswith(str(path))]
+        of_run = path.name == run_folder.RECIPE and run_folder.is_run(path.parent)
+        outside = check_paths(recipe, path.parent, of_run=of_run)
+        found += [p for p in outside if source.where(p.place).startswith(str(path))]
     lines = [f"{source.where(p.place)}: `{dotted(p.place)}`: {p.message}" for p in found if p.severity == "error"]
     if lines:
         raise RecipeError(sorted(lines, key=line_of))

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from gspo_lite.recipe.data_settings import DataSettings
 from gspo_lite.recipe.fields import PositiveFloat, PositiveInt, Settings, Share, Text
+from gspo_lite.recipe.methods import METHODS
 
 Tracker = Literal["none", "wandb", "trackio", "tensorboard"]
 
@@ -30,7 +31,12 @@ class LoraSettings(Settings):
 class ModelSettings(Settings):
     """The language model to train, and how it is loaded."""
 
-    name: Text = Field(description="Hub id, local folder, or `starter` (built on this machine, no download).")
+    name: Text = Field(description="Hub id, local folder, GGUF file, `smollm2`, or `starter` (built here).")
+    adapter: Text | None = Field(
+        None,
+        description="LoRA adapter to continue, such as one from supervised training: a folder, a run folder or a hub "
+        "id. The KL penalty refers to it.",
+    )
     backend: Literal["auto", "unsloth", "transformers"] = Field(
         "auto", description="`auto` uses Unsloth if it can run here, else transformers with PEFT."
     )
@@ -44,7 +50,12 @@ class ModelSettings(Settings):
     gpu_memory_utilization: Share = Field(0.6, description="Share of GPU memory that vLLM may use.")
     vllm_standby: bool = Field(False, description="Let vLLM inside Unsloth free its memory during training; slower.")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
-    lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained.")
+    chat_template_kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Variables of the model's chat template, such as `enable_thinking: false` or "
+        "`reasoning_effort: low`, for every prompt in training and outside it.",
+    )
+    lora: LoraSettings = Field(LoraSettings(), description="The adapter that is trained; `adapter` brings its own.")
 
 
 class TailCredit(Settings):
@@ -99,7 +110,9 @@ class ObjectiveSettings(Settings):
         None, description="Upper clip range of the ratio; the GSPO paper uses 4e-4. Default: the same as epsilon."
     )
     delta: PositiveFloat | None = Field(None, description="Second upper bound of the ratio (two-sided clip).")
-    beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(0.0, description="Weight of the KL penalty.")
+    beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="Weight of the KL penalty to the model that RL begins with, adapter and warm-up included."
+    )
     use_bias_correction_kl: bool = Field(False, description="Multiply the KL penalty by the importance ratio.")
     scale_rewards: Literal["group", "batch", "none"] = Field(
         "group", description="Standard deviation that divides advantages: of the group, of the batch, or none."
@@ -114,7 +127,7 @@ class ObjectiveSettings(Settings):
     @property
     def importance_sampling_level(self) -> str:
         """TRL's name for the algorithm's level of importance sampling."""
-        return {"gspo": "sequence", "gspo_token": "sequence_token", "grpo": "token"}[self.algorithm]
+        return METHODS[self.algorithm].level
 
     @property
     def resolved_loss_type(self) -> str:
@@ -148,11 +161,13 @@ class GuardSettings(Settings):
     """What to do when training goes wrong: warn, end the run, or restore the weights of the newest checkpoint."""
 
     non_finite: Action = Field("stop", description="A loss, gradient or weight is not finite; the step is not applied.")
+    empty_completions: Action = Field("warn", description="Nine of ten completions have no text.")
     flat_reward: Action = Field("warn", description="All completions of a rollout get the same reward.")
     no_variance: Action = Field("warn", description="No group has two completions with different rewards.")
     truncated: Action = Field("warn", description="Nine of ten completions are cut off at the length limit.")
     entropy_gone: Action = Field("warn", description="The model is certain of every token.")
     ratio_explosion: Action = Field("warn", description="The policy moves far beyond the clip, three steps in a row.")
+    no_effect: Action = Field("warn", description="Nearly all that has an advantage is clipped, six steps in a row.")
     repeated_text: Action = Field("warn", description="Most completions repeat one phrase over and over.")
     rollouts: PositiveInt = Field(8, description="Rollouts in a row that must show a sign before it counts.")
 
@@ -179,6 +194,14 @@ class TrainingSettings(Settings):
         3, description="Stop after so many rollouts in a row without a score, or never."
     )
     save_steps: PositiveInt | None = Field(None, description="Steps between checkpoints; null saves none.")
+    eval_steps: PositiveInt | None = Field(
+        None, description="Steps between greedy evaluations on data.eval.during_training problems; null is none."
+    )
+    stop_early: PositiveInt | None = Field(
+        None,
+        description="End training after so many evaluations without a new best, or sooner if the reward rises while "
+        "held-out accuracy falls; null never does. Needs eval_steps.",
+    )
     guards: GuardSettings = Field(GuardSettings(), description="What to do when training goes wrong.")
     extra: dict[str, Any] = Field(default_factory=dict, description="Other fields of TRL's GRPOConfig.")
 
@@ -211,7 +234,12 @@ class OutputSettings(Settings):
     dir: Text = Field(description="The run folder.")
     if_exists: Literal["raise", "resume", "overwrite"] = Field("raise", description="What to do if `dir` holds a run.")
     report_to: list[Tracker] = Field(["none"], description="Trackers that receive the metrics.")
-    save_total_limit: PositiveInt = Field(2, description="Number of checkpoints to keep.")
+    save_total_limit: PositiveInt | None = Field(2, description="Number of checkpoints to keep; null keeps all.")
+    keep_best: bool = Field(
+        False,
+        description="Save the adapter of the step with the highest accuracy at training.eval_steps, the earliest of "
+        "equals, instead of the last. Its checkpoint is kept whatever save_total_limit says.",
+    )
     completions_per_step: Annotated[int, Field(ge=0)] = Field(4, description="Completions logged from each rollout.")
 
 

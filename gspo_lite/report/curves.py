@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gspo_lite.report.facts import PHASES, RunFacts
+from gspo_lite.system.figures import CUT_OFF, RATIO_CLIPPED
+from gspo_lite.training.watch.stop_early import ACCURACY, HIGH, LOW, evaluated
 
 LOG_RATIO = ("mean", "std", "min", "max")  # of log s_i, as gspo/log_ratio_...
 MOST_POINTS = 240  # of one series; neighbors are averaged beyond that
@@ -77,7 +79,7 @@ class Curve:
 
 
 LENGTH = Curve("completions/mean_length", "Completion length, tokens", (0, None), smooth=True)
-TRUNCATED = Curve("completions/clipped_ratio", "Truncated completions", (0, 1), percent=True)
+CUT = Curve("completions/clipped_ratio", f"Completions {CUT_OFF} at the length limit", (0, 1), percent=True)
 ENTROPY = Curve("entropy", "Entropy, nats per token", (0, None), smooth=True)
 ENTROPY_ACTIVE = Curve(
     "entropy_active_rows", "Entropy of rows with an advantage, nats per token", (0, None), smooth=True
@@ -85,7 +87,7 @@ ENTROPY_ACTIVE = Curve(
 FLAT = Curve("frac_reward_zero_std", "Groups without variance", (0, 1), percent=True, smooth=True)
 KL = Curve("kl", "KL from the reference, nats per token", (0, None), smooth=True)
 SPEED = Curve("tokens_per_second", "Speed, tokens per second", (0, None))
-CLIPPED = Curve("clip_ratio/region_mean", "Share clipped", (0, 1), percent=True, smooth=True)
+CLIPPED = Curve("clip_ratio/region_mean", RATIO_CLIPPED.capitalize(), (0, 1), percent=True, smooth=True)
 SPREAD = Curve("gspo/log_ratio_std", "Spread of log s, standard deviation", (0, None), smooth=True)
 
 
@@ -98,7 +100,8 @@ def charts(runs: Sequence[RunFacts]) -> list[Chart]:
     total = Curve("reward", "Reward, weighted sum", smooth=True)
     drawn = [
         accuracy_chart(runs),
-        *(curve_chart(one, runs) for one in (total, *rewards, FLAT, LENGTH, TRUNCATED, ENTROPY, ENTROPY_ACTIVE)),
+        held_out_chart(runs),
+        *(curve_chart(one, runs) for one in (total, *rewards, FLAT, LENGTH, CUT, ENTROPY, ENTROPY_ACTIVE)),
         clip_chart(alone) if alone else curve_chart(CLIPPED, runs),
         ratio_chart(alone) if alone else curve_chart(SPREAD, runs),
         curve_chart(KL, runs),
@@ -129,7 +132,7 @@ def accuracy_chart(runs: Sequence[RunFacts]) -> Chart | None:
     kinds = [("greedy", "accuracy", "ci95"), ("sampled", "sampled_accuracy", "sampled_ci95")][: 2 if alone else 1]
     series = []
     for place, run in enumerate(runs):
-        measured = [(0 if phase == "before" else run.last_step, phase) for phase in PHASES if phase in run.evaluation]
+        measured = [(run.step_of(phase), phase) for phase in PHASES if phase in run.evaluation]
         measured = [(step, phase) for step, phase in measured if run.evaluation[phase]["accuracy"] is not None]
         for kind, (label, key, ends) in enumerate(kinds):
             points = [(float(step), run.evaluation[phase][key]) for step, phase in measured]
@@ -138,6 +141,19 @@ def accuracy_chart(runs: Sequence[RunFacts]) -> Chart | None:
                 series.append(Series(label if alone else run.name, points, kind if alone else place, [], intervals))
     note = "Before and after training; whiskers are 95% intervals." + ("" if alone else " Greedy answers.")
     return Chart("Held-out accuracy", series, note, (0, 1), True) if series else None
+
+
+def held_out_chart(runs: Sequence[RunFacts]) -> Chart | None:
+    """Return the chart of held-out accuracy while training, with intervals if it is of one run."""
+    series, bands = [], []
+    for color, run in enumerate(runs):
+        rows = evaluated(run.steps)
+        if len(rows) > 1:
+            series.append(Series(run.name, thinned([(row["step"], row[ACCURACY]) for row in rows]), color))
+            ends = thinned_band([(row["step"], row[LOW], row[HIGH]) for row in rows])
+            bands += [Band("95% interval", ends)] if len(runs) == 1 else []
+    note = "Greedy answers to the first held-out problems, at training.eval_steps."
+    return Chart("Held-out accuracy while training", series, note, (0, 1), True, bands) if series else None
 
 
 def clip_chart(run: RunFacts) -> Chart | None:
@@ -150,7 +166,7 @@ def clip_chart(run: RunFacts) -> Chart | None:
         if len(points) > 1:
             series.append(Series(label, thinned(rollout_means(run, points)), color))
     note = "Mean over the steps on one rollout; the first step clips nothing, because the weights have not changed yet."
-    return Chart(f"Share of {level} clipped", series, note, (0, 1), True) if series else None
+    return Chart(f"{RATIO_CLIPPED.capitalize()}, share of {level}", series, note, (0, 1), True) if series else None
 
 
 def ratio_chart(run: RunFacts) -> Chart | None:

@@ -5,19 +5,22 @@ Owns reading them and the state of a run in words. Must not know how anything is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.report.verdict import verdict
+from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, number
 
-ROWS = (
+FigureRow = tuple[str, str, str | None]  # label, key in eval.json, and key of its interval
+FORM = "format_rate"  # None where the recipe has no form
+ROWS: tuple[FigureRow, ...] = (
     ("Greedy accuracy", "accuracy", "ci95"),
     ("Accuracy at the training temperature", "sampled_accuracy", "sampled_ci95"),
     ("Correct answer anywhere in the text", "lenient_accuracy", None),
-    ("Correct format", "format_rate", None),
+    ("Correct format", FORM, None),
 )
 PHASES = ("before", "after")
 WARMED = "warmed"  # between them, if a supervised warm-up preceded RL
@@ -47,6 +50,10 @@ class RunFacts:
         """The last optimizer step in the log."""
         return self.steps[-1]["step"] if self.steps else 0
 
+    def step_of(self, phase: str) -> int:
+        """Return the step whose weights a phase measured: the last after training, unless the best was kept."""
+        return 0 if phase == PHASES[0] else int(self.evaluation[phase].get("step", self.last_step))
+
     @property
     def verdict(self) -> str:
         """The outcome of the run in one sentence."""
@@ -57,11 +64,20 @@ class RunFacts:
         """The progress of the run in one sentence."""
         done = f"{self.last_step} of {self.recipe['training']['max_steps']} steps"
         if "after" in self.evaluation:
-            return f"Finished: {done}."
-        stops = [event for event in self.events if event["kind"] == "stopped"]
-        if stops and stops[-1]["step"] >= self.last_step:
-            return f"Stopped after {done}: {stops[-1]['text']}."
+            return " ".join([f"Finished: {done}.", *watched(self.steps, self.evaluation, self.events)])
+        if self.stops and self.stops[-1]["step"] >= self.last_step:
+            return f"Stopped after {done}: {self.stops[-1]['text']}."
         return f"Not finished: {done} are logged; the run is still going or was killed."
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What the guards said."""
+        return [event for event in self.events if event["kind"] != run_folder.STOPPED]
+
+    @property
+    def stops(self) -> list[dict[str, Any]]:
+        """The ends before the last step, such as Ctrl-C, also of a run that was resumed after them."""
+        return [event for event in self.events if event["kind"] == run_folder.STOPPED]
 
     @property
     def on_hub(self) -> bool:
@@ -89,7 +105,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def table(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of figures with a cell for each evaluation, `-` for a missing figure."""
-    rows = [{"label": label, "cells": [measured(one, key, ends) for one in columns]} for label, key, ends in ROWS]
+    shown = having_form(ROWS, columns)
+    rows = [{"label": label, "cells": [measured(one, key, ends) for one in columns]} for label, key, ends in shown]
     lengths = [number(one.get("mean_tokens"), 1, "-") for one in columns]
     rows.append({"label": "Tokens in a completion, mean", "cells": lengths})
     for name in dict.fromkeys(name for one in columns for name in one["rewards"]):
@@ -98,18 +115,24 @@ def table(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows if columns else []
 
 
+def having_form(rows: Sequence[FigureRow], evaluations: Sequence[dict[str, Any]]) -> list[FigureRow]:
+    """Return rows of figures, without the share in the right format where the recipe has no form."""
+    return [row for row in rows if row[1] != FORM or any(one[FORM] is not None for one in evaluations)]
+
+
 def gains(run: RunFacts) -> list[str]:
     """Return sentences that split the gain in accuracy into correctness and format; none for an unfinished run."""
     if any(run.evaluation.get(phase, {}).get("accuracy") is None for phase in PHASES):
         return []
     before, after = (run.evaluation[phase] for phase in PHASES)
-    keys = ("accuracy", "lenient_accuracy", "format_rate")
-    strict, anywhere, form = ((after[key] - before[key]) * 100 for key in keys)
-    lines = [
-        f"Correct answers anywhere in the text: {anywhere:+.1f} points. This is the gain in correctness.",
-        f"Completions in the correct format: {form:+.1f} points. Format alone explains {strict - anywhere:+.1f} of the "
-        f"{strict:+.1f} points of greedy accuracy.",
-    ]
+    strict, anywhere = ((after[key] - before[key]) * 100 for key in ("accuracy", "lenient_accuracy"))
+    lines = [f"Correct answers anywhere in the text: {anywhere:+.1f} points. This is the gain in correctness."]
+    if after[FORM] is not None:
+        form = (after[FORM] - before[FORM]) * 100
+        lines.append(
+            f"Completions in the correct format: {form:+.1f} points. Format alone explains {strict - anywhere:+.1f} of "
+            f"the {strict:+.1f} points of greedy accuracy."
+        )
     if WARMED in run.evaluation:
         warmed = (run.evaluation[WARMED]["accuracy"] - before["accuracy"]) * 100
         lines.append(f"The supervised warm-up explains {warmed:+.1f} of these points, RL {strict - warmed:+.1f}.")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import UsageError
+from gspo_lite.recipe.methods import METHODS
 from gspo_lite.report import png, svg, texts
 from gspo_lite.report.curves import Chart, charts
 from gspo_lite.report.facts import PHASES, WARMED, RunFacts, gains, read_run, table
@@ -73,6 +74,7 @@ def about(runs: Sequence[RunFacts]) -> dict[str, Any]:
     return {
         "runs": runs,
         "run": runs[0],
+        "method": METHODS[runs[0].recipe["objective"]["algorithm"]],
         "alone": alone is not None,
         "title": " and ".join(run.name for run in runs),
         "verdicts": [alone.verdict] if alone else comparison(runs),
@@ -119,6 +121,6 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (texts.visible, texts.clean, texts.last_line, indented, plain)
+    filters = (texts.visible, texts.clean, texts.turns, texts.shared_system, indented, plain)
     environment.filters |= {one.__name__: one for one in filters}
     return environment.get_template(template).render(**values)

@@ -6,36 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.report import verdict
+from gspo_lite.report.facts import FORM, FigureRow, having_form
+from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, minutes, number
 
 OVERSAMPLE = "gspo/oversample/"
 WORTH_SAYING = 0.1  # share of groups without variance
-ROWS = (
+WIDTH = 24  # of a column of figures, wider than `100.0% (100% to 100%)`
+ROWS: tuple[FigureRow, ...] = (
     ("greedy accuracy", "accuracy", "ci95"),
     ("sampled accuracy", "sampled_accuracy", "sampled_ci95"),
     ("answer anywhere", "lenient_accuracy", None),
-    ("right format", "format_rate", None),
+    ("right format", FORM, None),
 )
 
 
 def final_summary(folder: Path) -> str:
-    """Return the summary of a finished run, from the files in its folder."""
-    evaluation = run_folder.read_json(folder / run_folder.EVAL)
-    facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
-    steps = run_folder.read_jsonl(folder / run_folder.METRICS)
+    """Return the summary of a finished run, from the files in its folder, with its files and what to do next."""
     return "\n".join(
         [
             "",
-            verdict(evaluation),
-            *warmed(evaluation),
-            "",
-            *table(evaluation["before"], evaluation["after"]),
-            "",
-            f"{steps[-1]['step']} steps in {minutes(facts['seconds']['train'])}, the whole run in "
-            f"{minutes(sum(facts['seconds'].values()))}, peak memory {facts['peak_memory_gib']:.1f} GiB",
-            *dynamic_sampling(steps),
+            *outcome(folder),
             "",
             f"  {folder}/report.html     the report: open it in a browser",
             f"  {folder}/{run_folder.ADAPTER}/        the trained adapter, for PEFT",
@@ -44,6 +36,31 @@ def final_summary(folder: Path) -> str:
             *next_commands(folder),
         ]
     )
+
+
+def resumed(facts: dict[str, Any]) -> str:
+    """Return how often a run was resumed, in parentheses; nothing for one that never was."""
+    times = len(facts.get("resumed", []))
+    return f" (resumed {'once' if times == 1 else f'{times} times'})" if times else ""
+
+
+def outcome(folder: Path) -> list[str]:
+    """Return the lines on what a finished run has reached and what it took."""
+    evaluation = run_folder.read_json(folder / run_folder.EVAL)
+    facts = run_folder.read_json(folder / run_folder.ENVIRONMENT)
+    steps = run_folder.read_jsonl(folder / run_folder.METRICS)
+    return [
+        verdict(evaluation),
+        *warmed(evaluation),
+        *watched(steps, evaluation, run_folder.read_jsonl(folder / run_folder.EVENTS)),
+        "",
+        *table(evaluation["before"], evaluation["after"]),
+        "",
+        f"{steps[-1]['step']} steps in {minutes(facts['seconds']['train'])}, the whole run in "
+        f"{minutes(sum(facts['seconds'].values()))}{resumed(facts)}, peak memory "
+        f"{facts['peak_memory_gib']:.1f} GiB",
+        *dynamic_sampling(steps),
+    ]
 
 
 def next_commands(folder: Path) -> list[str]:
@@ -86,21 +103,26 @@ def warmed(evaluation: dict[str, Any]) -> list[str]:
     figures = evaluation.get("warmed")
     if figures is None:
         return []
-    reached = f"{measured(figures, 'accuracy', 'ci95')}, right format {measured(figures, 'format_rate', None)}"
-    return [f"The supervised warm-up alone reached {reached}; RL did the rest."]
+    form = [] if figures[FORM] is None else [f"right format {measured(figures, FORM)}"]
+    reached = [measured(figures, "accuracy", "ci95"), *form]
+    return [f"The supervised warm-up alone reached {', '.join(reached)}; RL did the rest."]
 
 
 def table(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Return the table of figures before and after, with their intervals."""
-    lines = [f"  {'':18}{'before':>20}{'after':>20}"]
-    lines += [f"  {label:18}{measured(before, *row):>20}{measured(after, *row):>20}" for label, *row in ROWS]
-    lines.append(f"  {'tokens, mean':18}{before['mean_tokens']:>20.1f}{after['mean_tokens']:>20.1f}")
-    return lines
+    rows = [["", "before", "after"], *rows_of(before, after)]
+    return ["  " + "".join([f"{label:18}", *(f"{cell:>{WIDTH}}" for cell in cells)]) for label, *cells in rows]
 
 
 def lines_of(figures: dict[str, Any]) -> list[str]:
     """Return the figures of one evaluation as lines."""
-    lines = [f"{label:18}{measured(figures, key, interval):>20}" for label, key, interval in ROWS]
-    lines.append(f"{'tokens, mean':18}{figures['mean_tokens']:>20.1f}")
-    lines += [f"{name:18}{number(mean, 3, '-'):>20}" for name, mean in figures["rewards"].items()]
-    return [*lines, f"{'problems':18}{figures['n']:>20}"]
+    rewards = [[name, number(mean, 3, "-")] for name, mean in figures["rewards"].items()]
+    rows = [*rows_of(figures), *rewards, ["problems", str(figures["n"])]]
+    return [f"{label:18}{cell:>{WIDTH}}" for label, cell in rows]
+
+
+def rows_of(*evaluations: dict[str, Any]) -> list[list[str]]:
+    """Return rows of a label and a figure of each evaluation; the format is left out where the recipe has none."""
+    shown = having_form(ROWS, evaluations)
+    rows = [[label, *(measured(one, key, ends) for one in evaluations)] for label, key, ends in shown]
+    return [*rows, ["tokens, mean", *(f"{one['mean_tokens']:.1f}" for one in evaluations)]]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from gspo_lite.completion.text import chat_text, chat_turns
 from gspo_lite.report.facts import PHASES, RunFacts
 
 LONGEST = 1500  # characters of a text
@@ -33,9 +34,17 @@ def clean(text: Any) -> str:
     return re.sub(r"[^\n\t -~\u00a0-\u2027\u2030-\u2065\u2070-\ud7ff\ue000-\U0010ffff]", "\ufffd", str(text))
 
 
-def last_line(text: str) -> str:
-    """Return the question in a prompt, without a system message before it."""
-    return text.strip().rsplit("\n\n", 1)[-1]
+def turns(row: Row, shared: str | None) -> list[tuple[str, str]]:
+    """Return role and text of each message of a row's prompt, without the system message that all rows share."""
+    found = chat_turns(row["prompt"])
+    return found[1:] if shared is not None else found
+
+
+def shared_system(rows: Sequence[Row]) -> str | None:
+    """Return the system message with which the prompt of every row begins; None where they differ or have none."""
+    first = {tuple(chat_turns(row["prompt"])[:1]) for row in rows}
+    begin = next(iter(first), ())
+    return begin[0][1] if len(first) == 1 and begin and begin[0][0] == "system" else None
 
 
 def problems(runs: Sequence[RunFacts]) -> list[Row]:
@@ -52,7 +61,9 @@ def problems(runs: Sequence[RunFacts]) -> list[Row]:
         rows = [{"label": name, **there[index]} for name, there in sides if same_prompt(there.get(index), first)]
         found.append({**first, "sides": rows, "kind": kind_of([row["correct"] is True for row in rows])})
     found.sort(key=lambda row: row["kind"].startswith("always"))
-    return list(fitting(found, lambda row: [row["prompt"], *(side["completion"] for side in row["sides"])], ROOM))
+    return list(
+        fitting(found, lambda row: [chat_text(row["prompt"]), *(side["completion"] for side in row["sides"])], ROOM)
+    )
 
 
 def columns(run: RunFacts, phases: Iterable[str]) -> list[tuple[str, dict[int, Row]]]:
@@ -85,7 +96,9 @@ def sampled(runs: Sequence[RunFacts]) -> list[Row]:
     found = [
         {**row, "run": name, "kind": sign_of(row), "parts": colored(row), "logged": logged(row)} for name, row in rows
     ]
-    return list(fitting(found, lambda row: [row["prompt"], row["completion"] * 2, *row["logged"]], ROOM // 2))
+    return list(
+        fitting(found, lambda row: [chat_text(row["prompt"]), row["completion"] * 2, *row["logged"]], ROOM // 2)
+    )
 
 
 def logged(row: Row) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gspo_lite.system.figures import interval, measured, number, share
+from gspo_lite.training.watch.stop_early import ACCURACY, HIGH, LOW, STOPPED_EARLY, evaluated
 
 
 def verdict(evaluation: dict[str, Any]) -> str:
@@ -35,6 +36,23 @@ def unanswered(before: dict[str, Any], after: dict[str, Any] | None) -> str:
     ]
     rewards = f" Mean rewards: {', '.join(means)}." if means else ""
     return f"Held-out problems have no answers, so accuracy was not measured.{rewards}"
+
+
+def watched(steps: Sequence[Any], evaluation: dict[str, Any], events: Sequence[Any]) -> list[str]:
+    """Return a sentence each on an early end and on the step that was kept, if held-out problems decided either.
+
+    Args:
+        steps: metrics.jsonl. evaluation: eval.json. events: events.jsonl.
+    """
+    lines = [f"Stopped early: {event['text']}." for event in events if event["kind"] == STOPPED_EARLY]
+    kept = evaluation.get("after", {}).get("step")
+    rows = evaluated(steps)
+    if kept is not None:
+        best = next(row for row in rows if row["step"] == kept)
+        figures = f"{share(best[ACCURACY])} ({interval((best[LOW], best[HIGH]))}) of {best['eval_n']} held-out problems"
+        which = f"step {kept}, the best of {len(rows)} evaluations in training"
+        lines.append(f"The adapter is that of {which}: {figures}.")
+    return lines
 
 
 def comparison(runs: Sequence[Any]) -> list[str]:

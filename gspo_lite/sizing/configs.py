@@ -1,4 +1,4 @@
-"""Where a model's configuration is found without a network: the starter, a folder, the hub's cache, a shipped table.
+"""Where a model's configuration is found without a network: the starter, a folder, a file, the hub's cache, a table.
 
 Owns the places and their order. Must not know what is counted from a configuration.
 """
@@ -6,13 +6,14 @@ Owns the places and their order. Must not know what is counted from a configurat
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import MachineError, UsageError
-from gspo_lite.models import starter
+from gspo_lite.models import smollm2, starter
+from gspo_lite.models.gguf_file import config_of, is_gguf
+from gspo_lite.models.hub_cache import cached_snapshot
 
 KNOWN = Path(__file__).with_name("known_shapes.json")
 STARTER_VOCABULARY = 268  # special tokens, 256 bytes, merges and tags; a test compares it with the one that is built
@@ -23,6 +24,10 @@ def find_config(name: str) -> tuple[dict[str, Any], str]:
     if name == starter.NAME:
         sizes = {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": STARTER_VOCABULARY}
         return {"model_type": "qwen3", "tie_word_embeddings": True, **starter.SIZE, **sizes}, "the embedded starter"
+    if name == smollm2.NAME:
+        name = smollm2.HUB_ID
+    if is_gguf(name):
+        return config_of(Path(name).expanduser(), name), f"the metadata of {name}"
     folder = Path(name).expanduser()
     if folder.is_dir():
         return read_config(folder / "config.json", name), f"config.json in {name}"
@@ -51,15 +56,10 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
 
 
 def cached_config(name: str) -> Path | None:
-    """Path of config.json in the Hugging Face cache, by its documented layout: the hub's client is slow to import."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    repository = Path(os.environ.get("HF_HUB_CACHE") or home / "hub") / f"models--{name.replace('/', '--')}"
-    try:
-        revision = (repository / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-    path = repository / "snapshots" / revision / "config.json"
-    return path if path.is_file() else None
+    """Path of config.json in the Hugging Face cache."""
+    snapshot = cached_snapshot(name)
+    path = snapshot / "config.json" if snapshot else None
+    return path if path and path.is_file() else None
 
 
 def plain_name(name: str) -> str:

@@ -19,6 +19,7 @@ from gspo_lite.sizing.families import find_shape
 from gspo_lite.sizing.knobs import KNOBS, Change, Knob, changed
 from gspo_lite.sizing.memory import GIB, OPTIMIZER_BYTES, Phase, Room, predict
 from gspo_lite.sizing.shape import Shape
+from gspo_lite.system.quiet import quietly
 
 USABLE = 0.92  # a T4 sold as 16 GB has 14.7 GiB; on other cards the rest is for the display and for fragmentation
 
@@ -55,6 +56,7 @@ class Plan:
         return fit(self.suggestions[-1].phases if self.suggestions else self.phases)
 
 
+@quietly
 def plan(recipe: Recipe, room: Room) -> Plan:
     """Predict a recipe's peak memory and look for changes that make it fit.
 

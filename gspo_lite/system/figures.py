@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+# What TRL calls `clip_ratio` and `clipped_ratio`: how much the objective cuts, and completions that the limit ended.
+RATIO_CLIPPED, CUT_OFF = "ratio clipped", "cut off"
+
 
 def share(value: float | None) -> str:
     """Return a share as a percentage: 0.496 is `49.6%`."""

@@ -1,7 +1,7 @@
 """The run folder: its files and how each is written.
 
 recipe.yaml          the resolved recipe; running it again reproduces the run
-environment.json     versions, hardware, command, seconds
+environment.json     versions, hardware, command, seconds, hashes of code, the system message that all prompts share
 metrics.jsonl        one object per optimizer step
 completions.jsonl    sampled training completions, their problems and rewards, and what rewards logged
 events.jsonl         warnings of the guards, and the cause of an early stop
@@ -31,6 +31,8 @@ from gspo_lite.system.redaction import redact, redact_values
 RECIPE, ENVIRONMENT, METRICS, COMPLETIONS = "recipe.yaml", "environment.json", "metrics.jsonl", "completions.jsonl"
 EVAL, EVAL_SAMPLES, ADAPTER, CHECKPOINTS = "eval.json", "eval_samples.jsonl", "adapter", "checkpoints"
 WARMUP, EVENTS = "warmup", "events.jsonl"
+STOPPED = "stopped"  # the kind of an event that ended a run early
+SYSTEM_MESSAGE = "system_message"  # in environment.json: that of every training prompt, null if they differ
 
 
 def is_run(folder: Path) -> bool:
@@ -51,7 +53,7 @@ def refuse_existing(folder: Path, if_exists: str) -> None:
     if if_exists == "raise":
         raise UsageError(
             f"`output.dir` `{folder}` already contains a run; nothing was changed",
-            "choose another folder with --output, or add --set output.if_exists=overwrite (or =resume)",
+            "set output.if_exists to resume or overwrite, or output.dir to another folder",
         )
 
 

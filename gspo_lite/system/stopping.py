@@ -1,6 +1,6 @@
 """Signals that end a run: raised at once, or held back while an operation must not be interrupted.
 
-    SIGINT   KeyboardInterrupt, exit 130; on the command line a second one exits at once
+    SIGINT   Interrupted, exit 130; on the command line a second one exits at once
     SIGTERM  Terminated, exit 143
     SIGHUP   Terminated, exit 129; ignored if it was ignored before, as under nohup
 
@@ -27,6 +27,14 @@ class Terminated(BaseException):
     def __init__(self, signum: int):
         self.signum = signum
         super().__init__(signal.Signals(signum).name)
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT was received."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows instead of a traceback through all libraries."""
+        return ["Interrupted"]
 
 
 class Received:
@@ -63,6 +71,19 @@ def listening() -> Iterator[None]:
             forget()
 
 
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Hold signals back where the process goes on: an import cut in two cannot be repeated in it."""
+    if received.exit_at_once:
+        yield
+        return
+    hold()
+    try:
+        yield
+    finally:
+        release()
+
+
 def take(signum: int, _: FrameType | None = None) -> None:
     """Handle one signal."""
     again = received.first is not None and received.exit_at_once
@@ -81,7 +102,7 @@ def take(signum: int, _: FrameType | None = None) -> None:
 
 def raise_for(signum: int) -> None:
     """Raise the exception of a signal."""
-    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
+    raise Interrupted if signum == signal.SIGINT else Terminated(signum)
 
 
 def hold() -> None:

@@ -10,7 +10,8 @@ import torch
 from datasets import Dataset
 from transformers import TrainingArguments
 
-from gspo_lite.errors import UsageError
+from gspo_lite.errors import UsageError, did_you_mean
+from gspo_lite.objective import LEVELS
 from gspo_lite.recipe.check import GRPO_EPSILON_MIN, GSPO_EPSILON_MAX, OTHER_LOSSES, TOKEN_SUMMED
 from gspo_lite.system.say import warn
 from gspo_lite.training.config import GSPOConfig
@@ -42,6 +43,12 @@ def as_dataset(rows: Any, name: str = "train_dataset") -> Any:
 
 def check_arguments(args: GSPOConfig, *, strict: bool) -> None:
     """Refuse settings that cannot work; warn of those that make GSPO another method, or refuse them if `strict`."""
+    if args.importance_sampling_level not in LEVELS:
+        near = did_you_mean(args.importance_sampling_level, LEVELS)
+        allowed = ", ".join(f"`{name}`" for name in LEVELS)
+        raise UsageError(
+            f"`importance_sampling_level` is `{args.importance_sampling_level}`{near}; allowed are {allowed}"
+        )
     if args.importance_sampling_level == LEVEL and args.use_liger_kernel:
         raise UsageError(
             "`use_liger_kernel` computes its own loss, which has no level `sequence_token`",

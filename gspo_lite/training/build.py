@@ -22,6 +22,7 @@ from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.trainer import GSPOTrainer
 from gspo_lite.training.watch import trackers
 from gspo_lite.training.watch.callbacks import CompletionsWriter, HeapTrimmer, MetricsWriter, NoiseFloor, Progress
+from gspo_lite.training.watch.held_out import Measure
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # How torch's CPU allocator and CUDA libraries word a plain RuntimeError.
@@ -38,12 +39,15 @@ def build_trainer(
     args: GSPOConfig,
     *,
     code: dict[str, dict[str, str]] | None = None,
+    measure: Measure | None = None,
+    held_out: Any = None,
     measure_noise: bool = False,
 ) -> GSPOTrainer:
     """Return the trainer of this recipe, with the callbacks that write the run folder and show progress.
 
     Args:
         code: hashes of a user's code, as `custom_code` returns them, for checkpoints to keep.
+        measure: returns figures of `held_out`, the problems of `training.eval_steps`.
         measure_noise: keep the log ratio of every sequence in `gauges.kept`, for `gspo-lite probe`.
     """
     wanted, note = settings_of(args), partial(run_folder.note_event, folder)
@@ -54,13 +58,16 @@ def build_trainer(
         rewards,
         args=args,
         train_dataset=dataset,
+        eval_dataset=held_out,
         processing_class=processing,
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
         gamma=recipe.objective.gamma,
         needs=needs,
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
-        guards=recipe.training.guards,
+        guards=None if measure_noise else recipe.training.guards,  # a probe trains nothing
+        measure=measure,
+        stop_early=recipe.training.stop_early,
         note=note,
         measure_noise=measure_noise,
     )
@@ -99,19 +106,18 @@ def train(trainer: GSPOTrainer, folder: Path, checkpoint: Checkpoint | None = No
             run_folder.keep_until(folder / name, 0 if checkpoint is None else checkpoint.step)
         tidy(folder / run_folder.CHECKPOINTS, checkpoint)
     failed = True
-    with stopping.listening():
-        try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.path))
-            failed = False
-        except BaseException as error:
-            stopping.hold()
-            raise_explained(error, trainer, folder, save_first(trainer, error))
-        finally:
-            for callback in trainer.callback_handler.callbacks:
-                if isinstance(callback, Progress):
-                    callback.close()
-            trackers.close(trainer, failed)
-            stopping.release()
+    try:
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint.path))
+        failed = False
+    except BaseException as error:
+        stopping.hold()
+        raise_explained(error, trainer, folder, save_first(trainer, error))
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, Progress):
+                callback.close()
+        trackers.close(trainer, failed)
+        stopping.release()
 
 
 def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
@@ -125,7 +131,7 @@ def save_first(trainer: GSPOTrainer, error: BaseException) -> str:
     found = newest_complete(Path(trainer.args.output_dir)).checkpoint
     if found is None:
         return "no step was saved"
-    return f"`{found.path}` holds step {found.step}; continue from it with --resume"
+    return f"`{found.path}` holds step {found.step}; continue from it with --resume, in Python resume=True"
 
 
 def raise_explained(error: BaseException, trainer: GSPOTrainer, folder: Path, saved: str) -> None:

@@ -17,6 +17,7 @@ from gspo_lite.recipe.extra import has_server
 from gspo_lite.recipe.schema import Recipe, TrainingSettings
 from gspo_lite.system import processes
 from gspo_lite.system.run_folder import CHECKPOINTS
+from gspo_lite.training.watch.stop_early import ACCURACY
 
 PATIENCE = 4 * 3600  # seconds that processes wait for each other, for example while the first one evaluates
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
@@ -88,10 +89,15 @@ def config_from_recipe(recipe: Recipe, folder: Path, *, use_vllm: bool = False) 
     """
     refuse_unknown_extra(recipe.training.extra)
     fields = objective_fields(recipe) | generation_fields(recipe, use_vllm) | training_fields(recipe)
+    fields |= evaluation_fields(recipe)
     try:
-        return GSPOConfig(output_dir=str(folder / CHECKPOINTS), **fields, **recipe.training.extra)
+        config = GSPOConfig(output_dir=str(folder / CHECKPOINTS), **fields, **recipe.training.extra)
     except (ValueError, TypeError) as error:
         raise RecipeError([f"`training`: the installed TRL refuses this configuration: {error}"]) from error
+    # Set last, because transformers asks for save_steps that are a multiple of eval_steps. Here a new best is saved at
+    # once, whatever save_steps says.
+    config.load_best_model_at_end = recipe.output.keep_best
+    return config
 
 
 def objective_fields(recipe: Recipe) -> dict[str, Any]:
@@ -105,8 +111,9 @@ def objective_fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
-    """Return how completions are sampled, in TRL's names."""
+    """Return how prompts are rendered and completions sampled, in TRL's names."""
     fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length"})
+    fields["chat_template_kwargs"] = recipe.model.chat_template_kwargs
     if use_vllm:
         fields |= {"use_vllm": True, "vllm_mode": "server" if has_server(recipe) else "colocate"}
         fields["vllm_gpu_memory_utilization"] = recipe.model.gpu_memory_utilization
@@ -136,7 +143,7 @@ def unsloth_is_live() -> bool:
 
 def training_fields(recipe: Recipe) -> dict[str, Any]:
     """Return batches, steps, optimizer, precision and logging, in TRL's names."""
-    fields = recipe.training.model_dump(exclude={"extra", "save_steps", "guards"})
+    fields = recipe.training.model_dump(exclude={"extra", "save_steps", "guards", "eval_steps", "stop_early"})
     on_gpu = torch.cuda.is_available() and recipe.model.dtype != "float32"
     bf16 = on_gpu and recipe.model.dtype != "float16" and has_bfloat16()
     return fields | {
@@ -145,13 +152,27 @@ def training_fields(recipe: Recipe) -> dict[str, Any]:
         "use_cpu": not torch.cuda.is_available(),
         "logging_steps": 1,
         "disable_tqdm": True,
-        "save_strategy": "steps" if recipe.training.save_steps else "no",
+        "save_strategy": "steps" if recipe.training.save_steps else "best" if recipe.output.keep_best else "no",
         "save_steps": recipe.training.save_steps or 1,
         "save_total_limit": recipe.output.save_total_limit,
         "report_to": recipe.output.report_to,
         "run_name": Path(recipe.output.dir).name,
         **({"ddp_timeout": PATIENCE} if processes.count() > 1 and "ddp_timeout" not in recipe.training.extra else {}),
     }
+
+
+def evaluation_fields(recipe: Recipe) -> dict[str, Any]:
+    """Return when the trainer measures held-out problems and whether it returns to the best step, in TRL's names."""
+    if recipe.training.eval_steps is None:
+        return {}
+    fields = {
+        "eval_strategy": "steps",
+        "eval_steps": recipe.training.eval_steps,
+        "per_device_eval_batch_size": recipe.generation.num_generations,  # not used, but TRL wants whole groups
+    }
+    if recipe.output.keep_best:
+        fields |= {"metric_for_best_model": ACCURACY, "greater_is_better": True}
+    return fields
 
 
 def refuse_unknown_extra(extra: dict[str, Any]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from gspo_lite.data.columns import filled
-from gspo_lite.data.inputs import prompt_text
+from gspo_lite.data.inputs import prompt_text, thoughts_opened
 from gspo_lite.data.sources import Problems, read_problems, without
 from gspo_lite.data.table import as_dataset
 from gspo_lite.errors import DataError
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.models.templates import turn_end
 from gspo_lite.recipe.schema import Recipe, WarmupSettings
 
 IGNORED = -100  # the label of a token that is not trained on
 
 
-def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any, tokenizer: Any) -> Any:
+def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any) -> Any:
     """Return `input_ids` and `labels` without held-out problems; only completion and end token have labels.
 
     Args:
@@ -24,9 +26,12 @@ def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, 
         DataError: the source cannot be used, or a row does not have a column that `warmup.completion` names.
     """
     rows = without(rows_of(recipe, settings, problems), list(problems.held_out), [])[: settings.limit]
-    return as_dataset(
-        [tokens_of(tokenizer, prompt_text(processing, row), completion_of(settings.completion, row)) for row in rows]
-    )
+    tokenizer, kwargs = tokenizer_of(processing), recipe.model.chat_template_kwargs
+    end = turn_end(processing, kwargs)
+    end = tokenizer.eos_token_id if end is None else end
+    tag = thoughts_opened(processing, recipe.data.layout, kwargs).strip()
+    texts = [(prompt_text(processing, row, kwargs), completion_of(settings.completion, row)) for row in rows]
+    return as_dataset([tokens_of(tokenizer, prompt, continued(completion, tag), end) for prompt, completion in texts])
 
 
 def rows_of(recipe: Recipe, settings: WarmupSettings, problems: Problems, most: int | None = None) -> list[Any]:
@@ -50,8 +55,13 @@ def completion_of(template: str, row: dict[str, Any]) -> str:
         raise DataError(f"`warmup.completion`: {error}") from None
 
 
-def tokens_of(tokenizer: Any, prompt: str, completion: str) -> dict[str, list[int]]:
-    """Return the token ids and labels of one example."""
+def continued(completion: str, tag: str) -> str:
+    """Return a completion without the tag of its thoughts, if the prompt ends with it."""
+    return completion.removeprefix(tag).lstrip() if tag and completion.startswith(tag) else completion
+
+
+def tokens_of(tokenizer: Any, prompt: str, completion: str, end: int) -> dict[str, list[int]]:
+    """Return the token ids and labels of one example; `end` is the token that ends it."""
     read = tokenizer(prompt, add_special_tokens=False).input_ids
-    learned = [*tokenizer(completion, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+    learned = [*tokenizer(completion, add_special_tokens=False).input_ids, end]
     return {"input_ids": read + learned, "labels": [IGNORED] * len(read) + learned}

@@ -1,4 +1,4 @@
-"""Checks a trainer's model and data once both are loaded: is there something to train, in a type that moves?"""
+"""Checks a trainer's model and data: is there something to train, in a type that moves, and has it moved?"""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def keep_adapter_float32(trainer: Any) -> None:
             f"the trained weights are in 16 bits, where a step of {trainer.args.learning_rate:g} often rounds to none",
             "load the model in float32, or train an adapter",
         )
+
+
+def sums_of_trained(model: Any) -> torch.Tensor:
+    """Return the sum of each trained parameter; equal sums mean that no optimizer step has changed a weight."""
+    trained = [parameter.detach() for parameter in model.parameters() if parameter.requires_grad]
+    exact = torch.float32 if any(one.device.type == "mps" for one in trained) else torch.float64
+    return torch.tensor([float(one.sum(dtype=exact)) for one in trained], dtype=torch.float64)
 
 
 def refuse_too_few_prompts(trainer: Any) -> None:

@@ -73,13 +73,17 @@ HOOKS = (
     Hook("_compute_loss", "overridden", "add the level `sequence_token`", "compute_loss", "model inputs", "TRL"),
     Hook("compute_loss", "overridden", "leave out idle rows", "training_step", "model inputs", "Unsloth"),
     Hook("log", "overridden", "log the gauges beside TRL's metrics", "_maybe_log_save_evaluate", "logs"),
+    Hook("evaluate", "overridden", "measure held-out problems while training", "_evaluate"),
+    Hook("_maybe_log_save_evaluate", "written", "log held-out figures with their step and save the best", "",
+         r".*\bself\.log\(.*\bself\._evaluate\(.*\bself\._determine_best_metric\(.*\bself\._save_checkpoint\("),
+    Hook("_load_best_model", "called", "return to the best step", "_finalize_training"),
     Hook("_get_train_sampler", "overridden", "resume in the order of the data", "get_train_dataloader"),
     Hook("_save_checkpoint", "overridden", "save whole checkpoints only", "_maybe_log_save_evaluate", "model trial"),
     Hook("_get_output_dir", "overridden", "write a checkpoint beside before it counts", "_save_checkpoint", "trial"),
     Hook("save_model", "called", "write adapters", "_save_checkpoint", "output_dir"),
     Hook("_save", "overridden", "keep the hub token off the disk", "save_model", "output_dir state_dict"),
     Hook("_load_optimizer_and_scheduler", "overridden", "resume a rollout", "_prepare_for_training", "checkpoint"),
-    Hook("_load_from_checkpoint", "called", "take back weights", "train", "resume_from_checkpoint"),
+    Hook("_load_from_checkpoint", "overridden", "take back weights", "train", "resume_from_checkpoint model"),
     Hook("add_callback remove_callback", "called", "watch, write and show every step", takes="callback"),
     # What its callbacks are told.
     Hook("on_train_begin", "overridden", "open the live view", "_inner_training_loop", owner=CALLBACK),
@@ -94,15 +98,18 @@ HOOKS = (
     Hook("reward_func_names", "read", "keep the rollout's rows", SCORED),
     Hook("importance_sampling_level", "read", "compute at `token` for `sequence_token`", "_compute_loss", path="TRL"),
     Hook("aux_loss_enabled _entropy_bonus_enabled", "read", "know when every row is needed", "_compute_loss"),
+    Hook("chat_template_kwargs", "read", "render prompts as evaluation does", "_tokenize_prompts"),
     Hook("generation_config generation_kwargs vllm_generation", "set", "never sample tokens for padding or images",
          "_generate_single_turn"),
-    Hook("args model state accelerator callback_handler optimizer processing_class train_dataset reward_funcs "
+    Hook("_name _tag_names _paper", "set", "name the method on TRL's model card", "create_model_card"),
+    Hook("args model state control accelerator callback_handler optimizer processing_class train_dataset reward_funcs "
          "reward_weights num_generations num_iterations use_vllm multi_objective_aggregation", "read", "train at all"),
     Hook(" ".join(filter(None, OBJECTIVE.values())), "read", "notice settings that were changed"),
     # Keys of a rollout's batch, of its logs, and of the metrics.
     Hook("prompt_ids prompt_mask completion_ids completion_mask advantages num_items_in_batch old_per_token_logps "
          "ref_per_token_logps sampling_per_token_logps tool_mask pixel_values image images", "key",
          "cut, join and save rows", SCORED),
+    Hook("ref", "key", "refer the KL penalty to the adapter that training begins with", SCORED),
     Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
     Hook("completion_mask tool_mask old_per_token_logps", "key", "shift the ratio", "_compute_loss", path="TRL"),
     Hook(" ".join((*BATCH, *LIVE)), "key", "give rewards all that TRL passes", "_calculate_rewards"),
@@ -117,6 +124,11 @@ HOOKS = (
     Hook("_runtime", "key", "tell the summary from a step", owner="transformers.trainer_utils:speed_metrics"),
     # Settings, state and parts.
     Hook(" ".join((*OBJECTIVE, *SIZES)), "read", "notice settings that were changed", owner=CONFIG),
+    Hook("should_evaluate should_save should_training_stop", "read", "evaluate, save the best step and end early",
+         owner="transformers:TrainerControl"),
+    Hook("best_metric best_global_step best_model_checkpoint", "read", "keep the best step",
+         owner="transformers:TrainerState"),
+    Hook("save_strategy load_best_model_at_end", "read", "keep the best step", owner=CONFIG),
     Hook("world_size output_dir save_total_limit top_entropy_quantile use_liger_kernel run_name project", "read",
          "choose what is computed and where it goes", owner=CONFIG),
     Hook("global_step max_steps epoch log_history num_input_tokens_seen", "read", "know where the run is",
@@ -127,7 +139,7 @@ HOOKS = (
          owner="trl.generation.vllm_generation:VLLMGeneration"),
     Hook("scaler", "read", "let float16 skip steps by itself", owner="accelerate:Accelerator"),
     Hook("rope_parameters", "read", "know that prompts may be trimmed", owner="transformers:PreTrainedConfig"),
-    Hook("is_gradient_checkpointing", "read", "generate with a cache", owner=MODEL),
+    Hook("gradient_checkpointing", "read", "generate with a cache", owner=MODEL),
     Hook("is_loaded_in_4bit is_loaded_in_8bit", "read", "say how weights are held", owner=MODEL),
     Hook("logging_dir tb_writer", "read", "write curves into the run's folder", owner=f"{TRACKERS}TensorBoardCallback"),
     Hook("setup", "called", "end a run of wandb by its callback's name", owner=f"{TRACKERS}WandbCallback"),
@@ -141,6 +153,8 @@ HOOKS = (
     Hook("grpo_accumulated_loss", "called", "hear the ratios", "compute_loss", "", "Unsloth", GENERATED),
     Hook("grpo_accumulated_loss", "written", "hear the ratios and their mask, the last of its results", "",
          r".*\breturn [\w, ]+, coef_1, completion_mask\s*$", "Unsloth", GENERATED),
+    Hook("grpo_accumulated_loss", "written", "see that no row has a gradient", "",
+         r".*\bUnslothEfficientGRPO\.apply\(\s*new_logprobs,", "Unsloth", GENERATED),
 )  # fmt: skip
 
 

@@ -15,7 +15,6 @@ import torch
 from gspo_lite.completion.text import completion_text, first_layout
 from gspo_lite.data.keys import key_of
 from gspo_lite.errors import RunError
-from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.sums import all_equal, is_known, weighted_sum
 from gspo_lite.system.processes import gathered
@@ -94,16 +93,12 @@ def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[di
     rewards = scored.rewards[start : start + len(scored.inputs)].tolist()
     finder = next((one for one in trainer.reward_funcs if getattr(one, "layout", None)), None)
     thinking = first_layout(getattr(one, "layout", None) for one in trainer.reward_funcs).thinking
-    prompts = zip(output["prompt_ids"], output["prompt_mask"].bool(), strict=True)
-    asked = tokenizer_of(trainer.processing_class).batch_decode(
-        [ids[mask].tolist() for ids, mask in prompts], skip_special_tokens=True
-    )
     texts = [completion_text(completion, thinking) for completion in scored.completions]
     with_ids = any(isinstance(one, GuardedReward) and one.reads("completion_ids") for one in trainer.reward_funcs)
     return [
         {
             "problem_key": key_of(scored.inputs[row]),
-            "prompt": asked[row],
+            "prompt": scored.inputs[row].get("prompt", ""),  # an environment may bring its own
             "completion": text,
             "answer": scored.inputs[row].get("answer"),
             "extracted": finder.extracted(text) if finder is not None else None,

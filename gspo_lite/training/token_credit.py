@@ -133,10 +133,11 @@ class TokenCredit:
             raise RewardError(message, "give one value, or None, for each of the assistant's messages")
         return np.array([np.nan if value is None else value for value in mark.values], dtype=float)
 
-    def by_characters(self, ids: list[int], advantages: Sequence[float]) -> list[list[float]]:
-        """Return [[start, end, A_it]] in characters of the decoded ids, for each token that has text."""
-        places = zip(self.read(ids)[1], advantages[: len(ids)], strict=True)
-        return [[start, end, round(value, 4)] for (start, end), value in places if end > start]
+    def by_characters(self, ids: list[int], advantages: Sequence[float], text: str) -> list[list[float]]:
+        """Return [[start, end, A_it]] in characters of the text that was judged, for each token that has text."""
+        whole, offsets = self.read(ids)
+        before, places = written_before(text, whole), zip(offsets, advantages[: len(ids)], strict=True)
+        return [[before + start, before + end, round(value, 4)] for (start, end), value in places if end > start]
 
     def read(
         self, ids: list[int], parts: Sequence[str] | None = None, own: list[bool] | None = None
@@ -145,12 +146,14 @@ class TokenCredit:
         decode, mine = decoder(self.tokenizer, self.layout), ids if own is None else [*compress(ids, own)]
         whole = decode(mine)
         offsets = token_offsets(self.tokenizer, mine, whole, decode)
-        if parts is not None and "".join(parts) != whole:
+        text = whole if parts is None else "".join(parts)
+        if before := written_before(text, whole):
+            offsets = [(before + start, before + end) for start, end in offsets]
+        elif parts is not None and text != whole:
             offsets = part_offsets(offsets, whole, parts)
-        rest = iter(offsets)
-        end = len("".join(parts) if parts is not None else whole)
+        rest, end = iter(offsets), len(text)
         placed = [next(rest) if is_own else (end, end) for is_own in own or [True] * len(ids)]
-        return whole if parts is None else "".join(parts), placed
+        return text, placed
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
         """Return advantages (N, width) from the values of shared prefixes."""
@@ -169,6 +172,11 @@ class TokenCredit:
         sums, size = [weighted_sum(row, weights) for row in rewards.tolist()], self.num_generations
         spread = [not all_equal(sums[start : start + size]) for start in range(0, len(sums), size)]
         return torch.tensor(spread).float().repeat_interleave(size)
+
+
+def written_before(text: str, whole: str) -> int:
+    """Return how many characters of a judged text the prompt wrote, in front of all that the ids decode to."""
+    return len(text) - len(whole) if text.endswith(whole) else 0
 
 
 def per_token(output: dict[str, Any]) -> list[tuple[list[int], list[float]]] | None:

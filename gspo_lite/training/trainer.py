@@ -18,11 +18,12 @@ from trl import GRPOTrainer
 
 from gspo_lite.completion.decoding import as_judged, decoder
 from gspo_lite.completion.text import completion_parts, first_layout
+from gspo_lite.data.inputs import thoughts_opened
 from gspo_lite.errors import UsageError
 from gspo_lite.models.dense import dense_for_sampling
-from gspo_lite.models.kinds import never_sampled, tokenizer_of
-from gspo_lite.models.starter import NAME as STARTER
-from gspo_lite.models.starter import starter_folder
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.models.names import is_made_here, resolve_name
+from gspo_lite.recipe.methods import method_at
 from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.tools.guarded import Limits
@@ -35,13 +36,17 @@ from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
+from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
+from gspo_lite.training.sampling import end_at_every_token, suppress_placeholders
 from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.token_credit import TokenCredit, per_token
 from gspo_lite.training.watch.gauges import RatioGauges
 from gspo_lite.training.watch.guards import FiniteLoss, Guards
+from gspo_lite.training.watch.held_out import HeldOut, Measure
 
+USUAL_GUARDS = GuardSettings()
 UNSLOTH = generated_module(GRPOTrainer)  # None if the trainer is stock TRL's
 if UNSLOTH is not None:
     install(UNSLOTH)
@@ -54,11 +59,12 @@ class StockPath(LeanRollout, SequenceTokenLoss):
 LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
 
 
-class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
+class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Args:
-        model: hub id, folder, `"starter"` for the model built on this machine, or a loaded model.
+        model: hub id, folder, GGUF file, `"smollm2"`, `"starter"` for the model built on this machine, or a loaded
+            model.
         reward_funcs: one or more functions `f(completions, ...) -> list[float | None]`, each of which gets the columns
             of the data and TRL's other arguments that it takes.
         args: a `GSPOConfig`, or TRL's `GRPOConfig` with the values it has; the paper's settings if left out.
@@ -71,9 +77,12 @@ class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
         gamma: share of what the next turn earns that a turn is paid for, where rewards return `Turns`.
         needs: what its checkpoints say they were made with.
         watchers: functions that each return a callback for this trainer, added in this order.
-        guards: reactions when training goes wrong, as `training.guards` of a recipe. Their callback is the last, so
-            that the step they stop at is recorded.
-        note: receives the warnings of the guards as (step, kind, text, hint).
+        guards: reactions when training goes wrong, as `training.guards` of a recipe: warnings, and a stop before a step
+            whose loss or gradient is not finite, which TRL would take into the weights. None leaves them to TRL. Their
+            callback is the last, so that the step they stop at is recorded.
+        measure: returns held-out figures as `evaluate_greedy` does, in place of TRL's evaluation on `eval_dataset`.
+        stop_early: patience in evaluations by `measure`, as `training.stop_early` of a recipe.
+        note: receives warnings of the guards and the cause of an early end, as (step, kind, text, hint).
         strict: refuse settings that make GSPO another method, which otherwise only cause a warning: one optimizer step
             per rollout, an epsilon of GRPO's size, a loss summed over tokens.
         tool_limits: of the calls of tools and of an environment in each episode.
@@ -105,7 +114,9 @@ class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
         gamma: float = 0.0,
         needs: dict[str, Any] | None = None,
         watchers: Sequence[Callable[[Any], TrainerCallback]] = (),
-        guards: GuardSettings | None = None,
+        guards: GuardSettings | None = USUAL_GUARDS,
+        measure: Measure | None = None,
+        stop_early: int | None = None,
         note: Callable[..., None] | None = None,
         strict: bool = False,
         tool_limits: Limits | None = None,
@@ -119,11 +130,16 @@ class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
         refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
-        model = str(starter_folder()) if isinstance(model, str) and model == STARTER else model
+        model = resolve_name(model) if isinstance(model, str) and is_made_here(model) else model
+        method = method_at(args.importance_sampling_level)  # for the model card, which is GRPO's in TRL
+        self._name, self._tag_names = method.name, ["trl", method.tag]
+        self._paper = {"title": method.paper.title, "id": method.paper.arxiv, "citation": method.paper.citation}
+        known = None if options.get("rollout_func") else columns  # its own fields reach the rewards as well
         reward_funcs = under_contract(
-            as_list(reward_funcs), columns, environments=bool(options.get("environment_factory"))
+            as_list(reward_funcs), known, environments=bool(options.get("environment_factory"))
         )
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
+        begun_with = learned_weights(model)
         super().__init__(model, reward_funcs, args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
         refuse_frozen(self.model)
@@ -142,8 +158,12 @@ class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
         if measure_noise and self.row_rules is not None:
             self.row_rules = replace(self.row_rules, drop=False)  # noise is in rows without an advantage, too
         keep_adapter_float32(self)
-        self._suppress_placeholders()
+        restore(self.model, begun_with)
+        keep_reference(self, begun_with)
+        suppress_placeholders(self)
+        end_at_every_token(self)
         self._begin_checkpoints(needs)
+        self._begin_held_out(measure, stop_early, note)
         for watcher in watchers:
             self.add_callback(watcher(self))
         self.guards = None if guards is None else Guards(self, guards, note)
@@ -178,29 +198,14 @@ class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
         rows, credit = self.rollout[:count], self.token_credit
         if credit is None or self.per_token is None:
             return rows
-        marked = [credit.by_characters(*one) for one in self.per_token[:count]]
-        return [{**row, "token_advantages": marks} for row, marks in zip(rows, marked, strict=True)]
+        pairs = zip(rows, self.per_token, strict=False)
+        return [{**row, "token_advantages": credit.by_characters(*one, row["completion"])} for row, one in pairs]
 
     @property
     def updates_per_rollout(self) -> int:
         """Optimizer steps taken on one rollout."""
         passes = self.args.steps_per_generation * self.num_iterations
         return max(passes // self.args.gradient_accumulation_steps, 1)
-
-    def _suppress_placeholders(self) -> None:
-        """Never sample a token that stands for padding or for an image."""
-        tokens = never_sampled(self.model, self.processing_class)
-        if not tokens:
-            return
-        if self.args.use_vllm:  # it cannot suppress tokens; a bias of -100, its lowest, has the same effect
-            options = self.vllm_generation.generation_kwargs
-            given = {int(token): bias for token, bias in (options.get("logit_bias") or {}).items()}  # text in a recipe
-            biases = given | dict.fromkeys(tokens, -100.0)
-            self.vllm_generation.generation_kwargs = {**options, "logit_bias": biases}
-        else:
-            tokens = sorted({*tokens, *(self.generation_kwargs.get("suppress_tokens") or [])})
-            self.generation_config.suppress_tokens = tokens
-            self.generation_kwargs["suppress_tokens"] = tokens
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         with nullcontext() if self.use_vllm else dense_for_sampling(self.model):
@@ -221,13 +226,20 @@ class GSPOTrainer(Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
-        decode, ids = decoder(tokenizer_of(self.processing_class), self.layout), completion_ids_list
+        opened, ids = self._thoughts_opened(completions), completion_ids_list
+        decode = decoder(tokenizer_of(self.processing_class), self.layout, opened)
         pairs = zip(completions, ids, strict=True)
         completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
         with calls() as heard:
             rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, ids, *rest, **options)
         self._rewarded: Scored = Scored(list(inputs), list(completions), list(ids), rewards, heard)
         return rewards
+
+    def _thoughts_opened(self, completions: Sequence[Any]) -> str:
+        """Return what the chat template writes of each completion; nothing where it did not render the prompts."""
+        if isinstance(completions[0], str) or self.processing_class.chat_template is None:
+            return ""
+        return thoughts_opened(self.processing_class, self.layout, self.chat_template_kwargs)
 
     def _scored(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Generate and score once for training; return the tensors and set `rollout` to the rows."""

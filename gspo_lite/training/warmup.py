@@ -24,6 +24,7 @@ from gspo_lite.recipe.schema import Recipe, WarmupSettings
 from gspo_lite.system import processes
 from gspo_lite.system.run_folder import WARMUP, unfinished_name
 from gspo_lite.training.examples import load_examples
+from gspo_lite.training.reference import learned_weights, restore
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -43,7 +44,7 @@ def warm_up(
         set_peft_model_state_dict(model, load_file(kept / WEIGHTS))
         say(f"warm-up  was done before; adapter restored from `{kept}`")
         return
-    examples = load_examples(recipe, settings, problems, processing, tokenizer_of(processing))
+    examples = load_examples(recipe, settings, problems, processing)
     say(f"warm-up  {settings.max_steps} supervised steps on {len(examples)} worked examples ...")
     trainer = supervised(recipe, settings, folder, model, processing, examples, args)
     trainer.train()
@@ -67,8 +68,10 @@ def supervised(
         bf16=args.bf16, fp16=args.fp16, use_cpu=args.use_cpu,
         logging_steps=1, disable_tqdm=True, save_strategy="no", report_to="none",
     )  # fmt: skip
+    begun_with = learned_weights(model)
     trainer = SFTTrainer(model, args=config, train_dataset=examples, processing_class=tokenizer_of(processing))
     keep_trainable_float32(trainer.model)
+    restore(trainer.model, begun_with)
     trainer.remove_callback(PrinterCallback)  # `warm_up` reports the losses instead
     return trainer
 

@@ -78,3 +78,21 @@ def test_startup_times_every_light_command(benchmark):
     found = benchmark("startup", "--quick")
     assert {"--help", "check quickstart", "rewards list", "import gspo_lite"} <= set(found)
     assert found["python alone"]["median"] < found["--help"]["median"]
+
+
+def test_the_benchmark_of_a_real_model_goes_on_where_it_ended(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    bench = import_module("real_model")
+    figures = {"accuracy": 0.5, "ci95": [0.43, 0.57], "n": 200}
+    done = {"arm": "trl", "seed": 42, "before": figures, "after": figures, "seconds": 300, "peak_gib": 4.1}
+    results = tmp_path / "real.jsonl"
+    results.write_text(json.dumps(done) + "\n")
+    asked = []
+    monkeypatch.setattr(bench, "measured", lambda arm, seed, *_: asked.append(arm) or done | {"arm": arm, "seed": seed})
+    bench.main(["--seeds", "42", "--results", str(results)])
+    assert asked == ["gspo", "grpo"]
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        f"| {arm} | 42 | 50.0% (43% to 57%) | 50.0% (43% to 57%) | 300 | 4.1 GiB |" for arm in ("gspo", "grpo", "trl")
+    ]
+    bench.main(["--seeds", "42", "--results", str(results)])
+    assert asked == ["gspo", "grpo"]

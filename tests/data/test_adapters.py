@@ -153,5 +153,5 @@ def test_a_warm_up_from_a_source_of_its_own_takes_the_same_adapter(home):
             "data.eval.limit=1", "warmup.source=rows.jsonl"]  # fmt: skip
     recipe = load_recipe("quickstart_warmup", [*sets, "warmup.completion=<answer>{level}</answer>"]).recipe
     tokenizer = build_tokenizer()
-    examples = load_examples(recipe, recipe.warmup, load_problems(recipe.data), tokenizer, tokenizer)
+    examples = load_examples(recipe, recipe.warmup, load_problems(recipe.data), tokenizer)
     assert "<answer>2</answer>" in tokenizer.decode(examples[0]["input_ids"])

@@ -325,7 +325,8 @@ def test_a_trained_model_needs_no_data(tmp_path):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "environment.json").write_text("{}")
     (tmp_path / "recipe.yaml").write_text(to_yaml(recipe, "resolved"))
-    assert find_trained(str(tmp_path), None)[0] == recipe
+    found, adapter = find_trained(str(tmp_path), None)
+    assert (found.model, found.data, adapter) == (recipe.model, recipe.data, tmp_path / "adapter")
 
 
 def test_a_pattern_may_not_leave_the_recipes_tree_either(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def test_what_was_not_measured_is_not_shown_as_zero():
     assert verdict({"before": FIGURES, "after": after}) == f"{said} Mean rewards: short 0.250 to 0.750."
     assert verdict({"before": FIGURES}) == f"{said} Mean rewards: short 0.250."
     assert verdict({"before": {**FIGURES, "rewards": {}}}) == said
-    assert "greedy accuracy           not measured" in lines_of(FIGURES)
+    assert "greedy accuracy               not measured" in lines_of(FIGURES)
 
 
 def test_runs_without_accuracy_are_not_ranked():

@@ -42,7 +42,7 @@ class Script:
         for place, ids in enumerate(prompt_ids):
             a, b = map(int, re.findall(r"\d+", tokenizer.decode(ids)))
             text = demonstration(a, b, random.Random(f"{a} {b} {place % num_generations} {self.step}"))
-            found.append([*tokenizer.encode(text), tokenizer.eos_token_id])
+            found.append([*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id])
         return found, None
 
     def shuffle(self, batch):

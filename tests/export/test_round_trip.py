@@ -59,6 +59,17 @@ def test_too_little_agreement_or_a_drop_of_accuracy_is_no_faithful_export(agreem
     assert result.faithful(0.95) is faithful
 
 
+def test_an_exported_checkpoint_leaves_behind_what_only_resuming_needs(tmp_path):
+    checkpoint = tmp_path / "checkpoint-4"
+    checkpoint.mkdir()
+    kept = ["adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.json"]
+    left = ["gspo_state.json", "manifest.json", "optimizer.pt", "rng_state.pth", "rollout.safetensors", "scheduler.pt"]
+    for name in (*kept, *left, "trainer_state.json"):
+        (checkpoint / name).write_text(name)
+    exporting.write_adapter(load_recipe("quickstart").recipe, checkpoint, tmp_path / "out", exporting.Options())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == kept
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["adapter", "merged"])
 def test_what_was_written_answers_200_prompts_as_the_adapter_does(trained, tmp_path, form):

@@ -46,9 +46,9 @@ def secrets(bench: Bench) -> Row:
         [] if "a reward prints *** ['***']" in texts[1] and "401 for" in texts[1] else ["the reward leaked nothing"]
     )
     problems += [] if steps_done(folder) == 10 and rows_in_order(folder) else ["the run was not resumed to its end"]
-    problems += (
-        [] if "other secret" not in texts[2] and "api_key" not in texts[2] else ["the same secret seems changed"]
-    )
+    said = [line for line in texts[2].splitlines() if line.startswith(("resume", "error", "warning"))]
+    changed = any(words in line for line in said for words in ("other secret", "api_key"))
+    problems += ["the same secret seems changed"] if changed else []
     for path in [run.out, *folder.rglob("*")]:
         problems += [f"{name} in {path.name}" for name in found_in(path)]
     problems += [f"pickled arguments: {path}" for path in folder.rglob("training_args.bin")]

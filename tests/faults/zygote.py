@@ -23,7 +23,7 @@ TINY = (
     "training.per_device_train_batch_size=8", "training.max_steps=10", "training.save_steps=1", "data.limit=8",
     "data.eval.limit=2", "generation.max_completion_length=24",
 )  # fmt: skip
-TIMINGS = {"time", "step_time", "tokens_per_second"}
+TIMINGS = {"time", "seconds", "step_time", "tokens_per_second", "eval_runtime"}
 
 
 def warm_up() -> None:

@@ -1,6 +1,8 @@
 """Talking to the result of a run: a run folder, its adapter, a merged export."""
 
 import io
+import json
+import shutil
 import sys
 
 import pytest
@@ -18,6 +20,7 @@ from gspo_lite.system import stopping
 def finished(tmp_path_factory, starter):
     folder = tmp_path_factory.mktemp("chat") / "run"
     small = ["training.max_steps=4", "training.per_device_train_batch_size=8", "data.eval.limit=4", "data.limit=64"]
+    small.append("training.save_steps=2")
     return run(load_recipe("quickstart", small, output=str(folder)).recipe).folder
 
 
@@ -28,11 +31,9 @@ def answers(path, *questions, **options):
 
 
 def test_run_adapter_and_export_answer_alike_and_as_the_evaluation_did(finished):
-    import json
-
     rows = [json.loads(line) for line in (finished / "eval_samples.jsonl").read_text().splitlines()]
     row = next(row for row in rows if row["phase"] == "after")
-    question = row["prompt"].strip().rsplit("\n\n", 1)[-1]
+    question = row["prompt"][-1]["content"]
     assert answers(finished, question) == row["completion"] + "\n"
     assert answers(finished / "adapter", question) == row["completion"] + "\n"
     export(finished, "merged", None, Options(prompts=4))
@@ -93,7 +94,38 @@ def test_a_folder_that_cannot_be_talked_to_is_refused(tmp_path):
 
 
 def test_the_command_answers_one_question(finished, capsys):
-    command.chat(finished, "What is 12 + 34?", None, False, None)
-    shown = capsys.readouterr().out
-    assert shown.startswith("<think>")
-    assert shown.count("\n") == 1
+    command.chat(finished, "What is 12 + 34?")
+    shown = capsys.readouterr()
+    assert shown.out.startswith("<think>")
+    assert shown.out.count("\n") == 1
+    assert "system   Reason about the question between <think> and </think>." in shown.err
+
+
+def test_an_interrupted_run_and_one_of_its_checkpoints_can_be_talked_to(finished, tmp_path, capsys):
+    cut = tmp_path / "cut"
+    shutil.copytree(finished, cut)
+    shutil.rmtree(cut / "adapter")
+    for path in (cut, cut / "checkpoints" / "checkpoint-2"):
+        assert answers(path, "What is 12 + 34?").startswith("<think>")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "using" in line]
+    assert lines == [
+        "note     not the finished adapter: using checkpoint-4, step 4 of 4",
+        "note     not the finished adapter: using checkpoint-2, step 2 of 4",
+    ]
+
+
+@pytest.mark.parametrize(("wanted", "system"), [(None, "Answer as JSON."), ("", None), ("Be brief.", "Be brief.")])
+def test_the_system_message_of_the_rows_is_used_unless_another_is_given(recorded, wanted, system, capsys):
+    assert chat.open_chat(recorded, system=wanted).system == system
+    assert f"system   {system or 'none'}\n" in capsys.readouterr().err
+
+
+@pytest.fixture
+def recorded(finished, tmp_path):
+    """The run as if all its rows had begun with a system message of their own."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    facts = json.loads((folder / "environment.json").read_text())
+    assert facts["system_message"].startswith("Reason about the question")
+    (folder / "environment.json").write_text(json.dumps({**facts, "system_message": "Answer as JSON."}))
+    return folder

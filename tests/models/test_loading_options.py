@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import RecipeError
 from gspo_lite.models.load import choose_backend, load_model
+from gspo_lite.models.starter import build_tokenizer
 from gspo_lite.models.weights import torch_dtype
 from gspo_lite.recipe.schema import ModelSettings
 
@@ -48,6 +50,7 @@ class Model(torch.nn.Module):
         super().__init__()
         self.weight, self.dtype = torch.nn.Parameter(torch.zeros(4)), torch.float32
         self.base_model = types.SimpleNamespace()
+        self.generation_config = GenerationConfig()
 
     def num_parameters(self):
         return 8
@@ -62,7 +65,7 @@ def recorded(monkeypatch, record, vision=False):
         def from_pretrained(model_name, **options):
             assert set(options) <= load, f"unknown to Unsloth: {set(options) - load}"
             record["load"] = options
-            return Model(), types.SimpleNamespace(pad_token="<pad>", padding_side="right")
+            return Model(), build_tokenizer()
 
         @staticmethod
         def get_peft_model(model, **options):
@@ -136,7 +139,7 @@ def test_standby_is_in_the_environment_before_unsloth_is_imported(monkeypatch):
 
 def test_8_bit_that_was_not_had_is_said(monkeypatch):
     notes = loaded(monkeypatch, load_in_4bit=False, load_in_8bit=True)["notes"]
-    assert notes[1] == "8-bit weights do not work here: the weights are loaded unquantized"
+    assert notes[-1] == "8-bit weights do not work here: the weights are loaded unquantized"
 
 
 def test_a_gpu_that_only_emulates_bfloat16_takes_float16(monkeypatch):

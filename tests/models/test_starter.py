@@ -31,6 +31,12 @@ def test_chat_template_asks_the_question_and_leaves_the_system_message_out(token
     assert text == "<|user|>What is 1 + 2?<|assistant|>"
 
 
+def test_plain_text_is_asked_as_a_chat_is(tokenizer):
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": "What is 1 + 2?"}], add_generation_prompt=True)
+    assert tokenizer("What is 1 + 2?").input_ids == chat["input_ids"]
+    assert tokenizer("12", add_special_tokens=False).input_ids == tokenizer.convert_tokens_to_ids(["1", "2"])
+
+
 def test_demonstrations_are_flawed_at_the_stated_rates():
     rng = random.Random(0)
     texts = [starter.demonstration(29, 31, rng) for _ in range(4000)]  # one carry, 9+1: not both large

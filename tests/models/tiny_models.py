@@ -88,6 +88,22 @@ def write_vision_model(folder: Path) -> Path:
     return folder
 
 
+def write_adapter(folder: Path, base: Path, rank: int = 4, **options: Any) -> Path:
+    """An adapter on `base` that has learned something: both of its halves are random."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    config = LoraConfig(r=rank, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", **options)
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.save_pretrained(folder)
+    return folder
+
+
 def write_judge(folder: Path, outputs: int = 1) -> Path:
     """A sequence classifier with the starter's tokenizer."""
     import torch

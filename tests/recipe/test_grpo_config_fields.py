@@ -22,6 +22,7 @@ OF_NO_CONSEQUENCE = {
     "learning_rate", "optim", "output_dir", "report_to", "run_name", "save_steps", "save_total_limit", "use_vllm",
     "vllm_gpu_memory_utilization", "bf16", "fp16", "max_steps", "generation_batch_size", "steps_per_generation",
     "importance_sampling_level", "vllm_mode", "reward_weights", "trust_remote_code",
+    "chat_template_kwargs",
 }  # fmt: skip
 
 

@@ -234,3 +234,18 @@ def test_a_program_and_a_language_are_read_in_this_layout():
     [language] = build_rewards([RewardSettings(name="language_consistency", options=options)], layout)
     texts = ["[THINK]да[/THINK]<CODE>да</CODE>", "<answer>да</answer>"]  # 2 letters, and 12 of other tags
     assert language(completions=texts) == [1.0, pytest.approx(2 / 14)]
+
+
+@pytest.mark.parametrize(
+    ("sets", "warned"),
+    [
+        (["generation.max_completion_length=24"], True),
+        (["generation.max_completion_length=64"], False),
+        (["generation.max_completion_length=24", "data.prompt=plain"], False),
+        (["generation.max_completion_length=24", "data.system_prompt=Be brief."], False),  # it does not ask to think
+    ],
+)
+def test_short_completions_are_warned_of_where_the_style_asks_for_thoughts(sets, warned):
+    said = [one for one in load_recipe("gsm8k_gspo", sets).warnings if "cut off most" in one]
+    assert len(said) == warned
+    assert all("does not apply to rows that bring a system message of their own" in one for one in said)

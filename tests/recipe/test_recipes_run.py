@@ -59,6 +59,15 @@ def test_a_recipe_trains_for_a_few_steps(name, tmp_path, starter):
     assert set(result.evaluation["after"]["rewards"]) == {one.name for one in load_recipe(name).recipe.rewards}
 
 
+@pytest.mark.parametrize("name", ["smollm2_json", "word_problems"])
+def test_a_recipe_on_embedded_rows_trains_for_a_few_steps(name, tmp_path, starter):
+    overrides = [*TINY, "model.max_seq_length=1024", "data.limit=32"]
+    overrides += ["warmup.limit=8", "warmup.max_steps=2"] if name == "word_problems" else []
+    result = run(load_recipe(name, overrides, output=str(tmp_path / "run")).recipe)
+    assert len((result.folder / "metrics.jsonl").read_text().splitlines()) == 4
+    assert set(result.evaluation["after"]["rewards"]) == {one.name for one in load_recipe(name).recipe.rewards}
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_become_problems(name, tmp_path, starter):
     from gspo_lite.data.sources import load_problems

@@ -7,7 +7,7 @@ import pytest
 from gspo_lite.errors import UsageError
 from gspo_lite.report import curves, svg, texts, verdict, write_comparison, write_reports
 from gspo_lite.report.facts import read_run
-from gspo_lite.report.page import page
+from gspo_lite.report.page import about, page, render
 from gspo_lite.system import run_folder
 
 FIGURES = {
@@ -47,7 +47,8 @@ def make_run(folder, *, evaluation=None, steps=12, text="<answer>1</answer>", pr
     if evaluation:
         run_folder.write_json(folder / run_folder.EVAL, evaluation)
     rewards = {"math_correct": 1.0, text[:60]: None}
-    about = {"prompt": f"system\n\nquestion {text}", "answer": text, "completion": text, "rewards": rewards}
+    asked = [{"role": "system", "content": f"Be brief. {text}"}, {"role": "user", "content": f"One\n\n{text}"}]
+    about = {"prompt": asked, "answer": text, "completion": text, "rewards": rewards}
     for phase, right in (("before", False), ("after", True)):
         rows = [{"phase": phase, "index": n, "correct": right and n % 2 == 0, **about} for n in range(problems)]
         run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, rows if phase in (evaluation or {}) else [])
@@ -96,8 +97,8 @@ def test_every_curve_is_there_once(tmp_path):
     drawn = curves.charts([read_run(make_run(tmp_path / "run", evaluation=BOTH, steps=16))])
     assert [chart.title for chart in drawn] == [
         "Held-out accuracy", "Reward, weighted sum", "Reward math_correct", "Groups without variance",
-        "Completion length, tokens", "Entropy of rows with an advantage, nats per token", "Share of sequences clipped",
-        "log s, the sequence ratio", "Speed, tokens per second",
+        "Completion length, tokens", "Entropy of rows with an advantage, nats per token",
+        "Ratio clipped, share of sequences", "log s, the sequence ratio", "Speed, tokens per second",
     ]  # fmt: skip
     ratio = drawn[-2]
     assert [(band.label, *band.points[0][1:]) for band in ratio.bands] == [
@@ -190,9 +191,75 @@ def test_warnings_and_the_cause_of_a_stop_are_reported(tmp_path):
     run_folder.note_event(run, 5, "stopped", "KeyboardInterrupt")
     text = write_reports(run).read_text(encoding="utf-8")
     assert "Stopped after 5 of 12 steps: KeyboardInterrupt" in text
-    assert "step 2, warning: the reward is flat<br>" in text
+    assert "step 2: the reward is flat<br>" in text
     assert "None: no warning" not in text
-    assert "step 2, warning: the reward is flat (look at it)" in (run / "report.md").read_text()
+    assert "step 2: the reward is flat (look at it)" in (run / "report.md").read_text()
+
+
+def test_ctrl_c_is_no_warning(tmp_path):
+    run = make_run(tmp_path / "run", evaluation=BOTH)
+    run_folder.note_event(run, 5, "stopped", "Ctrl-C")
+    text = write_reports(run).read_text(encoding="utf-8")
+    assert "Finished: 12 of 12 steps" in text  # it was resumed
+    for written in (text, (run / "report.md").read_text()):
+        assert "None: no warning and no skipped step." in written
+        assert "Stopped after step 5: Ctrl-C." in written
+    assert 'class="warning"' not in text
+
+
+def test_a_reader_sees_what_was_asked_and_by_whom(tmp_path):
+    run = make_run(tmp_path / "run", evaluation=BOTH, problems=2, text="7")
+    text = page_of(run)
+    assert (
+        text.count("Each prompt begins with the system message: Be brief. 7<") == 2
+    )  # of the problems, of the rollouts
+    assert text.count('<p class="question">One\n\n7</p>') == 4  # a paragraph is not cut off
+    assert "system: " not in text
+    other = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Yes?"},
+        {"role": "user", "content": "7?"},
+    ]
+    rows = [
+        {"phase": "before", "index": 2, "prompt": other, "answer": "", "completion": "", "correct": True, "rewards": {}}
+    ]
+    run_folder.append_jsonl(run / run_folder.EVAL_SAMPLES, rows)
+    text = page_of(run)
+    assert text.count("Each prompt begins with the system message") == 1  # of the rollouts
+    assert text.count('turn">system: Be brief. 7</p>') == 2
+    assert '<p class="side soft turn">assistant: Yes?</p>\n<p class="question">7?</p>' in text
+    assert "user: Hi assistant: Yes? 7? (answer" in markdown_of(run)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        ([["system: a", "user: b"], ["system: a", "user: c"]], "a"),
+        ([["system: a", "user: b"], ["system: b", "user: b"]], None),
+        ([["user: a"], ["user: a"]], None),
+        (["a", "a"], None),
+        ([], None),
+    ],
+)
+def test_a_system_message_is_shared_if_every_prompt_begins_with_it(prompts, shared):
+    chats = [
+        one if isinstance(one, str) else [dict(zip(("role", "content"), turn.split(": "), strict=True)) for turn in one]
+        for one in prompts
+    ]
+    assert texts.shared_system([{"prompt": chat} for chat in chats]) == shared
+
+
+def markdown_of(folder):
+    write_reports(folder)
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_recipe_without_a_form_has_no_row_for_it(tmp_path):
+    formless = {phase: {**figures, "format_rate": None} for phase, figures in BOTH.items()}
+    text = page_of(make_run(tmp_path / "run", evaluation=formless))
+    assert "gain in correctness" in text
+    assert "format" not in text.split("<h2>Curves")[0].split("<body>")[1].replace("Correctness and format", "")
+    assert "Correct format" in page_of(make_run(tmp_path / "other", evaluation=BOTH))
 
 
 def test_metrics_without_figures_draw_nothing_and_do_not_crash(tmp_path):
@@ -245,10 +312,54 @@ def test_the_model_card_has_front_matter_and_figures(tmp_path):
     write_reports(run)
     card = (run / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: peft\nbase_model: org/base\ntags:\n- gspo\n")
+    assert "trained for 12 steps on `arithmetic`\nby [GSPO](https://arxiv.org/abs/2507.18071)" in card
     assert "| Greedy accuracy | 50.0% (45% to 55%) | 90.0% (87% to 93%) |" in card
     assert "AutoPeftModelForCausalLM" in card
+    assert "on `org/base`, trained for" in card
+
+
+def test_the_model_card_says_which_adapter_was_continued(tmp_path):
+    recipe = RECIPE.replace("name: org/base,", "name: org/base, adapter: runs/sft,")
+    run = make_run(tmp_path / "run", evaluation=BOTH, recipe=recipe)
+    write_reports(run)
+    assert "on `org/base`, continued from `runs/sft`, trained for" in (run / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "paper", "author"),
+    [("gspo_token", "GSPO-token", "2507.18071", "Chujie Zheng"), ("grpo", "GRPO", "2402.03300", "Zhihong Shao")],
+)
+def test_the_model_card_names_the_method_of_the_run(tmp_path, algorithm, name, paper, author):
+    run = make_run(tmp_path / "run", recipe=RECIPE.replace("algorithm: gspo,", f"algorithm: {algorithm},"))
+    card = render("card.md.j2", **about([read_run(run)]), plots=[])
+    assert f"by [{name}](https://arxiv.org/abs/{paper})" in card
+    assert f"\n- {name.lower()}\n" in card
+    assert author in card.split("```bibtex")[1]
 
 
 def test_json_of_the_run_is_what_the_report_reads(tmp_path):
     run = make_run(tmp_path / "run", evaluation={"before": FIGURES})
     assert json.loads((run / run_folder.EVAL).read_text())["before"]["n"] == 400
+
+
+def test_held_out_figures_while_training_are_a_curve_and_the_kept_step_is_said(tmp_path):
+    run = make_run(tmp_path / "run", evaluation={**BOTH, "after": {"step": 8, **BETTER}}, steps=0)
+    found = {4: 0.5, 8: 0.75, 12: 0.5}
+    rows = [
+        {**step_row(n), **({"eval_accuracy": found[n], "eval_accuracy_low": found[n] - 0.25,
+                            "eval_accuracy_high": found[n] + 0.125, "eval_n": 100} if n in found else {})}
+        for n in range(1, 13)
+    ]  # fmt: skip
+    run_folder.append_jsonl(run / run_folder.METRICS, rows)
+    run_folder.note_event(run, 12, "stopped early", "9 evaluations without a new best")
+    facts = read_run(run)
+    before_and_after, chart = curves.charts([facts])[:2]
+    assert [point[0] for point in before_and_after.series[0].points] == [0.0, 8.0]
+    assert chart.title == "Held-out accuracy while training"
+    assert chart.series[0].points == [(4, 0.5), (8, 0.75), (12, 0.5)]
+    assert chart.bands[0].points == [(4, 0.25, 0.625), (8, 0.5, 0.875), (12, 0.25, 0.625)]
+    assert facts.state == (
+        "Finished: 12 of 12 steps. Stopped early: 9 evaluations without a new best. The adapter is that of step 8, the "
+        "best of 3 evaluations in training: 75.0% (50% to 88%) of 100 held-out problems."
+    )
+    assert [one.bands for one in curves.charts([facts, facts]) if one.title == chart.title] == [[]]

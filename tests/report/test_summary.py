@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gspo_lite.report.summary import dynamic_sampling, next_commands
+from gspo_lite.report.summary import dynamic_sampling, final_summary, lines_of, next_commands, resumed, table, warmed
+from gspo_lite.system import run_folder
 
 FLAT = "frac_reward_zero_std"
 COST = "gspo/oversample/"
@@ -39,6 +40,38 @@ def test_it_is_silent_where_there_is_little_to_gain(steps, said):
 def test_where_nothing_could_be_learned_the_way_to_the_cause_is_named():
     (line,) = dynamic_sampling([{FLAT: 1.0}])
     assert line.endswith("taught nothing; `gspo-lite rewards preview RECIPE` says what to change")
+
+
+FIGURES = {
+    "accuracy": 1.0, "ci95": [1.0, 1.0], "sampled_accuracy": 0.05, "sampled_ci95": [0.0, 0.1],
+    "lenient_accuracy": 1.0, "format_rate": 1.0, "n": 400, "mean_tokens": 20.0, "rewards": {"math_correct": 0.5},
+}  # fmt: skip
+
+
+def test_columns_stay_apart_where_everything_is_right():
+    lines = table(FIGURES, FIGURES)
+    assert lines[1] == "  greedy accuracy      100.0% (100% to 100%)   100.0% (100% to 100%)"
+    assert {len(line) for line in lines} == {68}
+
+
+def test_a_share_in_the_right_format_is_shown_where_there_is_a_format():
+    formless = {**FIGURES, "format_rate": None}
+    for known in (table(FIGURES, FIGURES), lines_of(FIGURES)):
+        assert "right format" in "".join(known)
+    for unknown in (table(formless, formless), lines_of(formless), warmed({"warmed": formless})):
+        assert "right format" not in "".join(unknown)
+    assert warmed({"warmed": FIGURES}) == [
+        "The supervised warm-up alone reached 100.0% (100% to 100%), right format 100.0%; RL did the rest."
+    ]
+
+
+def test_times_are_of_all_parts_of_a_resumed_run(tmp_path):
+    run_folder.write_json(tmp_path / run_folder.EVAL, {"before": FIGURES, "after": FIGURES})
+    facts = {"seconds": {"load": 30.0, "train": 200.0}, "peak_memory_gib": 1.0, "resumed": ["today"]}
+    run_folder.write_json(tmp_path / run_folder.ENVIRONMENT, facts)
+    run_folder.append_jsonl(tmp_path / run_folder.METRICS, [{"step": 24}])
+    assert "24 steps in 3:20, the whole run in 3:50 (resumed once), peak memory 1.0 GiB" in final_summary(tmp_path)
+    assert [resumed({"resumed": ["a", "b"]}), resumed({})] == [" (resumed 2 times)", ""]
 
 
 def test_what_to_do_next_stands_in_two_columns():

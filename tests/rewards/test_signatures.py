@@ -8,8 +8,8 @@ import pytest
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.completion.text import Layout
 from gspo_lite.errors import UsageError
-from gspo_lite.lab import preview
 from gspo_lite.lab.judging import judge, stress
+from gspo_lite.lab.sampling import scored
 from gspo_lite.lab.trials import lines_of_trials, stressed, trials
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import calls
@@ -63,10 +63,8 @@ def test_a_signature_works_wherever_rewards_are_called(home, name, options, valu
     assert made.trainer_state is state
     (made,) = built(home, name, options)
     assert score([made], ROWS, TEXTS, IDS, at_once=2)[name].values == values  # evaluation
-    loaded = SimpleNamespace(processing_class=SimpleNamespace(decode=lambda ids, **_: "x" * len(ids)))
-    recipe = SimpleNamespace(data=SimpleNamespace(layout=Layout()))
-    previewed = preview.judged(SimpleNamespace(loaded=loaded, recipe=recipe, rewards=[made]), ROWS[0], IDS)
-    assert len(previewed[name].values) == 3
+    previewed = scored(SimpleNamespace(rewards=[made]), ROWS, [*zip(TEXTS, IDS, strict=True)], at_once=3)
+    assert previewed.calls[name].values == values
     assert len(judge([made], ROWS[0], TEXTS, Layout())) == 3  # rewards test
     stress([made], ROWS[0], Layout(), 20)  # rewards stress
 

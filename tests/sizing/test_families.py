@@ -28,6 +28,7 @@ PUBLISHED = {  # as the model's authors or the hub's safetensors index give them
     "Qwen2.5-VL-3B": 3_754_622_976,
     "Qwen2.5-VL-7B": 8_292_166_656,
     "gpt-oss-20b": 20_914_757_184,
+    "SmolLM2-135M": 134_515_008,
 }
 
 

@@ -172,3 +172,13 @@ def test_the_mask_of_a_run_folder_is_not_taken_for_the_secret(quick):
     masked = load_recipe("quickstart", [*quick, "rewards=[{name: 'json:dumps', options: {api_key: '***'}}]"]).recipe
     with pytest.raises(RecipeError, match=r"rewards\.0\.options\.api_key.*provide the secret with --set"):
         refuse(masked)
+
+
+@pytest.mark.parametrize(("at_once", "reached"), [(False, ["import"]), (True, [])])
+def test_a_signal_waits_for_an_import_where_the_process_goes_on(at_once, reached, monkeypatch):
+    monkeypatch.setattr(stopping.received, "exit_at_once", at_once)
+    done = []
+    with pytest.raises(KeyboardInterrupt), stopping.deferred():  # noqa: PT012
+        stopping.take(signal.SIGINT)
+        done.append("import")
+    assert done == reached

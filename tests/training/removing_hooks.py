@@ -6,6 +6,7 @@ changed           its parameters, or what is written in it, come in another orde
 """
 
 import inspect
+import re
 from types import CodeType, FunctionType
 
 from gspo_lite.training import hooks
@@ -45,10 +46,9 @@ def take_away(monkeypatch, hook, name, way, live, module=None):
         for method in hooks.run_by(live, way.split()[-1]):
             rename(monkeypatch, method, name)
     elif way == "changed" and hook.kind == "written":
-        source = inspect.getsource
-        for right, wrong in (("old_per_token_logps, _", "ref_per_token_logps, _"), ("coef_1, completion_mask", "mask")):
-            if right in source(getattr(owner, name)):
-                monkeypatch.setattr(inspect, "getsource", lambda f, a=right, b=wrong: source(f).replace(a, b))
+        others = ("old_per_token_logps, _", "coef_1, completion_mask", "GRPO.apply(", "self.log(logs")
+        source, other = inspect.getsource, "|".join(map(re.escape, others))
+        monkeypatch.setattr(inspect, "getsource", lambda f: re.sub(other, "other", source(f)))
     elif way == "changed":
         names = ["self", "more", *hook.takes.split()]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD

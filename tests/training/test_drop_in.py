@@ -70,6 +70,22 @@ def test_the_best_checkpoint_is_kept_and_loaded(tmp_path, monkeypatch, strategy,
     assert holds(best, run)
 
 
+def test_a_finished_training_that_is_resumed_has_the_best_model(tmp_path, monkeypatch):
+    scored_by_step(monkeypatch)
+    args = config(
+        tmp_path, max_completion_length=8, save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
+        load_best_model_at_end=True, metric_for_best_model="eval_reward",
+    )  # fmt: skip
+    trainer(tmp_path, args=args, eval_dataset=ROWS).train()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in tmp_path.glob("checkpoint-*"):
+        path.rename(moved / path.name)
+    run = trainer(tmp_path, args=args, eval_dataset=ROWS)
+    run.train(resume_from_checkpoint=str(moved / "checkpoint-4"))
+    assert holds(moved / "checkpoint-2", run)
+
+
 def test_early_stopping_ends_training_at_the_best(tmp_path, monkeypatch):
     scored_by_step(monkeypatch)
     args = config(

@@ -40,6 +40,32 @@ def test_a_sign_of_its_own_for_each_token_decides_what_is_clipped():
     assert figures["gspo/clip_low_tokens"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("advantages", "share"),
+    [
+        ([1.0, -1.0], 1.0),  # both beyond the clip, each on the side of its advantage
+        ([1.0, 1.0], 0.5),
+        ([0.0, -1.0], 1.0),  # a row without an advantage has no say
+        ([[1.0, 0.0], [-1.0, 0.0]], 1.0),
+        ([[1.0, -1.0], [-1.0, 0.0]], 0.5),
+        ([0.0, 0.0], None),
+    ],
+)
+def test_rows_whose_every_token_is_clipped_add_nothing(advantages, share):
+    gauges = RatioGauges("sequence_token", epsilon=3e-4, epsilon_high=4e-4)
+    gauges.record(LOG_RATIO, MASK, torch.tensor(advantages))
+    assert gauges.figures().get("gspo/fully_clipped_share") == share
+    gauges.record(LOG_RATIO, MASK, torch.tensor(advantages))
+    assert "gspo/fully_clipped_share" not in gauges.figures(unmoved=True)
+
+
+def test_rows_that_have_not_moved_are_not_asked_whether_they_are_clipped():
+    gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
+    gauges.record(torch.zeros(2, 2), MASK, torch.tensor([1.0, -1.0]))
+    gauges.record(LOG_RATIO, MASK, torch.tensor([1.0, -1.0]))
+    assert gauges.figures()["gspo/fully_clipped_share"] == 1.0
+
+
 def test_the_first_mini_batch_is_on_policy():
     gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
     gauges.record(torch.zeros(2, 2), MASK, torch.tensor([1.0, -1.0]))
@@ -68,3 +94,10 @@ def test_the_noise_against_the_sampler_is_kept_for_probe():
     assert gauges.kept == {"trainer": [], "sampler": []}
     gauges.record_sampler({**output, "sampling_per_token_logps": sampled})
     assert gauges.kept == {"trainer": [], "sampler": [0.25, 0.0]}
+
+
+def test_an_evaluation_leaves_no_ratios_for_the_next_step():
+    gauges = RatioGauges("sequence", epsilon=3e-4, epsilon_high=4e-4)
+    with torch.no_grad():
+        gauges.record(LOG_RATIO, MASK, torch.tensor([1.0, -1.0]))
+    assert gauges.figures() == {}

@@ -1,5 +1,6 @@
 """What is not finite is never applied; what looks like collapse is said once, and done about as the recipe says."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ SOUND = {
     "gspo/log_ratio_min": -0.01, "gspo/log_ratio_max": 0.01, "kl": 0.02,
 }  # fmt: skip
 VARIED = [{"completion": f"{n} and {n * n}"} for n in range(4)]
+EMPTY = [{"completion": " \n"}] * 9 + [{"completion": "12"}]
 STUCK = [{"completion": "wait, " * 100} for _ in range(4)]
 
 
@@ -26,6 +28,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1)
         self.accelerator = SimpleNamespace(scaler=None)
         self.losses, self.applying, self.rollout = True, True, VARIED
+        self.args, self.updates_per_rollout = SimpleNamespace(epsilon=3e-4), 4
         self.checkpoint, self.rolled_back = checkpoint, 0
 
     def losses_were_finite(self):
@@ -137,7 +140,16 @@ def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
     [
         ("flat_reward", {"reward_std": 0.0, "reward": 1.0}, VARIED, "got the same reward (the last: 1)"),
         ("no_variance", {"frac_reward_zero_std": 1.0}, VARIED, "no group had two completions with different rewards"),
-        ("truncated", {"completions/clipped_ratio": 0.95}, VARIED, "95% of the completions are truncated"),
+        ("truncated", {"completions/clipped_ratio": 0.95}, VARIED, "95% of the completions are cut off"),
+        ("empty_completions", {}, EMPTY, "nearly all completions of 4 rollouts in a row are empty"),
+        (
+            "no_effect",
+            {"gspo/fully_clipped_share": 0.96, "gspo/log_ratio_min": -0.4, "gspo/log_ratio_max": 0.2},
+            VARIED,
+            "at least 95% of the completions with an advantage were clipped in 6 steps in a row, the first on each "
+            "rollout apart, so they changed next to nothing: log s is between -4.0e-01 and 2.0e-01, the clip begins "
+            "at 3.0e-04",
+        ),
         ("entropy_gone", {"entropy": 1e-4}, VARIED, "certain of every token (entropy below 0.001 nats)"),
         ("entropy_gone", {"entropy": None, "entropy_active_rows": 1e-4}, VARIED, "certain of every token"),
         ("repeated_text", {}, STUCK, "repeat one phrase over and over"),
@@ -157,7 +169,7 @@ def test_collapse_is_said_once_with_cause_and_remedy(capsys, name, figures, roll
     trainer, guards = guarded(rollouts=4, **{name: "stop"})
     trainer.rollout = rollout
     with pytest.raises(RunError, match=f"training.guards.{name}"):
-        log(guards, {**SOUND, **figures}, 4)
+        log(guards, {**SOUND, **figures}, 6)
 
 
 def test_a_sign_must_last_without_a_break(capsys):
@@ -185,6 +197,106 @@ def test_counting_goes_on_after_resuming():
     resumed.restore(guards.counters())
     with pytest.raises(RunError, match="4 rollouts in a row"):
         log(resumed, {**SOUND, "frac_reward_zero_std": 1.0})
+
+
+def test_what_was_told_before_resuming_is_not_told_again(capsys):
+    _, guards = guarded(rollouts=2)
+    log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 2)
+    assert capsys.readouterr().err.count("warning: ") == 1
+    _, resumed = guarded(rollouts=2)
+    resumed.restore(json.loads(json.dumps(guards.counters())))
+    log(resumed, {**SOUND, "frac_reward_zero_std": 1.0}, 2)
+    assert capsys.readouterr().err == ""
+
+
+def ended(guards, steps):
+    guards.on_train_end(None, SimpleNamespace(global_step=steps), None)
+
+
+def begun(**settings):
+    trainer, guards = guarded(**settings)
+    guards.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    return trainer, guards
+
+
+def test_a_sign_that_comes_back_is_told_once(capsys):
+    _, guards = guarded(rollouts=2)
+    for _ in range(5):
+        log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 3)
+        log(guards, SOUND)
+    assert capsys.readouterr().err.count("no group had two") == 1
+
+
+def test_what_follows_from_another_sign_is_not_told_beside_it(capsys):
+    trainer, guards = guarded(rollouts=2)
+    trainer.rollout = EMPTY
+    flat = {**SOUND, "reward": 0.0, "reward_std": 0.0, "frac_reward_zero_std": 1.0, "entropy": 1e-5}
+    log(guards, flat, 9)
+    assert capsys.readouterr().err.count("warning: ") == 1
+    trainer.rollout = VARIED
+    log(guards, {**flat, "entropy": 0.3, "reward_std": 0.4})
+    assert "no group had two" in capsys.readouterr().err  # nothing else explains it any more
+    trainer, guards = guarded(rollouts=2, no_variance="stop")
+    trainer.rollout = EMPTY
+    with pytest.raises(RunError, match="no group had two"):
+        log(guards, flat, 2)
+
+
+def test_a_second_training_of_a_trainer_is_judged_anew(capsys):
+    _, guards = begun(rollouts=2)
+    for _ in range(2):
+        log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 2)
+        guards.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    assert capsys.readouterr().err.count("no group had two") == 2
+
+
+def test_a_training_too_short_for_its_patience_is_judged_at_its_end(capsys):
+    trainer, guards = begun()
+    trainer.rollout = EMPTY
+    log(guards, {**SOUND, "frac_reward_zero_std": 1.0, "reward_std": 0.0}, 3)
+    assert capsys.readouterr().err == ""
+    ended(guards, 12)
+    assert "nearly all completions of all 3 rollouts are empty" in capsys.readouterr().err
+    trainer, guards = begun()
+    log(guards, SOUND)
+    log(guards, {**SOUND, "frac_reward_zero_std": 1.0}, 3)  # not all of it
+    trainer.step(guards)
+    ended(guards, 4)
+    assert capsys.readouterr().err == ""
+
+
+def test_rollouts_between_two_logs_count(capsys):
+    _, guards = begun(rollouts=5)
+    for step in (10, 20):  # five rollouts of four steps, nothing of the first log's
+        figures = {**SOUND, "frac_reward_zero_std": 1.0}
+        guards.on_log(None, SimpleNamespace(global_step=step), None, logs=figures)
+    assert "in 4 rollouts" not in capsys.readouterr().err
+    guards.on_log(None, SimpleNamespace(global_step=30), None, logs=figures)
+    assert "in 6 rollouts in a row no group" in capsys.readouterr().err
+
+
+def test_weights_that_never_change_are_told(capsys):
+    trainer, guards = begun()
+    trainer.optimizer.param_groups[0].update(lr=0.0)
+    trainer.step(guards)
+    ended(guards, 1)
+    assert "no weight has changed from step 0 to step 1" in capsys.readouterr().err
+    trainer, guards = begun()
+    weights = [one.detach().clone() for one in trainer.model.parameters()]
+    trainer.step(guards)
+    for parameter, first in zip(trainer.model.parameters(), weights, strict=True):
+        parameter.data = first  # the best step was the one that training was resumed from
+    ended(guards, 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_steps_that_are_left_out_are_told_ever_more_rarely(capsys):
+    trainer, guards = guarded(non_finite="warn")
+    for _ in range(20):
+        trainer.step(guards, float("nan"))
+    said = capsys.readouterr().err
+    assert said.count("not applied") == 5  # the 1st, 2nd, 4th, 8th and 16th
+    assert "not applied, as 15 before it" in said
 
 
 def test_prose_and_short_answers_are_not_repetition():

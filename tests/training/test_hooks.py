@@ -27,8 +27,8 @@ ATTRIBUTES = [(hook, name) for hook in READ for name in hook.names.split()]
 SAID = {"absent": "is not there", "unused": "is no longer used", "changed": "(no longer takes|is written in another)"}
 # Values of settings and words of our own that TRL's code has as well.
 SPOKEN_BY_BOTH = {
-    "", ".", "_", "advantage", "bnpo", "cispo", "completion", "dapo", "dr_grpo", "extra", "grpo", "luspo", "prompt",
-    "rewards", "sapo", "sequence", "step", "token", "vespo",
+    "", ".", "_", "advantage", "bnpo", "cispo", "completion", "dapo", "dr_grpo", "eval_", "extra", "grpo", "luspo",
+    "no", "prompt", "rewards", "sapo", "sequence", "step", "token", "vespo",
 }  # fmt: skip
 # They see no rollout.
 ELSEWHERE = {"hooks", "selftest", "config", "levels", "warmup", "trackers", "examples", "evaluation"}

@@ -99,6 +99,9 @@ def changed(**places):
         (changed(training__max_steps=8), "`training.max_steps` was 4, is 8"),
         (changed(training__save_steps=None), "`training.save_steps` was 2, is null"),
         (changed(output__dir="y"), '`output.dir` was "x", is "y"'),
+        (changed(training__eval_steps=5), "`training.eval_steps` was null, is 5"),
+        (changed(training__stop_early=3), "`training.stop_early` was null, is 3"),
+        (changed(output__keep_best=True), "`output.keep_best` was null, is true"),
         (changed(rewards__timeout=2.0), "`rewards.0.timeout` was 1.0, is 2.0"),
     ],
 )
@@ -134,7 +137,7 @@ def test_a_field_that_came_with_a_later_version_is_no_change_and_what_is_set_in_
         refuse_changes(checkpoint, now, force=False)
 
 
-@pytest.mark.parametrize("kind", ["custom_rewards", "custom_adapter"])
+@pytest.mark.parametrize("kind", ["custom_rewards", "custom_adapter", "continued"])
 def test_custom_code_that_changed_is_refused_unless_forced(tmp_path, kind):
     checkpoint = Checkpoint(tmp_path, 2, {kind: {"f": "aa"}})
     same = {"custom_rewards": {"new": "bb"}, "custom_adapter": {"other": "cc"}}

@@ -104,7 +104,7 @@ def test_what_the_model_sees_changes_what_it_says(tmp_path, pictures):
     rows = load_problems(recipe.data).train.select([0, 15])
     settings = ModelSettings(name=str(folder), load_in_4bit=False, dtype="float32")
     loaded = load_model(settings, "transformers", images=True)
-    batch = model_inputs(loaded.processing_class, list(rows))
+    batch = model_inputs(loaded.processing_class, list(rows), {})
     with torch.no_grad():
         first, second = loaded.model(**batch).logits[:, -1]
     assert (first - second).abs().max() > 1e-4

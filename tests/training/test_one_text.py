@@ -1,7 +1,6 @@
 """Training judges the same text as evaluation: all that the assistant wrote, and nothing else."""
 
 from itertools import chain
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +11,14 @@ from gspo_lite.completion.decoding import decoder
 from gspo_lite.completion.offsets import part_offsets, token_offsets
 from gspo_lite.completion.text import Layout, completion_parts, completion_text
 from gspo_lite.evaluation import evaluate
-from gspo_lite.lab.preview import text_of
 from gspo_lite.models import generate
+from gspo_lite.models.load import load_model
 from gspo_lite.models.starter import build_tokenizer
-from gspo_lite.recipe.schema import RewardSettings
+from gspo_lite.recipe.schema import ModelSettings, RewardSettings, TailCredit
 from gspo_lite.rewards.contract.judging import score
 from gspo_lite.rewards.contract.registry import build_rewards
 from gspo_lite.training.token_credit import TokenCredit
+from tests.models.chat_families import THINKER, write_family
 from tests.training.test_trainer import PROMPTS, config, loaded
 
 RIGHT = "<think>7+5=12</think><answer>12</answer>"
@@ -65,7 +65,7 @@ def test_reasoning_that_a_response_template_splits_off_is_judged_as_in_evaluatio
     tokenizer.response_template = TEMPLATE
     ids = [[*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id] for text in TEXTS]
     monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda *_, **__: (ids, None))
-    parsed = tokenizer.parse_response(ids[0], prefix=tokenizer.encode("\n"))
+    parsed = tokenizer.parse_response(ids[0], prefix=tokenizer.encode("\n", add_special_tokens=False))
     assert parsed["reasoning_content"] == "7+5=12"  # split off, as TRL hands it on
     trainer.train()
     assert seen == TEXTS
@@ -93,7 +93,7 @@ def test_what_only_a_tool_wrote_is_not_paid(tmp_path, monkeypatch, starter):
     ids, mask = [*chain(*pieces)], [int(turn != 1) for turn, piece in enumerate(pieces) for _ in piece]
 
     def generated(self, prompts):
-        asked = [self.processing_class.encode("?")] * len(prompts)
+        asked = [self.processing_class.encode("?", add_special_tokens=False)] * len(prompts)
         messages = [conversation(turns) for _ in prompts]
         return asked, [ids] * len(prompts), [mask] * len(prompts), messages, None, {}, None, []
 
@@ -201,6 +201,28 @@ def test_evaluation_decodes_as_training_does(monkeypatch, starter):
     recipe = load_recipe("quickstart", ["data.thinking=magistral"]).recipe
     row = {"prompt": PROMPTS[0], "answer": "12"}
     assert generate.answer(parts.model, tokenizer, [row], recipe, None) == [(written, ids)]
-    assert text_of(SimpleNamespace(loaded=parts, recipe=recipe), ids) == written
     figures = evaluate(parts.model, tokenizer, [row], recipe).figures
     assert (figures["accuracy"], figures["sampled_accuracy"], figures["format_rate"]) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("prompts", "opened"), [(PROMPTS, "<think>\n"), (["What is 1 + 1?"] * 16, "")])
+def test_thoughts_that_the_template_opens_are_in_the_text_that_is_judged(tmp_path, prompts, opened):
+    settings = ModelSettings(name=str(write_family(THINKER, tmp_path / "model")), load_in_4bit=False, dtype="float32")
+    parts, seen = load_model(settings, "transformers"), []
+
+    def spy(completions, **columns):
+        seen.extend(completion_text(one) for one in completions)
+        return [float(index) for index in range(len(completions))]
+
+    args = config(tmp_path, importance_sampling_level="sequence_token", max_completion_length=6)
+    rows = [{"prompt": prompt} for prompt in prompts]
+    credits = [TailCredit(tail=2)]
+    trainer = GSPOTrainer(parts.model, spy, args, rows, processing_class=parts.processing_class, credits=credits)
+    trainer.model.train()
+    trainer._generate_and_score_completions([row for row in rows[:2] for _ in range(8)])
+    decoded = [parts.processing_class.decode(ids, skip_special_tokens=True) for ids, _ in trainer.per_token]
+    assert seen == [f"{opened}{text}" for text in decoded]
+    for row, text in zip(trainer.sampled(16), decoded, strict=True):
+        assert row["completion"] == f"{opened}{text}"
+        places = [(start, end) for start, end, _ in row["token_advantages"]]
+        assert not places or (places[0][0], places[-1][1]) == (len(opened), len(opened) + len(text))

@@ -14,6 +14,7 @@ from trl import GRPOTrainer
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.rollout import LeanRollout, rules_of
 from gspo_lite.training.loss.rows import MICRO_BATCH_COST, arranged, least_padding, row_rules
+from gspo_lite.training.sampling import suppress_placeholders
 from gspo_lite.training.trainer import GSPOTrainer
 from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
 
@@ -89,7 +90,7 @@ def trained(tmp_path, lean, options, trainer_class=GSPOTrainer):
         callbacks=[gradients],
     )  # fmt: skip
     if trainer_class is GRPOTrainer:
-        GSPOTrainer._suppress_placeholders(trainer)  # it would sample padding
+        suppress_placeholders(trainer)  # it would sample padding
     if credit:
         spread(trainer)
     if not lean:

@@ -42,7 +42,7 @@ def test_rows_come_from_what_was_scored_and_from_the_inputs():
     said = [[{"role": "assistant", "content": "seven"}], [{"role": "assistant", "content": "eight"}]]
     rewards = torch.tensor([[9.0, 9.0], [9.0, 9.0], [1.0, math.nan], [0.0, 0.5]])  # this process has the second half
     call = Call("a", [1.0, 0.0], [1.0, 0.0], 0, 0.1, {"parsed": ["7", None]})
-    scored = Scored([{"prompt": "?", "answer": "7"}, {}], said, [[5, 6], (7,)], rewards, [call])
+    scored = Scored([{"prompt": "?", "answer": "7"}, {"prompt": "!"}], said, [[5, 6], (7,)], rewards, [call])
     reads_ids = GuardedReward(lambda completion_ids: [], "a", 1.0, [])
     trainer = SimpleNamespace(
         accelerator=SimpleNamespace(process_index=1), reward_funcs=[SimpleNamespace(layout=None), reads_ids],
@@ -53,11 +53,12 @@ def test_rows_come_from_what_was_scored_and_from_the_inputs():
         "advantages": torch.tensor([1.0, -1.0]),
     }  # fmt: skip
     assert scored_rows(trainer, scored, output) == [
-        {"problem_key": key_of({"prompt": "?", "answer": "7"}), "prompt": "hi", "completion": "seven", "answer": "7",
+        {"problem_key": key_of({"prompt": "?", "answer": "7"}), "prompt": "?", "completion": "seven", "answer": "7",
          "extracted": None, "rewards": {"a": 1.0, "b": None}, "advantage": 1.0, "completion_ids": [5, 6],
          "extra": {"a": {"parsed": "7"}}},
-        {"problem_key": key_of({}), "prompt": "ABC", "completion": "eight", "answer": None, "extracted": None,
-         "rewards": {"a": 0.0, "b": 0.5}, "advantage": -1.0, "completion_ids": [7], "extra": {"a": {"parsed": None}}},
+        {"problem_key": key_of({"prompt": "!"}), "prompt": "!", "completion": "eight", "answer": None,
+         "extracted": None, "rewards": {"a": 0.0, "b": 0.5}, "advantage": -1.0, "completion_ids": [7],
+         "extra": {"a": {"parsed": None}}},
     ]  # fmt: skip
     trainer.reward_funcs, scored = trainer.reward_funcs[:1], replace(scored, calls=[])
     assert [{"completion_ids", "extra"} & set(row) for row in scored_rows(trainer, scored, output)] == [set(), set()]

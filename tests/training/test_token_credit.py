@@ -20,7 +20,7 @@ from tests.training.test_trainer import PROMPTS, carries, config
 
 TOKENIZER = build_tokenizer()
 TEXTS = ["<think>a</think><answer>1</answer>", "<think>b</think><answer>2</answer>"]
-IDS = [TOKENIZER.encode(text) for text in TEXTS]  # <think> a </think> <answer> 1 </answer>
+IDS = [TOKENIZER.encode(text, add_special_tokens=False) for text in TEXTS]  # <think> a </think> <answer> 1 </answer>
 
 
 def credit(credits, weights=(1.0,), estimator="rewards", marker=None):
@@ -43,11 +43,12 @@ def test_the_answers_reward_moves_the_answers_tokens_only():
 
 def test_the_answers_tokens_are_those_that_its_reward_reads():
     texts = ["\\boxed{3}\n#### 7", "\\boxed{4}\n#### 8"]
-    ids = [TOKENIZER.encode(text) for text in texts]
+    ids = [TOKENIZER.encode(text, add_special_tokens=False) for text in texts]
     for marker, digits in (("boxed", ["3", "4"]), ("gsm8k", ["7", "8"]), ("tag", ["", ""]), (None, ["3", "4"])):
         made = credit(["answer"], marker=marker)
         advantages = made.advantages(np.array([[1.0], [0.0]]), [()], ids, max(map(len, ids)))
-        moved = [made.by_characters(row, values) for row, values in zip(ids, advantages.tolist(), strict=True)]
+        rows = zip(ids, advantages.tolist(), texts, strict=True)
+        moved = [made.by_characters(*row) for row in rows]
         read = ["".join(text[a:b] for a, b, v in row if v) for text, row in zip(texts, moved, strict=True)]
         assert read == digits, marker
 
@@ -93,7 +94,8 @@ def test_prefix_tree_credits_the_token_where_completions_part():
 
 def test_advantages_are_told_by_the_characters_of_each_token():
     end = TOKENIZER.eos_token_id  # has no text
-    marks = credit(["answer"]).by_characters([*IDS[0], end], [0.0, 0.0, 0.0, 0.0, 0.51234567, 0.0, 1.0, 0.0])
+    values = [0.0, 0.0, 0.0, 0.0, 0.51234567, 0.0, 1.0, 0.0]
+    marks = credit(["answer"]).by_characters([*IDS[0], end], values, TEXTS[0])
     assert "".join(TEXTS[0][start:stop] for start, stop, _ in marks) == TEXTS[0]
     assert [TEXTS[0][start:stop] for start, stop, value in marks if value] == ["1"]
     assert marks[4][2] == 0.5123
@@ -154,6 +156,16 @@ def test_the_tokenizer_is_all_it_asks_of_the_model():
     ) is not None  # fmt: skip
 
 
+def test_a_tag_that_the_prompt_wrote_moves_the_characters_and_has_no_tokens():
+    rest = [TOKENIZER.encode(text.removeprefix("<think>"), add_special_tokens=False) for text in TEXTS]
+    parts = [[text] for text in TEXTS]
+    whole = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), [()], IDS, 8)
+    without = credit(["answer"]).advantages(np.array([[1.0], [0.0]]), [()], rest, 7, parts)
+    assert without.tolist() == whole[:, 1:].tolist()
+    marks = credit(["answer"]).by_characters(rest[0], without[0].tolist(), TEXTS[0])
+    assert [TEXTS[0][start:stop] for start, stop, value in marks if value] == ["1"]
+
+
 # Turns: two completions of the model's own tokens 1 1 . 2 and 1 . 2 2, where a tool wrote the others
 
 OWN = [[True, True, False, True], [True, False, True, True]]
@@ -163,7 +175,7 @@ def with_turns(marks, rewards, own=OWN, **options):
     made = TokenCredit(
         [None] * len(marks), [None] * len(marks), [1.0] * len(marks), 2, "none", "rewards", TOKENIZER, **options
     )
-    return made.advantages(np.array(rewards), marks, [TOKENIZER.encode("abcd")] * 2, 5, own=own)
+    return made.advantages(np.array(rewards), marks, [TOKENIZER.encode("abcd", add_special_tokens=False)] * 2, 5, own=own)
 
 
 def test_each_turn_has_the_outcomes_advantage_and_its_own():

@@ -99,3 +99,5 @@ def test_a_table_has_a_column_for_each_reward_and_for_what_it_logged(monkeypatch
     plain = {"step": 1, "prompt": "?", "completion": "7", "answer": 7, "extracted": None, "advantage": 0.5}
     row = {**plain, "problem_key": "0", "rewards": {"mine": 1.0}, "extra": {"mine": {"parsed": "secret-value 7"}}}
     assert trackers.cells(row) == {**plain, "answer": "7", "mine": 1.0, "mine.parsed": "*** 7"}
+    row["prompt"] = [{"role": "system", "content": "Be secret-value."}, {"role": "user", "content": "?"}]
+    assert trackers.cells(row)["prompt"] == "system: Be ***.\n\nuser: ?"

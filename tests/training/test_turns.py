@@ -55,7 +55,8 @@ class Script:
             for ids in prompt_ids:
                 text = trainer.processing_class.decode(ids)
                 done = text.count("<|assistant|>") - 1
-                found.append(trainer.processing_class.encode(self.turns[done] + "<|end|>"))
+                reply = self.turns[done] + "<|end|>"
+                found.append(trainer.processing_class.encode(reply, add_special_tokens=False))
             return found, None
 
         return turn

@@ -12,6 +12,7 @@ from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import DataError, RecipeError
 from gspo_lite.run import run
 from gspo_lite.training.examples import IGNORED, completion_of, load_examples
+from tests.models.chat_families import FAMILIES, build_tokenizer
 
 SHORT = [
     "model.load_in_4bit=false", "data.eval.limit=32", "data.limit=64", "training.max_steps=4", "training.save_steps=2",
@@ -36,13 +37,23 @@ def weights(folder):
 def test_only_the_completion_and_its_end_are_learned(starter, tmp_path):
     recipe, tokenizer = recipe_of(tmp_path), tokenizer_of(starter)
     problems = load_problems(recipe.data)
-    examples = load_examples(recipe, recipe.warmup, problems, tokenizer, tokenizer)
+    examples = load_examples(recipe, recipe.warmup, problems, tokenizer)
     first, problem = examples[0], problems.train[0]
     learned = [token for token in first["labels"] if token != IGNORED]
     expected = f"<think>{problem['steps']}</think><answer>{problem['answer']}</answer><|end|>"
     assert tokenizer.decode(learned) == expected
     assert tokenizer.decode(first["input_ids"]).endswith(f"{problem['prompt'][-1]['content']}<|assistant|>{expected}")
     assert len(examples) == 64
+
+
+def test_an_example_goes_on_where_the_prompt_ends_and_ends_as_a_turn_does(tmp_path):
+    recipe, tokenizer = recipe_of(tmp_path), build_tokenizer(FAMILIES["gemma3"])
+    tokenizer.chat_template += "{% if add_generation_prompt %}{{ '<think>\n' }}{% endif %}"
+    problems = load_problems(recipe.data)
+    first, problem = load_examples(recipe, recipe.warmup, problems, tokenizer)[0], problems.train[0]
+    steps, answer = problem["steps"], problem["answer"]
+    end = f"model\n<think>\n{steps}</think><answer>{answer}</answer><end_of_turn>"
+    assert tokenizer.decode(first["input_ids"]).endswith(end)
 
 
 def test_held_out_problems_are_no_examples(starter, tmp_path):
@@ -53,7 +64,7 @@ def test_held_out_problems_are_no_examples(starter, tmp_path):
     data = [f"data.source={files[0]}", f"data.eval.source={files[1]}", "data.columns.prompt=question"]
     more = [*data, "warmup.completion=<answer>{answer}</answer>", f"warmup.source={files[0]}"]
     recipe, tokenizer = recipe_of(tmp_path / "run", *more), tokenizer_of(starter)
-    examples = load_examples(recipe, recipe.warmup, load_problems(recipe.data), tokenizer, tokenizer)
+    examples = load_examples(recipe, recipe.warmup, load_problems(recipe.data), tokenizer)
     texts = [tokenizer.decode(ids) for ids in examples["input_ids"]]
     assert len(texts) == 15
     assert not any("What is 3 + 1?" in text for text in texts)

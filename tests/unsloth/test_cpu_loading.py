@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("cpu_loading.py")
-WAYS = ("4-bit", "4-bit checkpointed", "8-bit", "unquantized", "full")
+WAYS = ("4-bit", "4-bit checkpointed", "8-bit", "unquantized", "continued", "full")
 
 pytestmark = [pytest.mark.unsloth, pytest.mark.skipif(find_spec("unsloth") is None, reason="Unsloth")]
 
@@ -41,4 +41,10 @@ def test_what_was_loaded_is_said(done):
     assert "Unsloth, 4-bit NF4" in found["4-bit"]
     assert "8-bit weights do not work here: the weights are loaded unquantized" in found["8-bit"]
     assert "Unsloth, float32" in found["unquantized"]
+    assert "continues the adapter" in found["continued"]
     assert "all are trained" in found["full"]
+
+
+def test_a_kl_penalty_on_a_continued_adapter_begins_at_zero(done):
+    first, second = done[0]["continued"]["kl"]
+    assert abs(first) < 1e-9 < second

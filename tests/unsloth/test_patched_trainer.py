@@ -26,7 +26,7 @@ EXACT = [name for name in patched_trainer.SCENARIOS if name not in (*CONTROLS, S
 def results():
     done = subprocess.run([sys.executable, str(SCRIPT)], capture_output=True, text=True, timeout=280)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"scenario"')]
-    assert len(lines) == len(patched_trainer.SCENARIOS) + 1, done.stderr[-3000:]
+    assert len(lines) == len(patched_trainer.SCENARIOS) + 2, done.stderr[-3000:]
     return {line["scenario"]: line for line in lines}
 
 
@@ -42,6 +42,8 @@ def test_every_micro_step_equals_the_float64_twin(results, scenario):
     assert "idle" not in scenario or any(gap["idle"] for gap in result["gaps"])
     if "on-policy" not in scenario:
         assert max(gap["largest_log_ratio"] for gap in result["gaps"]) > 0.1  # off-policy, beyond the clip
+    assert all(gap["followed"] != gap["zero"] for gap in result["gaps"])  # no backward pass where the gradient is 0
+    assert any(gap["zero"] for gap in result["gaps"]) or "all clipped" not in scenario
     padding = max(gap["left_padding"] for gap in result["gaps"])
     assert (padding == 0) == ("padded" in scenario)
 
@@ -60,3 +62,7 @@ def test_no_hook_can_be_taken_from_unsloth_unnoticed(results):
     result = results[patched_trainer.HOOKS]
     assert result.get("missed") == [], result
     assert result["tried"] > 150
+
+
+def test_unsloth_asks_every_family_of_chat_models_as_evaluation_does(results):
+    assert results[patched_trainer.CHATS] == {"scenario": "chats", "families": 10, "other": []}

@@ -72,7 +72,7 @@ def carry_weights(draft: Draft, settings: list[Setting]) -> None:
     if owner is None:
         return
     quantized = draft.get("model.load_in_4bit") is True or draft.get("model.load_in_8bit") is True
-    lora = quantized or any(place.startswith("model.lora.") for place in draft.values)
+    lora = quantized or any(place.startswith(("model.lora.", "model.adapter")) for place in draft.values)
     said = owner.value is True if owner.key == "full_finetuning" else owner.value is False
     draft.carry("model.full_finetuning", not lora if owner is named else said, owner)
     if "load_in_4bit" not in found:

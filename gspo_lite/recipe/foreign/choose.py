@@ -148,6 +148,8 @@ def choose_steps(draft: Draft) -> None:
     if scheduler in SCHEDULES:
         draft.remarks["training.lr_scheduler_type"] = f"`{scheduler}` is not offered; this is the nearest"
         draft.drop("training.extra.lr_scheduler_kwargs", f"belongs to `{scheduler}`")
+    if draft.given.get("eval_strategy") in ("no", "epoch"):
+        draft.drop("training.eval_steps", f"eval_strategy is `{draft.given['eval_strategy']}`")
     if draft.given.get("save_strategy") in ("no", "epoch"):
         draft.drop("training.save_steps", f"save_strategy is `{draft.given['save_strategy']}`")
 

@@ -15,6 +15,7 @@ SERVING = "completions are sampled inside the run; with a server of its own see 
 # Places with the keys of other names that belong there; GRPOConfig's fields that a recipe sets are in `extra.OWNED`.
 PLACES = {
     "model.name": "model_name_or_path base_model model_name model model_id",
+    "model.adapter": "lora_model_dir adapter_name_or_path",
     "model.dtype": "torch_dtype dtype",
     "model.load_in_4bit": "load_in_4bit",
     "model.load_in_8bit": "load_in_8bit",
@@ -64,8 +65,8 @@ REASONS = {
     EPOCHS: "num_epochs epochs",
     SERVING: "vllm vllm_device vllm_dtype vllm_max_model_len vllm_group_port vllm_guided_decoding_regex vllm_lora_sync "
     "vllm_sync_interval vllm_enable_prefix_caching vllm_host vllm_port",
-    "held-out problems are evaluated before and after training, never during it: data.eval": "do_train do_eval "
-    "do_predict eval_strategy evaluation_strategy eval_steps eval_delay eval_on_start per_device_eval_batch_size "
+    "held-out problems have their own keys: data.eval, training.eval_steps, training.stop_early, output.keep_best": ""
+    "do_train do_eval do_predict eval_strategy evaluation_strategy eval_delay eval_on_start per_device_eval_batch_size "
     "eval_batch_size eval_accumulation_steps batch_eval_metrics eval_do_concat_batches eval_use_gather_object "
     "include_for_metrics include_inputs_for_metrics prediction_loss_only num_generations_eval bf16_full_eval "
     "fp16_full_eval label_names metric_for_best_model greater_is_better evals_per_epoch "
@@ -106,7 +107,7 @@ REASONS = {
     "shuffle_merged_datasets",
     "only plain LoRA is trained": "use_rslora use_dora lora_modules_to_save modules_to_save lora_target_parameters "
     "peft_use_rslora peft_use_dora lora_fan_in_fan_out loftq_config init_lora_weights layers_to_transform "
-    "lora_mlp_kernel lora_qkv_kernel lora_o_kernel lora_model_dir",
+    "lora_mlp_kernel lora_qkv_kernel lora_o_kernel",
     "`code_execution` runs programs on this machine: `gspo-lite rewards show code_execution`": "code_language "
     "code_provider code_eval_test_batch_size code_eval_scoring_mode parallel_code_exec_per_proc e2b_router_url "
     "morph_router_url ioi_provider piston_endpoint",
@@ -122,7 +123,7 @@ REASONS = {
 # GRPOConfig's fields that pass through `training.extra`.
 EXTRA = """
     adam_beta1 adam_beta2 adam_epsilon average_tokens_across_devices cache_implementation cast_lm_head_to_fp32
-    chat_template_kwargs data_seed dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context
+    data_seed dataloader_drop_last dataloader_in_order dataloader_multiprocessing_context
     dataloader_num_workers dataloader_persistent_workers dataloader_pin_memory dataloader_prefetch_factor
     ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters ddp_static_graph ddp_timeout
     debug disable_dropout entropy_coef entropy_coef_delta entropy_coef_max entropy_coef_min entropy_target
@@ -147,7 +148,7 @@ def by_key(table: dict[str, str]) -> dict[str, str]:
 PLACE_OF = {name: f"training.extra.{name}" for name in EXTRA.split()} | OWNED | by_key(PLACES)
 REASON_OF = dict.fromkeys(FIXED, "is set by gspo-lite itself") | NO_EFFECT | by_key(REASONS)
 # Keys whose values are mappings of their own, not sections of settings.
-MAPPINGS = frozenset([*EXTRA.split(), *REASON_OF, "dataset_mixture"])
+MAPPINGS = frozenset([*EXTRA.split(), *REASON_OF, "dataset_mixture", "chat_template_kwargs"])
 
 
 @dataclass(frozen=True)

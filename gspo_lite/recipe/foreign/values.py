@@ -77,7 +77,7 @@ def steps(value: Any) -> Any:
     return value
 
 
-def save_steps(value: Any) -> Any:
+def counted(value: Any) -> Any:
     if isinstance(value, float) and value < 1:
         raise ValueError("a share of all steps; a recipe counts them")
     return value
@@ -106,7 +106,8 @@ CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "model.dtype": dtype, "model.lora.target_modules": target_modules, "data.subset": subset,
     "objective.algorithm": algorithm, "objective.scale_rewards": scale_rewards, "generation.engine": engine,
     "generation.top_k": top_k, "training.lr_scheduler_type": schedule, "training.max_steps": steps,
-    "training.save_steps": save_steps, "training.gradient_checkpointing": gradient_checkpointing,
+    "training.save_steps": counted, "training.eval_steps": counted,
+    "training.gradient_checkpointing": gradient_checkpointing,
     "output.report_to": trackers, "output.dir": folder,
 }  # fmt: skip
 

@@ -172,7 +172,7 @@ class GuardedReward:
         alone = call_each(self.function, rows, self.timeout)
         failing = [row for row, outcome in enumerate(alone) if outcome.error]
         if self.on_error == "stop":
-            raise failure(self.__name__, self.function, error, failing, inputs)
+            raise failure(self.__name__, self.function, error, failing, inputs) from error
         self.warn_of_skipped(named(error))
         good = {row: outcome.value for row, outcome in enumerate(alone) if not outcome.error and not outcome.late}
         found = self.of_good_rows(good, inputs, count)

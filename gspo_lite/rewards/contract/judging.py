@@ -1,18 +1,20 @@
 """Scores completions that training did not sample with a recipe's rewards: held-out answers, previews, made-up texts.
 
-Owns how completions of any origin are scored, and which reward decides whether one is right. Training itself goes
+Owns how completions of any origin are scored, which reward decides whether one is right, and which form they should
+have. Training itself goes
 through TRL, which calls the same guarded rewards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from gspo_lite.completion.text import Layout
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward, calls
 from gspo_lite.rewards.contract.logged import TrainingState
-from gspo_lite.rewards.contract.registry import build_rewards, get
+from gspo_lite.rewards.contract.registry import build_rewards, get, layout_read
 from gspo_lite.system.imports import is_code
 
 OWN_COLUMNS = ("prompt", "completion", "completion_ids")  # of a row, which `score` passes separately
@@ -86,9 +88,24 @@ def judge_of(recipe: Recipe, rewards: Sequence[GuardedReward] = ()) -> GuardedRe
     return build_rewards([chosen], recipe.data.layout)[0]
 
 
+def can_judge(judge: GuardedReward, columns: Collection[str]) -> bool:
+    """Return whether problems with these columns have what the judge reads."""
+    return all(name in columns for name in judge.columns)
+
+
 def decides(settings: RewardSettings) -> bool:
     """Return whether a reward of a recipe judges correctness; a custom one is imported to find out."""
     return build_rewards([settings])[0].judges if is_code(settings.name) else get(settings.name).judges
+
+
+def form_of(recipe: Recipe) -> Layout | None:
+    """Return the layout that the completions of a recipe should have: where its data or its first reward with a place
+    says that the answer stands. None where neither does, or where the whole text is the answer.
+    """
+    data = recipe.data
+    read = (layout_read(one, data.layout) for one in recipe.rewards)
+    form = data.layout if data.names_a_place else next(filter(None, read), None)
+    return None if form is None or form.marker == "text" else form
 
 
 def verdicts(call: Call) -> list[bool | None]:

@@ -14,10 +14,10 @@ from gspo_lite.recipe.foreign.rewards import ours
 from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe, RewardSettings
 from gspo_lite.rewards.contract.agreement import disagreements
-from gspo_lite.rewards.contract.custom import column_remedy, load_custom, needed_columns
+from gspo_lite.rewards.contract.custom import column_remedy, is_marked, load_custom, needed_columns
 from gspo_lite.rewards.contract.guarded import GuardedReward
 from gspo_lite.rewards.contract.reward import Accepts, Anywhere, Check, Prepare, Reward, Unusable
-from gspo_lite.system.imports import code_problem, is_code, unknown
+from gspo_lite.system.imports import code_problem, is_code, load_code, unknown
 
 REGISTRY: dict[str, Reward] = {}
 
@@ -150,6 +150,16 @@ def build_rewards(settings: Sequence[RewardSettings], layout: Layout | None = No
     if repeated := {name for name in names if names.count(name) > 1}:
         raise RecipeError([f"`rewards`: two functions have the name `{name}`; rename one" for name in sorted(repeated)])
     return rewards
+
+
+def layout_read(settings: RewardSettings, layout: Layout) -> Layout | None:
+    """Return the layout in which a reward of a recipe looks for the answer, None if it looks nowhere.
+
+    It makes and prepares no reward, so a class of the user's counts as looking nowhere.
+    """
+    found = load_code(settings.name, "reward").found if is_code(settings.name) else get(settings.name)
+    read: Layout | None = found.with_options(layout, **settings.options).layout if is_marked(found) else None
+    return read
 
 
 def check_columns(rewards: Sequence[GuardedReward], columns: Sequence[str]) -> None:

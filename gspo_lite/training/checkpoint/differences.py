@@ -18,8 +18,8 @@ from gspo_lite.training.checkpoint.manifest import Checkpoint
 
 # Keys, each with all keys below it, whose change leaves the remaining steps unchanged.
 HARMLESS = (
-    "output", "training.max_steps", "training.save_steps", "training.guards", "training.max_unscored_rollouts",
-    "model.gpu_memory_utilization",
+    "output", "training.max_steps", "training.save_steps", "training.eval_steps", "training.stop_early",
+    "training.guards", "training.max_unscored_rollouts", "model.gpu_memory_utilization",
 )  # fmt: skip
 HARMLESS_REWARD_KEYS = ("timeout", "on_error")
 SCHEDULES_OVER_MAX_STEPS = ("linear", "cosine")
@@ -41,7 +41,7 @@ def refuse_changes(checkpoint: Checkpoint, recipe: dict[str, Any], force: bool) 
     if breaking and not force:
         raise UsageError(
             f"the recipe is not the one `{checkpoint.path}` was trained with:\n  " + "\n  ".join(breaking),
-            "use the recipe.yaml of the run folder, or add --force to continue anyway",
+            "use the recipe.yaml of the run folder, or add --force, in Python force=True, to continue anyway",
         )
     return [line for _, line in differences(old, new)]
 
@@ -67,7 +67,7 @@ def refuse_other_code(checkpoint: Checkpoint, code: dict[str, dict[str, str]], f
     if changed and not force:
         raise UsageError(
             f"the file of {', '.join(changed)} changed since `{checkpoint.path}` was written",
-            "add --force if the change is intended, such as the repair of a reward",
+            "add --force, in Python force=True, if the change is intended, such as the repair of a reward",
         )
 
 

@@ -23,6 +23,7 @@ from gspo_lite.training.checkpoint import manifest
 from gspo_lite.training.checkpoint.numeric_state import not_finite, random_states, restore_random_states
 from gspo_lite.training.checkpoint.rollout_state import read_state, write_state
 from gspo_lite.training.checkpoint.step import LastStep, StepBoundary
+from gspo_lite.training.reference import ACTIVE, REFERENCE
 
 ARGUMENTS = "training_args.bin"  # transformers pickles its arguments here, hub_token included; never read again
 STATE = "trainer_state.json"
@@ -80,8 +81,10 @@ class Checkpoints:
             resume_from_checkpoint = str(manifest.only_complete(Path(self.args.output_dir)).path)
         self._resumed = resume_from_checkpoint or None
         self._own = None if self._resumed is None else Path(self._resumed)
-        if self._resumed is not None and trainer_state(self._resumed)["global_step"] >= self.args.max_steps > 0:
-            return self._already_trained(self._resumed)  # transformers would take one more step
+        if self._resumed is not None:
+            state = trainer_state(self._resumed)
+            if state["global_step"] >= self.args.max_steps > 0 or self._has_ended(state):
+                return self._already_trained(self._resumed)  # transformers would take one more step
         result = super().train(resume_from_checkpoint=self._resumed, **options)  # type: ignore[misc]
         if result.global_step == 0:
             raise UsageError(
@@ -93,8 +96,11 @@ class Checkpoints:
 
     def _already_trained(self, checkpoint: str) -> TrainOutput:
         """Return what training returns, of a checkpoint that has all its steps."""
-        self._load_from_checkpoint(checkpoint)  # type: ignore[attr-defined]
+        self._load_from_checkpoint(checkpoint)
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
+        self.state.best_model_checkpoint = self._best_of(Path(checkpoint).parent)
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self._load_best_model()  # type: ignore[attr-defined]
         losses = [one["loss"] for one in self.state.log_history if "loss" in one]
         return TrainOutput(self.state.global_step, sum(losses) / max(len(losses), 1), {})
 
@@ -118,7 +124,7 @@ class Checkpoints:
         found = manifest.newest_complete(Path(self.args.output_dir)).checkpoint
         if found is None:
             return None
-        self._load_from_checkpoint(str(found.path))  # type: ignore[attr-defined]
+        self._load_from_checkpoint(str(found.path))
         super()._load_optimizer_and_scheduler(str(found.path))  # type: ignore[misc]
         return found.step
 
@@ -148,6 +154,10 @@ class Checkpoints:
         """Return the counters that only a finished step changes."""
         return {}
 
+    def _has_ended(self, state: dict[str, Any]) -> bool:
+        """Return whether training ended at this state of a checkpoint, though not all its steps are taken."""
+        return False
+
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
         """Restore what `_counters` and `_guard_counters` returned."""
 
@@ -156,7 +166,15 @@ class Checkpoints:
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)  # type: ignore[misc]
-        (Path(output_dir or self.args.output_dir) / ARGUMENTS).unlink(missing_ok=True)
+        folder = Path(output_dir or self.args.output_dir)
+        (folder / ARGUMENTS).unlink(missing_ok=True)
+        shutil.rmtree(folder / REFERENCE, ignore_errors=True)  # a trainer makes it of the adapter it is given
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the trained weights, also where a reference lies beside them: transformers loads only that one then."""
+        super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        if (Path(resume_from_checkpoint) / REFERENCE).is_dir():
+            self.model.load_adapter(resume_from_checkpoint, ACTIVE, is_trainable=True)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         checkpoints = Path(super()._get_output_dir(trial))  # type: ignore[misc]
@@ -246,6 +264,8 @@ class Checkpoints:
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        if checkpoint is not None:
+            self.state.best_model_checkpoint = self._best_of(Path(checkpoint).parent)  # the folder may have moved
         facts, batches = ({}, None) if checkpoint is None else read_state(Path(checkpoint), self.args.device)
         if facts:
             self._refuse_other_batching(facts.get("batching", {}), inside=batches is not None)

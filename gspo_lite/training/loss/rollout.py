@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gspo_lite.training.loss import rows
+from gspo_lite.training.loss.backward import zero_of
 from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, OLD, ROW_SHARE, TOKEN_SHARE, Batch, RowRules
 
 REMEMBER = "remember_logps"  # a micro-batch whose first pass gives the old log-probs of later ones
@@ -136,7 +137,7 @@ def nothing(model: Any, metrics: dict[str, list[float]], loss_type: str) -> torc
     """Return the loss of an empty micro-batch: 0 with a gradient of 0, and metrics of 0."""
     for name in OTHER_CLIPS.get(loss_type, (*CLIPS, LOWEST_CLIP, "clip_ratio/high_max")):
         metrics[name].append(0.0)
-    return torch.stack([(p * 0).sum() for p in model.parameters() if p.requires_grad]).sum()
+    return zero_of(model)
 
 
 def rules_of(trainer: Any) -> RowRules | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gspo_lite.training.loss.backward import without_idle_backward
 from gspo_lite.training.loss.rows import OLD
 from gspo_lite.training.watch.gauges import RatioGauges
 
@@ -18,11 +19,12 @@ LEVEL = "sequence_token"
 
 
 class SequenceTokenLoss:
-    """Mixin in front of TRL's `GRPOTrainer` that adds the level `sequence_token` and feeds the gauges."""
+    """Mixin in front of TRL's `GRPOTrainer`: the level `sequence_token`, the gauges, no backward pass in vain."""
 
     importance_sampling_level: str
     gauges: RatioGauges
     _loss_inputs: dict[str, Any] | None = None
+    _loss_outputs: tuple[Any, ...] = ()
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         # A copy, because TRL uses the batch again at the next iteration over the rollout.
@@ -30,14 +32,16 @@ class SequenceTokenLoss:
         level = self.importance_sampling_level
         self.importance_sampling_level = "token" if level == LEVEL else level
         try:
-            return super()._compute_loss(model, self._loss_inputs)  # type: ignore[misc]
+            loss = super()._compute_loss(model, self._loss_inputs)  # type: ignore[misc]
+            return without_idle_backward(loss, self._loss_outputs, model)
         finally:
-            self._loss_inputs = None
+            self._loss_inputs, self._loss_outputs = None, ()
             self.importance_sampling_level = level
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._get_per_token_logps_and_entropies(*args, **kwargs)  # type: ignore[misc]
         if self._loss_inputs is not None:  # the forward pass of the loss, which then reads the old log-probs
+            self._loss_outputs = result
             self._use_ratio(result[0].detach(), self._loss_inputs)
         return result
 

@@ -1,5 +1,8 @@
 """GSPO-token on Unsloth's patched trainer: one more level in its loss, and advantages aligned with its packing.
 
+Rows without an advantage are left out, and so is the backward pass of a micro-batch whose rows are all clipped. Unsloth
+computes the gradient for the log-probs in the forward pass; that for the weights is what is saved.
+
 Unsloth generates a module with a trainer; its loss `grpo_compute_loss` turns the level into log importance weights in
 an if-chain. `install` adds the level `sequence_token` to the syntax tree of the installed function, in memory; none of
 Unsloth's code is copied and none of its files is changed. The self-test then compares the function with
@@ -16,21 +19,31 @@ import linecache
 import sys
 import textwrap
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from gspo_lite.errors import MachineError
 from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.training.loss.backward import without_idle_backward
 from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP, OTHER_CLIPS, nothing
 from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, ROW_SHARE, TOKEN_SHARE, Batch, RowRules, kept_rows, lean
 from gspo_lite.training.loss.stock import LEVEL
 from gspo_lite.training.watch.gauges import RatioGauges
 
-LISTENERS: list[list[tuple[torch.Tensor, torch.Tensor]]] = []  # each gets ratio and mask of the losses computed
 LOSSES = ("grpo_compute_loss", "grpo_compute_loss_slow")
 WEIGHTS = "log_importance_weights"
 UNTOUCHED = {"pixel_values", "pixel_values_videos", "unsloth_sample_weight"}  # a batch with one of these stays whole
+
+
+class Heard(NamedTuple):
+    """What a listener gets of the losses that are computed: their log-probs (B, W), and ratios with masks."""
+
+    logps: list[torch.Tensor]
+    ratios: list[tuple[torch.Tensor, torch.Tensor]]
+
+
+LISTENERS: list[Heard] = []
 
 
 class UnslothTokenLoss:
@@ -40,7 +53,9 @@ class UnslothTokenLoss:
     row_rules: RowRules | None = None
     # of the trainer
     args: Any
+    aux_loss_enabled: bool
     importance_sampling_level: str
+    _entropy_bonus_enabled: bool
     _metrics: Any
 
     def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -60,15 +75,20 @@ class UnslothTokenLoss:
         if inputs["advantages"].dim() == 2:
             pad = tokenizer_of(self.processing_class).pad_token_id  # type: ignore[attr-defined]
             inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
-        ratios: list[tuple[torch.Tensor, torch.Tensor]] = []
-        LISTENERS.append(ratios)
+        heard = Heard([], [])
+        LISTENERS.append(heard)
         try:
             loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
         finally:
-            LISTENERS.remove(ratios)
-        for ratio, mask in ratios:
+            LISTENERS.remove(heard)
+        for ratio, mask in heard.ratios:
             self.gauges.record(ratio.log(), mask, inputs["advantages"])
-        return loss
+        return without_idle_backward(loss, heard.logps, model) if self._by_logps_alone else loss
+
+    @property
+    def _by_logps_alone(self) -> bool:
+        """Whether the loss depends on the model through its log-probs only, not through entropies or a router."""
+        return not (self._entropy_bonus_enabled or self.aux_loss_enabled)
 
     def _correct_metrics(self, batch: Batch, inputs: Batch) -> None:
         """Extend metrics of the computed rows to all rows."""
@@ -130,6 +150,7 @@ def install(module: ModuleType) -> None:
         if hasattr(module, name):
             rebind(module, name)
     module.grpo_accumulated_loss = heard(module.grpo_accumulated_loss)  # type: ignore[attr-defined]
+    module.UnslothEfficientGRPO = telling(module.UnslothEfficientGRPO)  # type: ignore[attr-defined]
     module._gspo_lite_level = LEVEL  # type: ignore[attr-defined]
 
 
@@ -140,10 +161,23 @@ def heard(accumulated_loss: Any) -> Any:
     def listening(*args: Any, **kwargs: Any) -> Any:
         result = accumulated_loss(*args, **kwargs)
         for listener in LISTENERS:
-            listener.append((result[-2].detach(), result[-1]))
+            listener.ratios.append((result[-2].detach(), result[-1]))
         return result
 
     return listening
+
+
+def telling(function: Any) -> Any:
+    """Return Unsloth's autograd function; listeners get the log-probs that it is called with."""
+
+    class Telling(function):
+        @classmethod
+        def apply(cls, logps: torch.Tensor, *rest: Any) -> Any:
+            for listener in LISTENERS:
+                listener.logps.append(logps)
+            return super().apply(logps, *rest)
+
+    return Telling
 
 
 def rebind(module: ModuleType, name: str) -> None:

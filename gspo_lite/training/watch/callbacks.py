@@ -12,30 +12,42 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from gspo_lite.system.figures import CUT_OFF, RATIO_CLIPPED
 from gspo_lite.system.progress import View, open_view
-from gspo_lite.system.run_folder import append_jsonl
+from gspo_lite.system.run_folder import append_jsonl, read_jsonl
 from gspo_lite.system.say import warn
+from gspo_lite.training.watch.held_out import SECONDS
+from gspo_lite.training.watch.stop_early import evaluated
 
-KEPT = 100  # steps whose figures transformers keeps in memory; metrics.jsonl has all
+KEPT = 100  # steps whose figures transformers keeps in memory, beside held-out ones; metrics.jsonl has all
+WORTH_SHOWING = 0.005  # share of completions that are cut off
 NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the clip
 
 
 class MetricsWriter(TrainerCallback):
-    """Append one object per optimizer step to metrics.jsonl."""
+    """Append one object per optimizer step to metrics.jsonl.
+
+    Its `seconds` are those of training up to the step, over all resumes; the time between them does not count.
+    """
 
     def __init__(self, path: Path):
-        self.path, self.clock = path, TokenClock()
+        self.path, self.clock, self.began = path, TokenClock(), 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.clock = TokenClock()
+        earlier = read_jsonl(self.path)
+        self.began = time.perf_counter() - (earlier[-1].get("seconds", 0.0) if earlier else 0.0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if not logs or "train_runtime" in logs:  # a summary follows the last step
             return
+        self.clock.skip(logs.get(SECONDS, 0.0))
         self.clock.update(logs.get("num_tokens"))
         logs["tokens_per_second"] = self.clock.rate
-        append_jsonl(self.path, [{"step": state.global_step, "time": round(time.time(), 3), **logs}])
-        del state.log_history[:-KEPT]  # or memory and every checkpoint grow with the steps
+        times = {"time": round(time.time(), 3), "seconds": round(time.perf_counter() - self.began, 3)}
+        append_jsonl(self.path, [{"step": state.global_step, **times, **logs}])
+        # Otherwise memory and every checkpoint would grow with the steps.
+        state.log_history[:-KEPT] = evaluated(state.log_history[:-KEPT])
 
 
 class HeapTrimmer(TrainerCallback):
@@ -52,6 +64,11 @@ class TokenClock:
     def __init__(self) -> None:
         self.start: tuple[float, float] | None = None
         self.rate: float | None = None
+
+    def skip(self, seconds: float) -> None:
+        """Leave out seconds that went into an evaluation."""
+        if self.start is not None:
+            self.start = (self.start[0] + seconds, self.start[1])
 
     def update(self, num_tokens: float | None) -> None:
         """Record the running count of prompt and completion tokens, which changes once per rollout."""
@@ -99,7 +116,10 @@ class Progress(TrainerCallback):
         self.shown.update({name: value for name, value in logs.items() if value is not None})
         if logs.get("clip_ratio/region_mean") is not None:
             self.clipped.append(logs["clip_ratio/region_mean"])
-            self.shown["clipped"] = sum(self.clipped) / len(self.clipped)
+            self.shown[RATIO_CLIPPED] = sum(self.clipped) / len(self.clipped)
+        if logs.get("completions/clipped_ratio") is not None:
+            share = logs["completions/clipped_ratio"]
+            self.shown[CUT_OFF] = share if share >= WORTH_SHOWING else None
         self.view.update(state.global_step, self.text())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -115,7 +135,8 @@ class Progress(TrainerCallback):
         """Return the live figures, without those that are not known yet."""
         parts = [
             ("reward", "reward", "{:.2f}"), ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
-            ("clipped", "clipped", "{:.0%}"), ("tok/s", "tokens_per_second", "{:.0f}"),
+            (RATIO_CLIPPED, RATIO_CLIPPED, "{:.0%}"), (CUT_OFF, CUT_OFF, "{:.0%}"),
+            ("tok/s", "tokens_per_second", "{:.0f}"),
         ]  # fmt: skip
         known = [(label, key, form) for label, key, form in parts if self.shown.get(key) is not None]
         return "  ".join(f"{label} {form.format(self.shown[key])}" for label, key, form in known)

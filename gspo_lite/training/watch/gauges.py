@@ -4,6 +4,8 @@
     gspo/on_policy_share                       share of sequences with log s_i = 0: nothing has moved yet
     gspo/clip_low_sequences, clip_high_...     share of sequences with a clipped token
     gspo/clip_low_tokens, clip_high_tokens     share of tokens clipped; none of the four for a loss without two clips
+    gspo/fully_clipped_share                   share of sequences that have moved, with an advantage, whose every token
+                                               with an advantage is clipped: they add nothing to the gradient
     gspo/noise_floor                           log_ratio_std before any weight has moved, if two passes are compared
     gspo/computed_share                        share of sequences that were computed; the others have no advantage
 
@@ -49,6 +51,8 @@ class RatioGauges:
             advantages: (B,) or (B, T).
             compared: the log-probs are of two passes; False if of one, where the ratio is 1 by construction.
         """
+        if not torch.is_grad_enabled():  # TRL's evaluation computes the loss as well, but its ratios are no step's
+            return
         self.compared &= compared
         mask = mask.bool()
         log_ratio = log_ratio.detach().float()
@@ -61,6 +65,9 @@ class RatioGauges:
             "high": (per_token.exp() > self.high) & (signs > 0) & mask,
         }
         counted = mask.any(1)
+        silent = (cut["low"] | cut["high"] | (signs == 0) | ~mask).all(1)
+        weighty = ((signs != 0) & mask).any(1) & (log_s.abs() >= ON_POLICY)
+        self.seen["silent"].append(silent[weighty].float())
         if self.kept is not None:
             self.kept["trainer"] += log_s[counted].tolist()
         self.seen["log_s"].append(log_s[counted])
@@ -99,6 +106,8 @@ class RatioGauges:
             for unit, missing in left_out.items():
                 clipped = seen[f"{side} {unit}"]
                 figures[f"clip_{side}_{unit}"] = clipped.sum() / (len(clipped) + missing)
+        if self.clips and not unmoved and seen["silent"].numel():
+            figures["fully_clipped_share"] = seen["silent"].mean()
         figures["computed_share"] = len(log_s) / (len(log_s) + left_out["sequences"])
         if noise:
             figures["noise_floor"] = figures["log_ratio_std"]

@@ -1,11 +1,12 @@
 """Watches every step: skips steps that are not finite; on signs of collapse warns, stops or rolls back.
 
-The signs are in `collapse.py`. Must not change a step that is sound.
+The signs are in `collapse.py`; each is told once in a training. At its end, signs that held for all of a training too
+short for their patience are told as well, and weights of which none has changed. Must not change a step that is sound.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +18,13 @@ from gspo_lite.recipe.schema import GuardSettings
 from gspo_lite.system.processes import gathered, is_main
 from gspo_lite.system.say import warn
 from gspo_lite.training.checkpoint.numeric_state import all_finite
-from gspo_lite.training.watch.collapse import SIGNS
+from gspo_lite.training.fitness import sums_of_trained
+from gspo_lite.training.watch.collapse import SIGNS, Sign, span
+from gspo_lite.training.watch.streaks import Streaks
 
 SCALER_PATIENCE = 16  # steps in a row that float16's loss scaling may skip until it finds its scale
 ROLLBACKS = 3  # in one run; more would not help
+NOTHING_LEARNED = {"non_finite", "empty_completions", "flat_reward", "no_variance"}  # they say why
 
 
 class FiniteLoss:
@@ -44,36 +48,53 @@ class Guards(TrainerCallback):
 
     def __init__(self, trainer: Any, settings: GuardSettings, note: Callable[..., None] | None = None):
         self.trainer, self.settings, self.note = trainer, settings, note
-        self.streaks: Counter[str] = Counter()
-        self.not_applied, self.rollbacks = 0, 0  # steps, restores
+        self.streaks = Streaks(settings.rollouts)
+        self.skipped, self.not_applied, self.rollbacks = 0, 0, 0  # steps in a row, steps in all, restores
         self.roll_back_next = False
+        self.told: set[str] = set()  # guards
+        self.last: dict[str, Any] = {}  # figures that were last logged of a rollout
+        self.logged, self.began = 0, 0  # steps
+        self.weights, self.moved = torch.empty(0), False  # sums at the start, whether a step has changed one
 
     def counters(self) -> dict[str, Any]:
         """Return the counts from which a resumed run continues."""
-        return {"streaks": dict(self.streaks), "not_applied": self.not_applied, "rollbacks": self.rollbacks}
+        counts = {"skipped": self.skipped, "not_applied": self.not_applied, "rollbacks": self.rollbacks}
+        return counts | {"streaks": self.streaks.state(), "told": sorted(self.told)}
 
     def restore(self, counters: dict[str, Any]) -> None:
         """Restore what `counters` returned."""
-        self.streaks = Counter(counters["streaks"])
-        self.not_applied, self.rollbacks = counters["not_applied"], counters["rollbacks"]
+        self.skipped, self.not_applied, self.rollbacks = (
+            counters[name] for name in ("skipped", "not_applied", "rollbacks")
+        )
+        self.streaks.restore(counters["streaks"])
+        self.told = set(counters["told"])
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0:  # not resumed
+            self.streaks, self.told = Streaks(self.settings.rollouts), set()
+        self.logged = self.began = state.global_step
+        self.weights, self.moved = sums_of_trained(self.trainer.model), False
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Skip the step if its loss or gradient is not finite."""
         trained = [p for p in self.trainer.model.parameters() if p.requires_grad and p.grad is not None]
         loss_is_finite = all(gathered(self.trainer.losses_were_finite()))  # all processes apply a step, or none
         if loss_is_finite and all_finite(p.grad for p in trained):
-            self.streaks["skipped"] = 0
+            self.skipped = 0
             return
         self.not_applied += 1
-        self.streaks["skipped"] += 1
-        if self.scaling() and loss_is_finite and self.streaks["skipped"] < SCALER_PATIENCE:
+        self.skipped += 1
+        if self.scaling() and loss_is_finite and self.skipped < SCALER_PATIENCE:
             return  # the scaler skips the step and lowers its scale
         for parameter in trained:
             parameter.grad = None  # without a gradient no optimizer moves a weight, not even by momentum
-        what = "gradient" if loss_is_finite else "loss"
+        what, count = "gradient" if loss_is_finite else "loss", self.not_applied
+        if self.settings.non_finite == "warn" and count & (count - 1):
+            return  # told at the first, second, fourth, eighth ...
         self.act(
             "non_finite",
-            f"the {what} of step {state.global_step + 1} is not finite; the step was not applied",
+            f"the {what} of step {state.global_step + 1} is not finite; the step was not applied"
+            + (f", as {count - 1} before it" if count > 1 else ""),
             "lower training.learning_rate or training.max_grad_norm, or train in a wider number type (model.dtype)",
             before_step=True,
         )
@@ -89,32 +110,57 @@ class Guards(TrainerCallback):
         self.roll_back_next = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # Looked at here, because after training the model may have the weights of its best step again.
+        self.moved = self.moved or not torch.equal(self.weights, sums_of_trained(self.trainer.model))
         if self.roll_back_next:
             self.roll_back_next = False
             self.roll_back()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Look for signs of collapse."""
-        if not logs or "train_runtime" in logs:
+        if not logs:
             return
-        found = [sign.seen(logs, self.trainer.rollout) for sign in SIGNS]
-        for sign, seen in zip(SIGNS, gathered(found)[0], strict=True):  # the first process decides for all
-            if seen is None:
-                continue
-            self.streaks[sign.name] = self.streaks[sign.name] + 1 if seen else 0
-            if self.streaks[sign.name] == (sign.patience or self.settings.rollouts):
-                figures = defaultdict(float, logs, times=self.streaks[sign.name])
-                self.act(sign.name, sign.text.format_map(figures), sign.hint)
+        rollouts = max((state.global_step - self.logged) // self.trainer.updates_per_rollout, 1)
+        self.logged = state.global_step
+        if logs.get("reward") is not None:
+            self.last = dict(logs)
+        found = gathered([sign.seen(logs, self.trainer.rollout) for sign in SIGNS])[0]  # the first process decides
+        for sign in self.streaks.take(found, rollouts):
+            if getattr(self.settings, sign.name) != "warn" or sign.name not in self.told | self.streaks.explained():
+                self.act(sign.name, *self.in_words(sign, logs, whole=False))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell what held for the whole of a training too short for it, and that no weight has changed."""
+        for sign in self.streaks.unbroken():
+            if sign.name not in self.told | self.streaks.explained():
+                self.warn(*self.in_words(sign, self.last, whole=True))
+                self.told.add(sign.name)
+        if state.global_step == self.began or self.told & NOTHING_LEARNED:
+            return
+        if not self.moved:
+            self.warn(
+                f"no weight has changed from step {self.began} to step {state.global_step}",
+                "the learning rate is 0 or too small for the weights' number type, or warmup_steps exceeds the steps",
+            )
+
+    def in_words(self, sign: Sign, figures: dict[str, Any], *, whole: bool) -> tuple[str, str]:
+        """Return message and hint of a sign; `whole`: it held for the whole training."""
+        times = self.streaks.lengths[sign.name]
+        more = {"times": times, "span": span(times, whole=whole), "epsilon": self.trainer.args.epsilon}
+        known = defaultdict(float, figures | more)
+        return sign.text.format_map(known), sign.hint.format_map(known)
 
     def act(self, guard: str, message: str, hint: str, *, before_step: bool = False) -> None:
         """Act on one guard as the recipe says; `before_step`: a rollback must wait for the optimizer step to end."""
         action = getattr(self.settings, guard)
+        self.told.add(guard)
         if action == "stop":
             self.trainer.leave_step_out()
-            raise RunError(message, f"{hint}. training.guards.{guard} can be warn or rollback instead")
+            where = f"training.guards.{guard} of a recipe, or guards=GuardSettings({guard}=...) in Python"
+            raise RunError(message, f"{hint}. {where}, can be warn or rollback instead")
         self.warn(message, hint)
         if action == "rollback":
-            self.streaks[guard] = 0
+            self.streaks.lengths[guard] = 0
             if before_step:
                 self.roll_back_next = True
             else:

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from gspo_lite.completion.text import chat_turns
 from gspo_lite.errors import MachineError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system import run_folder
@@ -126,6 +127,8 @@ def table_of(name: str) -> Callable[[list[dict[str, Any]]], None]:
 def cells(row: dict[str, Any]) -> dict[str, Any]:
     """Return one row of the table: rewards and what they logged in separate columns, secrets masked."""
     plain = {name: row[name] for name in ("step", "prompt", "completion", "answer", "extracted", "advantage")}
+    if not isinstance(row["prompt"], str):
+        plain["prompt"] = "\n\n".join(f"{role}: {text}" for role, text in chat_turns(row["prompt"]))
     texts = {name: redact(value) if isinstance(value, str) else value for name, value in plain.items()}
     extra = {f"{name}.{column}": value for name, one in row.get("extra", {}).items() for column, value in one.items()}
     return {**texts, "answer": redact(str(row["answer"])), **row["rewards"], **redact_values(extra)}

@@ -1,0 +1,168 @@
+"""Completions of the model before training, greedy and in groups, and what a recipe's rewards say about them.
+
+Owns the figures of both. Must not know what to advise.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gspo_lite.evaluation import format_rate, ruled, share
+from gspo_lite.load_parts import Parts
+from gspo_lite.models.generate import Answer, answer
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward
+from gspo_lite.rewards.contract.judging import judge_of, score
+from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
+from gspo_lite.system.progress import live
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Completions that were decoded in one way.
+
+    Attributes:
+        completions: their number.
+        expected: mean of the weighted sum of rewards, R.
+        accuracy: share that is right by the reward that judges held-out answers; None where none can.
+        format_share: share in the recipe's form; None where it has none.
+        truncated_share: share cut off at max_completion_length.
+    """
+
+    completions: int
+    expected: float
+    accuracy: float | None
+    format_share: float | None
+    truncated_share: float
+    mean_tokens: float
+
+
+@dataclass(frozen=True)
+class Sampling(Decoded):
+    """Groups of completions, sampled as in training.
+
+    Attributes:
+        flat_share: share of groups whose completions all have the same R and teach nothing.
+        generation_seconds: for all completions, the greedy ones included.
+    """
+
+    groups: int
+    group_size: int
+    flat_share: float
+    generation_seconds: float
+
+
+@dataclass(frozen=True)
+class RewardPreview:
+    """One reward over all sampled completions.
+
+    Attributes:
+        mean, low, high: of the completions it could judge; None without any.
+        within: mean standard deviation inside a group, which GSPO learns from.
+        flat_share: share of groups in which all completions score the same.
+        none_share: share of completions it could not judge.
+        seconds: of all its calls.
+    """
+
+    name: str
+    weight: float
+    mean: float | None
+    low: float | None
+    high: float | None
+    within: float
+    flat_share: float
+    none_share: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Completions:
+    """A completion of each row, and what each reward says about it, by its name."""
+
+    rows: Sequence[Row]
+    answers: list[Answer]
+    calls: dict[str, Call]
+
+    @property
+    def texts(self) -> list[str]:
+        """Their texts."""
+        return [text for text, _ in self.answers]
+
+    def values(self, index: int) -> dict[str, float | None]:
+        """Return the score of one completion by each reward."""
+        return {name: call.values[index] for name, call in self.calls.items()}
+
+
+def sample(parts: Parts, rows: Sequence[Row]) -> tuple[Completions, Completions]:
+    """Return a greedy completion of each row, and a group of sampled ones of each, group after group."""
+    loaded, recipe = parts.loaded, parts.recipe
+    group = recipe.generation.num_generations
+    repeated = [row for row in rows for _ in range(group)]
+    model, processing, temperature = loaded.model, loaded.processing_class, recipe.generation.temperature
+    with live("sampling", len(rows) + len(repeated), ends=False) as view:
+        greedy = answer(model, processing, list(rows), recipe, None, view.update)
+        sampled = answer(model, processing, repeated, recipe, temperature, lambda done: view.update(len(rows) + done))
+    return scored(parts, rows, greedy, len(rows)), scored(parts, repeated, sampled, group)
+
+
+def scored(parts: Parts, rows: Sequence[Row], answers: list[Answer], at_once: int) -> Completions:
+    """Score completions with every reward, `at_once` in a call."""
+    texts, ids = [text for text, _ in answers], [ids for _, ids in answers]
+    return Completions(rows, answers, score(parts.rewards, rows, texts, ids, at_once=at_once))
+
+
+def decoded(parts: Parts, done: Completions) -> Decoded:
+    """Return the figures of completions."""
+    lengths, limit = [len(ids) for _, ids in done.answers], parts.recipe.generation.max_completion_length
+    right = ruled(judge_of(parts.recipe, parts.rewards), list(done.rows), done.answers, parts.recipe, done.calls)
+    return Decoded(
+        len(lengths),
+        expected=statistics.fmean(total or 0.0 for total in totals(parts, done)),
+        accuracy=None if right is None else share(right),
+        format_share=format_rate(done.answers, parts.recipe),
+        truncated_share=statistics.fmean(length >= limit for length in lengths),
+        mean_tokens=statistics.fmean(lengths),
+    )
+
+
+def sampling(parts: Parts, done: Completions, seconds: float) -> Sampling:
+    """Return the figures of groups of completions."""
+    size = parts.recipe.generation.num_generations
+    groups = grouped(totals(parts, done), size)
+    flat = statistics.fmean(map(all_equal, groups))
+    return Sampling(**vars(decoded(parts, done)), groups=len(groups), group_size=size, flat_share=flat,
+                    generation_seconds=seconds)  # fmt: skip
+
+
+def totals(parts: Parts, done: Completions) -> list[float | None]:
+    """Return R of each completion; None where no reward could judge it."""
+    weights = [one.weight for one in parts.rewards]
+    return [weighted_sum(list(done.values(index).values()), weights) for index in range(len(done.answers))]
+
+
+def grouped(values: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Return values in groups of one size."""
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def reward_previews(rewards: Sequence[GuardedReward], calls: Mapping[str, Call], size: int) -> list[RewardPreview]:
+    """Return the figures of each reward from its call for groups of one size."""
+    return [reward_preview(one, calls[one.__name__], size) for one in rewards]
+
+
+def reward_preview(one: GuardedReward, call: Call, size: int) -> RewardPreview:
+    """Return the figures of one reward."""
+    groups = [[value for value in group if value is not None] for group in grouped(call.values, size)]
+    known, judged = [value for group in groups for value in group], [group for group in groups if group]
+    mean, low, high = (statistics.fmean(known), min(known), max(known)) if known else (None, None, None)
+    return RewardPreview(
+        one.__name__, one.weight, mean, low, high,
+        within=statistics.fmean(map(statistics.pstdev, judged)) if judged else 0.0,
+        flat_share=statistics.fmean(map(all_equal, judged)) if judged else 1.0,
+        none_share=call.none_count / len(call.values),
+        seconds=call.seconds,
+    )  # fmt: skip
