@@ -59,16 +59,19 @@ def setting_for(recipe: Recipe, marker: Named) -> str | None:
     return None if read is None or read.marker != marker else f"data.{name} to `{value}`{other}"
 
 
-def advice(sampling: Sampling, rewards: Sequence[RewardPreview], longest: int) -> list[str]:
+def advice(
+    sampling: Sampling, rewards: Sequence[RewardPreview], longest: int, *, obstacle: str | None = None
+) -> list[str]:
     """Return what to change, one line each, the most harmful first.
 
     Args:
         longest: generation.max_completion_length.
+        obstacle: what to do first, as `without_form` says it; before that, rewards say nothing about the problems.
     """
     found = []
     if sampling.flat_share > MANY_FLAT_GROUPS:
         share = f"{sampling.flat_share:.0%} of the groups have no variance"
-        found.append(f"{share} and teach nothing: {flat_remedy(rewards)}")
+        found.append(f"{share} and teach nothing: {'first see to their form' if obstacle else flat_remedy(rewards)}")
     if sampling.truncated_share > MUCH_TRUNCATION:
         remedy = f"raise generation.max_completion_length above {longest}"
         share = f"{sampling.truncated_share:.0%} of the completions are cut off"

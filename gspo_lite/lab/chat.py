@@ -99,7 +99,8 @@ def open_chat(
         UsageError: `path` is none of these, or its recipe is not known.
     """
     if not path.is_dir():
-        raise UsageError(f"there is no folder `{path}`", "name a run folder, a checkpoint, an adapter or an export")
+        wrong = f"`{path}` is a file" if path.is_file() else f"there is no folder `{path}`"
+        raise UsageError(wrong, "name the folder of a run, a checkpoint, an adapter or an export")
     run: Path | None = None
     if recipe is None:
         run = source_run(path)

@@ -68,11 +68,12 @@ def preview(recipe: Recipe, samples: int) -> Preview:
     greedy, sampled = sample(parts, rows)
     figures = sampling(parts, sampled, time.perf_counter() - start)
     rewards = reward_previews(parts.rewards, sampled.calls, group)
+    obstacle = without_form(recipe, [*greedy.texts, *sampled.texts])
     return Preview(
-        without_form(recipe, [*greedy.texts, *sampled.texts]),
+        obstacle,
         decoded(parts, greedy), figures, rewards,
         [*examples("greedy", greedy, 1), *examples("sampled", sampled, min(SHOWN, group))],
-        advice(figures, rewards, longest),
+        advice(figures, rewards, longest, obstacle=obstacle),
         parts.problems.notes,
     )  # fmt: skip
 

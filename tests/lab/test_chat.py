@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,8 @@ def test_lines_that_are_piped_in_are_questions_until_they_end(monkeypatch):
 def test_a_folder_that_cannot_be_talked_to_is_refused(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         chat.open_chat(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"test_chat.py` is a file"):
+        chat.open_chat(Path(__file__))
     with pytest.raises(UsageError, match="which recipe") as caught:
         chat.open_chat(tmp_path)
     assert "--recipe" in caught.value.hint

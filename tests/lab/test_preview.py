@@ -48,6 +48,11 @@ def test_advice(figures, rewards, said):
     assert (not found) if said is None else (len(found) == 1 and said in found[0])
 
 
+def test_problems_are_not_called_hard_before_completions_have_the_form():
+    (found,) = advice(sampling(flat_share=0.9, expected=0.01), [ONE], 48, obstacle="add a warm-up")
+    assert found == "90% of the groups have no variance and teach nothing: first see to their form"
+
+
 JSON = "rewards=[{name: json_valid}]"
 ANYWHERE = "rewards=[{name: math_correct, options: {marker: {regex: '=(.*)'}}}]"
 TAUGHT = "warmup={completion: '<think>{steps}</think><answer>{answer}</answer>', max_steps: 1}"

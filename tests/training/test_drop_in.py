@@ -86,6 +86,20 @@ def test_a_finished_training_that_is_resumed_has_the_best_model(tmp_path, monkey
     assert holds(moved / "checkpoint-2", run)
 
 
+@pytest.mark.parametrize(("limit", "left"), [(1, {2}), (2, {2, 4}), (None, {1, 2, 3, 4})])
+def test_what_a_kill_after_the_last_save_left_is_removed_when_resumed(tmp_path, monkeypatch, limit, left):
+    scored_by_step(monkeypatch)
+    options = {
+        "max_completion_length": 8, "save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps",
+        "eval_steps": 1, "load_best_model_at_end": True, "metric_for_best_model": "eval_reward",
+    }  # fmt: skip
+    trainer(tmp_path, args=config(tmp_path, **options), eval_dataset=ROWS).train()
+    run = trainer(tmp_path, args=config(tmp_path, **options, save_total_limit=limit), eval_dataset=ROWS)
+    run.train(resume_from_checkpoint=True)
+    assert {int(path.name.partition("-")[2]) for path in tmp_path.glob("checkpoint-*")} == left
+    assert holds(tmp_path / "checkpoint-2", run)
+
+
 def test_early_stopping_ends_training_at_the_best(tmp_path, monkeypatch):
     scored_by_step(monkeypatch)
     args = config(

@@ -98,8 +98,10 @@ class Checkpoints:
         """Return what training returns, of a checkpoint that has all its steps."""
         self._load_from_checkpoint(checkpoint)
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
-        self.state.best_model_checkpoint = self._best_of(Path(checkpoint).parent)
-        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+        self.state.best_model_checkpoint = best = self._best_of(Path(checkpoint).parent)
+        # A kill after the last save left what transformers removes at the end: with a limit of 1 all but the best.
+        self._rotate(Path(best if best is not None and self.args.save_total_limit == 1 else checkpoint))
+        if self.args.load_best_model_at_end and best is not None:
             self._load_best_model()  # type: ignore[attr-defined]
         losses = [one["loss"] for one in self.state.log_history if "loss" in one]
         return TrainOutput(self.state.global_step, sum(losses) / max(len(losses), 1), {})
@@ -206,9 +208,13 @@ class Checkpoints:
         finally:
             if processes.is_main():
                 shutil.rmtree(staging, ignore_errors=True)
-        if processes.is_main():
-            manifest.rotate(checkpoints, final, self.args.save_total_limit, self._best_of(checkpoints))
+        self._rotate(final)
         processes.wait()
+
+    def _rotate(self, newest: Path) -> None:
+        """Remove the checkpoints beyond `save_total_limit`, but neither the newest nor the best."""
+        if processes.is_main():
+            manifest.rotate(newest.parent, newest, self.args.save_total_limit, self._best_of(newest.parent))
 
     def _write(self, staging: Path, step: int, model: Any, trial: Any) -> None:
         """Write a checkpoint without its manifest below `staging`; each process adds its own part."""
