@@ -100,7 +100,8 @@ HOOKS = (
     Hook("environments", "read", "know which environment pays which turns", SCORED),
     Hook("tools", "read", "know that completions are episodes", "_generate"),
     Hook("reset get_reward", "key", "know an environment's own methods", "__init__"),
-    Hook("parse_response ValueError", "read", "take what cannot be read for a text", owner=f"{TEMPLATES}:parse_response"),
+    Hook("parse_response ValueError", "read", "take what cannot be read for a text",
+         owner=f"{TEMPLATES}:parse_response"),
     Hook("is_chat_template_prefix_preserving", "called", "say whose template is at work", owner=TEMPLATES),
     # Its attributes.
     Hook("_buffered_inputs _step", "read", "arrange and save the rollout under way", "_prepare_inputs"),

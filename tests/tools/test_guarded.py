@@ -168,8 +168,8 @@ def test_what_an_environment_earned_is_noted_after_each_call():
     ("tool", "arguments", "message"),
     [
         (add, {"a": "2", "b": 3}, "TypeError: can only concatenate"),
-        (add, {}, "missing a required argument: 'a'"),
-        (add, {"a": 1, "c": 2}, "got an unexpected keyword argument 'c'"),
+        (add, {}, "TypeError: add() missing 1 required positional argument: 'a'"),
+        (add, {"a": 1, "c": 2}, "TypeError: add() got an unexpected keyword argument 'c'"),
         (leave, {}, "SystemExit: 3"),
         (lambda: 1 / 0, {}, "ZeroDivisionError: division by zero"),
     ],
