@@ -108,6 +108,8 @@ class Rollout:
     def play(self, messages: list[list[int]]) -> tuple[dict[str, float], int]:
         """Seconds of one rollout as a whole and by part, and the tokens that tools wrote in each episode."""
         self.messages, self.turn = messages, 0
+        self.made._sync_tool_dicts = [{"add": add} for _ in self.prompts]  # as TRL does before it generates
+        self.made._async_tool_dicts = [{} for _ in self.prompts]
         self.seconds.clear()
         began = time.perf_counter()
         output = self.made._generate(self.prompts)

@@ -15,8 +15,8 @@ from symtable import symtable
 from gspo_lite.errors import did_you_mean
 from gspo_lite.system.imports import code_problem
 
-RESET = "reset"
-OWN = (RESET, "get_reward", "get_turn_rewards")  # methods of an environment that the model is not told of
+RESET, REWARD, TURN_REWARDS = "reset", "get_reward", "get_turn_rewards"
+OWN = (RESET, REWARD, TURN_REWARDS)  # methods of an environment that the model is not told of
 ARGUMENTS = re.compile(r"\n\s*Args:\n(.*?)(?:\n\s*(?:Returns|Raises):|\Z)", re.DOTALL)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 

@@ -17,10 +17,8 @@ from gspo_lite.errors import RunError, UsageError
 from gspo_lite.rewards.contract.calling import call_each
 from gspo_lite.rewards.contract.failures import named, shortened
 from gspo_lite.rewards.contract.returned import as_values, described
-from gspo_lite.tools.definition import RESET
+from gspo_lite.tools.definition import RESET, TURN_REWARDS
 from gspo_lite.tools.guarded import Limits
-
-TURN_REWARDS = "get_turn_rewards"
 
 
 class Factory:

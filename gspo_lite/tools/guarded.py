@@ -34,7 +34,8 @@ class Limits:
     Attributes:
         calls: of all tools together in one episode.
         timeout: seconds for a call; None means no limit, and that the main thread calls the tool.
-        timeouts: the same for tools that have a timeout of their own, by name; `reset` is an environment's.
+        timeouts: the same for tools that have a timeout of their own, by name; `reset`, `get_reward` and
+            `get_turn_rewards` are an environment's.
         longest: characters of a result that the model is shown.
     """
 

@@ -17,11 +17,12 @@ from gspo_lite.data.inputs import takes_images
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.rewards.contract.calling import call_each
-from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.guarded import TIMEOUT, GuardedReward
 from gspo_lite.rewards.contract.returned import as_values, described
 from gspo_lite.system.say import say
 from gspo_lite.tools.calls import held_parser
-from gspo_lite.tools.environments import TURN_REWARDS, count_earned, held_factories, results_of, values_by_turn
+from gspo_lite.tools.definition import REWARD, TURN_REWARDS
+from gspo_lite.tools.environments import count_earned, held_factories, results_of, values_by_turn
 from gspo_lite.tools.guarded import Episode, Limits, figures_of
 from gspo_lite.training.fitness import template_note
 
@@ -54,7 +55,11 @@ class Episodes:
             options["environment_factory"] = factories.get(None, factories)
         refuse_processes(args, options)
         kinds = {one.kind: None for one in factories.values() if one.values_turns}
-        return [GuardedReward(partial(self._turns, kind), f"{kind.__name__}_turns", 1.0, []) for kind in kinds]
+        return [self._paid(partial(self._turns, kind), f"{kind.__name__}_turns", TURN_REWARDS) for kind in kinds]
+
+    def _paid(self, reward: Callable[..., Any], name: str, method: str) -> GuardedReward:
+        """Return a reward that environments pay by a method, under contract and the timeout of the method, if any."""
+        return GuardedReward(reward, name, 1.0, [], timeout=self.tool_limits.timeouts.get(method, TIMEOUT))
 
     def _turns(self, kind: type, environments: Sequence[Any], completions: Sequence[Any]) -> list[Turns | None]:
         """Return what environments of a kind say of the turns of their episodes; None for other kinds."""
@@ -71,7 +76,7 @@ class Episodes:
         """
         self.own_rewards = own
         for place, name in enumerate(self.reward_func_names[own + paid :], own + paid):
-            self.reward_funcs[place] = GuardedReward(of_environments(self.reward_funcs[place]), name, 1.0, [])
+            self.reward_funcs[place] = self._paid(of_environments(self.reward_funcs[place]), name, REWARD)
         if self.tools and (note := template_note(self.processing_class)):
             say(note)
 
@@ -91,12 +96,14 @@ class Episodes:
     @contextmanager
     def _held_parser(self, unread: list[str]) -> Iterator[None]:
         """Let the tokenizer read whatever a model wrote; `unread` gets the reason where it cannot."""
-        tokenizer = tokenizer_of(self.processing_class)
-        object.__setattr__(tokenizer, PARSE, held_parser(getattr(tokenizer, PARSE), unread))
+        attributes = vars(tokenizer := tokenizer_of(self.processing_class))
+        own = {name: attributes[name] for name in (PARSE,) if name in attributes}  # else it is its class's
+        attributes[PARSE] = held_parser(getattr(tokenizer, PARSE), unread)
         try:
             yield
         finally:
-            object.__delattr__(tokenizer, PARSE)
+            del attributes[PARSE]
+            attributes.update(own)
 
     @contextmanager
     def _held_tools(self) -> Iterator[list[Episode]]:
