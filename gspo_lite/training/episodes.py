@@ -47,12 +47,16 @@ class Episodes:
     own_rewards: int = 0  # the user's, in front of those that environments pay
     episodes: list[Episode] = []  # noqa: RUF012, replaced and never changed
 
-    def _turn_rewards(self, args: Any, options: dict[str, Any], limits: Limits | None) -> list[GuardedReward]:
+    def _turn_rewards(
+        self, args: Any, options: dict[str, Any], limits: Limits | None, columns: Sequence[str] | None
+    ) -> list[GuardedReward]:
         """Put the environments of TRL's options under limits; return a reward for each kind that values turns."""
         self.tool_limits = limits or Limits()
         factories = held_factories(options.get("environment_factory"), self.tool_limits)
         if factories:
             options["environment_factory"] = factories.get(None, factories)
+        for one in factories.values() if columns is not None else ():
+            one.refuse_missing(columns)
         refuse_processes(args, options)
         kinds = {one.kind: None for one in factories.values() if one.values_turns}
         return [self._paid(partial(self._turns, kind), f"{kind.__name__}_turns", TURN_REWARDS) for kind in kinds]

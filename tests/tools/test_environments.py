@@ -68,6 +68,17 @@ def test_a_reset_that_does_not_work_is_named_with_its_row(task, problem):
         game.reset(task=task, answer=3)
 
 
+def test_a_column_that_reset_requires_is_missed_at_the_start():
+    class Needy:
+        def reset(self, word, *, size, hint="", **row):
+            pass
+
+    Factory(Needy, Limits()).refuse_missing(["word", "size"])
+    Factory(Game, Limits()).refuse_missing([])
+    with pytest.raises(UsageError, match="`Needy` reads the column `size`; the data has `word`, `sizes`; did you mean"):
+        Factory(Needy, Limits()).refuse_missing(["word", "sizes"])
+
+
 def test_several_environments_keep_their_names():
     assert held_factories(None, Limits()) == {}
     assert list(held_factories(Game, Limits())) == [None]
