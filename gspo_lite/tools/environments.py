@@ -31,11 +31,11 @@ class Factory:
         self.kind = type(self.waiting[0])
         self.values_turns = hasattr(self.kind, TURN_REWARDS)
 
-    def refuse_missing(self, columns: Sequence[str]) -> None:
-        """Refuse data without a column that `reset` requires."""
+    def refuse_missing(self, columns: Sequence[str] | None) -> None:
+        """Refuse data without a column that `reset` requires; None if its columns are not known."""
         signature = signature_of(getattr(self.kind, RESET, object))
         for name in signature.required[1:] if signature else ():  # the first is the environment
-            if name not in columns:
+            if columns is not None and name not in columns:
                 there = ", ".join(f"`{column}`" for column in columns)
                 message = f"`reset` of the environment `{self.kind.__name__}` reads the column `{name}`"
                 hint = "name the parameter after a column, or give it a default"

@@ -24,9 +24,14 @@ from gspo_lite.tools.calls import held_parser
 from gspo_lite.tools.definition import REWARD, TURN_REWARDS
 from gspo_lite.tools.environments import count_earned, held_factories, results_of, values_by_turn
 from gspo_lite.tools.guarded import Episode, Limits, figures_of
-from gspo_lite.training.fitness import template_note
+from gspo_lite.tools.turns import figures_of_tokens
 
 PARSE = "parse_response"
+SWAPPED = (
+    "note  the model's chat template renders messages otherwise once others follow, so TRL's training template takes "
+    "its place"
+)
+TOOL_MASK = 2  # place in what `_generate` returns
 
 
 class Episodes:
@@ -39,11 +44,13 @@ class Episodes:
     processing_class: Any
     reward_funcs: list[Any]
     reward_func_names: list[str]
+    chat_template: str | None  # in place of the tokenizer's
     _sync_tool_dicts: list[Any]
     _async_tool_dicts: list[dict[str, Any]]
     _metrics: dict[str, Any]
 
     tool_limits: Limits = Limits()
+    tells_template: bool = True  # which template is at work
     own_rewards: int = 0  # the user's, in front of those that environments pay
     episodes: list[Episode] = []  # noqa: RUF012, replaced and never changed
 
@@ -55,7 +62,7 @@ class Episodes:
         factories = held_factories(options.get("environment_factory"), self.tool_limits)
         if factories:
             options["environment_factory"] = factories.get(None, factories)
-        for one in factories.values() if columns is not None else ():
+        for one in factories.values():
             one.refuse_missing(columns)
         refuse_processes(args, options)
         kinds = {one.kind: None for one in factories.values() if one.values_turns}
@@ -81,8 +88,8 @@ class Episodes:
         self.own_rewards = own
         for place, name in enumerate(self.reward_func_names[own + paid :], own + paid):
             self.reward_funcs[place] = self._paid(of_environments(self.reward_funcs[place]), name, REWARD)
-        if self.tools and (note := template_note(self.processing_class)):
-            say(note)
+        if self.tells_template and self.tools and self.chat_template is not None:
+            say(SWAPPED)
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         self.episodes = []
@@ -91,7 +98,8 @@ class Episodes:
         unread: list[str] = []
         with self._held_parser(unread), self._held_tools() as self.episodes:
             output = super()._generate(*args, **kwargs)  # type: ignore[misc]
-        figures = {**figures_of(self.episodes), "tools/unread": len(unread) / max(len(self.episodes), 1)}
+        figures = {**figures_of(self.episodes), **figures_of_tokens(output[TOOL_MASK])}
+        figures["tools/unread"] = len(unread) / max(len(self.episodes), 1)
         for name, value in figures.items():
             self._metrics["train" if self.model.training else "eval"][name].append(value)
         self._drop_late_environments()

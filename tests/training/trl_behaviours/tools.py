@@ -220,7 +220,8 @@ def environment(factory: Any, **options: Any) -> Any:
 def row(name: str, act: Any = None, **options: Any) -> Behaviour:
     """A behaviour of a model that calls tools."""
     act = act or saying(call("count", by=2), call("count", by=5), "No.<|im_end|>")
-    return Behaviour(name, ROOM, **{"model": model, "rows": asked, "rewards": lambda: turns, "act": act, **options})
+    usual = {"settings": ROOM, "model": model, "rows": asked, "rewards": lambda: turns}
+    return Behaviour(name, **{**usual, "act": act, **options})
 
 
 TOOLS = [
