@@ -97,9 +97,9 @@ SCENARIOS = {
     },
     "gspo tools idle rows": {"tools": True, "idle": True},
     "gspo_token episodes": {
-        "importance_sampling_level": "sequence_token", "episodes": True, "max_completion_length": 200,
+        "importance_sampling_level": "sequence_token", "episodes": True, "max_completion_length": 260,
     },
-    "gspo episodes": {"episodes": True, "max_completion_length": 200},
+    "gspo episodes": {"episodes": True, "max_completion_length": 260},
     "control: a tool's tokens in the mean": {"tools": True, "control": "tool mask"},
     "control: turns shifted by one": {
         "importance_sampling_level": "sequence_token", "tools": True, "turns": True, "control": "turns",
