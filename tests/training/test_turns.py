@@ -261,7 +261,9 @@ def test_whatever_a_model_calls_the_run_goes_on(tmp_path, starter, case):
     unread = case in ("malformed", "no name", "a number", "a name that is no text", "half a surrogate pair", "nested")
     assert (figures["tools/unread"], figures["tools/error"]) == ((0.5, 0.0) if unread else (0.0, 0.5))
     assert figures["tools/calls_per_episode"] == (0.5 if unread else 1.0)
-    assert "\x1b" not in json.dumps(made.sampled(2)).encode().decode("unicode_escape")
+    told = [turn["content"] for turn in made.rollout[0]["turns"] if turn["role"] == "tool"]
+    assert len(told) == (not unread)
+    assert all(text.isprintable() and "error" in text for text in told)
 
 
 def test_calls_beyond_the_limit_are_refused_and_the_run_goes_on(tmp_path, starter):
