@@ -14,6 +14,7 @@ from gspo_lite.cli import main
 from gspo_lite.errors import MachineError, RunError, UsageError
 from gspo_lite.export import gguf, merge
 from gspo_lite.export import round_trip as exporting
+from gspo_lite.models.generate import Answer
 from gspo_lite.recipe.schema import ModelSettings
 
 SEEN = "<answer>{}</answer>"
