@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.inputs import thoughts_opened
@@ -24,15 +24,24 @@ from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.models.names import is_local_model
+from gspo_lite.models.processing import load_processing
 from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.custom import listed
 from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.judging import can_judge, judge_of
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
+from gspo_lite.tools.load import NO_TOOLS, Tools, load_tools
 from gspo_lite.training.checkpoint.manifest import described
 from gspo_lite.training.examples import check_examples
 from gspo_lite.training.watch.trackers import require
+
+if TYPE_CHECKING:
+    from gspo_lite.training.play import Player
+
+
+ENVIRONMENT = "environment"  # the column that chooses one of several
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class Parts:
     loaded: LoadedModel
     engine: Engine
     args: Any  # a GSPOConfig, whose module must not be imported before Unsloth
+    tools: Tools = NO_TOOLS
+    play: Player | None = None  # answers rows where the recipe has tools or an environment
     begun_with: str | None = None  # sha256 of the adapter that is continued
 
 
@@ -56,32 +67,65 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     require(recipe.output.report_to)
     start_ahead()  # on another core, so that the grader has imported its engine by the first evaluation
     backend = choose_backend(recipe.model)
-    problems = load_problems(recipe.data, problem_checks(recipe.rewards))
+    checks, whole_rows = problem_checks(recipe.rewards), recipe.environment is not None
+    problems = load_problems(recipe.data, checks, whole_rows=whole_rows)
     images = IMAGES in problems.train.column_names
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
-    rewards = build_rewards(recipe.rewards, recipe.data.layout)
+    rewards, tools = build_rewards(recipe.rewards, recipe.data.layout), load_tools(recipe)
     parts = {f"of `{recipe.data.source}`": problems.train, "of the held-out problems": problems.held_out}
     for which, part in parts.items():
         check_columns(rewards, part.column_names)
         problems.notes.extend(check_golds(rewards, part, which))
-    refuse_unmeasured(recipe, rewards, problems)
+        refuse_unknown_environments(recipe, part, which)
+    refuse_unmeasured(recipe, rewards, problems, tools)
     check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
+    if tools:
+        refuse_without_roles(recipe, images)
     loaded = load_model(
         recipe.model, backend, seed=recipe.training.seed, vllm=engine.fast_inference, images=images,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
     )  # fmt: skip
     loaded.notes.extend(generation_notes(recipe, loaded))
     longest, kwargs = recipe.generation.max_prompt_length, recipe.model.chat_template_kwargs
-    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs)
     from gspo_lite.training.config import config_from_recipe
     from gspo_lite.training.oversample import refuse_oversampling
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
+    play = player_of(recipe, loaded, rewards, tools)  # last, because a configuration resets what accelerate knows
+    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs, play.tools_of if play else None)
     refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
     name = recipe.model.adapter
     begun_with = None if name is None else described(adapter_folder(name) / WEIGHTS)["sha256"]
-    return Parts(recipe, problems, rewards, loaded, engine, args, begun_with)
+    return Parts(recipe, problems, rewards, loaded, engine, args, tools, play, begun_with)
+
+
+def player_of(recipe: Recipe, loaded: LoadedModel, rewards: list[Any], tools: Tools) -> Player | None:
+    """Return what answers rows by conversations with tools; None where a recipe has neither tools nor environment."""
+    if not tools:
+        return None
+    from gspo_lite.training.play import Player  # imports trl, which must not come before unsloth
+
+    return Player(recipe, loaded.model, loaded.processing_class, rewards, tools)
+
+
+def refuse_without_roles(recipe: Recipe, images: bool) -> None:
+    """Refuse a model that cannot play conversations with tools, before its weights are loaded."""
+    from gspo_lite.training.tool_roles import refuse_without_tool_roles  # imports trl
+
+    refuse_without_tool_roles(load_processing(recipe.model, images), recipe.model.name)
+
+
+def refuse_unknown_environments(recipe: Recipe, rows: Any, which: str) -> None:
+    """Refuse rows that choose an environment which the recipe does not have."""
+    known = [name for name in recipe.environments if name is not None]
+    if not known:
+        return
+    if ENVIRONMENT not in rows.column_names:
+        raise UsageError(f"the rows {which} have no column `{ENVIRONMENT}`, which chooses one of {listed(known)}")
+    for number, name in enumerate(rows[ENVIRONMENT], 1):
+        if name not in known:
+            raise UsageError(f"row {number} {which}: `{ENVIRONMENT}` is `{name}`, allowed: {listed(known)}")
 
 
 def with_adapter(recipe: Recipe) -> Recipe:
@@ -112,10 +156,12 @@ def generation_notes(recipe: Recipe, loaded: LoadedModel) -> Iterator[str]:
         yield f"its own sampling defaults are not used, but the recipe's: {listed}"
 
 
-def refuse_unmeasured(recipe: Recipe, rewards: list[Any], problems: Problems) -> None:
+def refuse_unmeasured(recipe: Recipe, rewards: list[Any], problems: Problems, tools: Tools) -> None:
     """Refuse settings that go by held-out accuracy where nothing says which answers are right."""
     wanted = {"output.keep_best": recipe.output.keep_best, "training.stop_early": recipe.training.stop_early}
     names = [f"`{name}`" for name, value in wanted.items() if value]
+    if tools.pays and not any(one.judges for one in rewards):
+        return
     if names and not can_judge(judge_of(recipe, rewards), problems.held_out.column_names):
         raise UsageError(
             f"{' and '.join(names)} need held-out accuracy, but the held-out problems have no answers and no reward "
@@ -130,6 +176,7 @@ def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
     return {
         "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
         "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
+        "custom_tools": parts.tools.sha256,
         "model_weights": parts.loaded.weights,
         "continued": {} if parts.begun_with is None else {str(parts.recipe.model.adapter): parts.begun_with},
     }

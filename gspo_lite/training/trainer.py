@@ -29,7 +29,7 @@ from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.tools.guarded import Limits
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
 from gspo_lite.training.checkpoint.saving import Checkpoints
-from gspo_lite.training.episodes import Episodes
+from gspo_lite.training.episodes import Episodes, with_weights
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
@@ -39,7 +39,7 @@ from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
 from gspo_lite.training.sampling import end_at_every_token, suppress_placeholders
-from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
+from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, give_turns, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.token_credit import TokenCredit, per_token
 from gspo_lite.training.watch.gauges import RatioGauges
@@ -135,16 +135,18 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         self._name, self._tag_names = method.name, ["trl", method.tag]
         self._paper = {"title": method.paper.title, "id": method.paper.arxiv, "citation": method.paper.citation}
         known = None if options.get("rollout_func") else columns  # its own fields reach the rewards as well
+        paid = self._turn_rewards(args, options, tool_limits, columns)
         reward_funcs = under_contract(
             as_list(reward_funcs), known, environments=bool(options.get("environment_factory"))
         )
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         begun_with = learned_weights(model)
-        super().__init__(model, reward_funcs, args=args, **data, **options)
+        args = with_weights(args, len(paid))
+        super().__init__(model, [*reward_funcs, *paid], args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
+        self._begin_episodes(len(reward_funcs), len(paid))
         refuse_frozen(self.model)
         refuse_too_few_prompts(self)
-        self.tool_limits = tool_limits or Limits()
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None
@@ -194,9 +196,12 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         super().log(logs, *args, **kwargs)
 
     def sampled(self, count: int) -> list[dict[str, Any]]:
-        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]]."""
+        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]].
+
+        Conversations with tools have the advantage of each turn instead.
+        """
         rows, credit = self.rollout[:count], self.token_credit
-        if credit is None or self.per_token is None:
+        if credit is None or self.per_token is None or self.tools:
             return rows
         pairs = zip(rows, self.per_token, strict=False)
         return [{**row, "token_advantages": credit.by_characters(*one, row["completion"])} for row, one in pairs]
@@ -226,14 +231,16 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
-        opened, ids = self._thoughts_opened(completions), completion_ids_list
-        decode = decoder(tokenizer_of(self.processing_class), self.layout, opened)
-        pairs = zip(completions, ids, strict=True)
-        completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
+        ids, completions = completion_ids_list, self._judged(completions, completion_ids_list)
         with calls() as heard:
             rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, ids, *rest, **options)
         self._rewarded: Scored = Scored(list(inputs), list(completions), list(ids), rewards, heard)
         return rewards
+
+    def _judged(self, completions: Sequence[Any], completion_ids: Sequence[Any]) -> list[Any]:
+        """Return completions as they are judged and recorded, N."""
+        decode = decoder(tokenizer_of(self.processing_class), self.layout, self._thoughts_opened(completions))
+        return [as_judged(one, ids, decode) for one, ids in zip(completions, completion_ids, strict=True)]
 
     def _thoughts_opened(self, completions: Sequence[Any]) -> str:
         """Return what the chat template writes of each completion; nothing where it did not render the prompts."""
@@ -251,6 +258,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         self.rollout = scored_rows(self, scored, output)
         if self.token_credit is not None:
             self._give_credit(self.token_credit, scored, output)
+        if self.tools:
+            give_turns(self, scored, output)
         return output
 
     def _token_credit(
@@ -261,9 +270,10 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
             if credits is not None and any(credit is not None for credit in credits):
                 raise UsageError("`credits` need advantages per token: importance_sampling_level `sequence_token`")
             return None
-        credits = credits if credits is not None else [None] * len(self.reward_funcs)
-        if len(credits) != len(self.reward_funcs):
-            raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
+        credits = credits if credits is not None else [None] * self.own_rewards
+        if len(credits) != self.own_rewards:
+            raise UsageError(f"{len(credits)} `credits` for {self.own_rewards} rewards; give one for each")
+        credits = [*credits, *[None] * (len(self.reward_funcs) - self.own_rewards)]
         layouts, weights = [getattr(one, "layout", None) for one in self.reward_funcs], self.reward_weights.tolist()
         scale, tokenizer = str(self.scale_rewards), tokenizer_of(self.processing_class)
         size, names = self.num_generations, self.reward_func_names
