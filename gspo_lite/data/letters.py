@@ -94,9 +94,9 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, Any]]:
     """
     difficulty = difficulty or "hard"
     refuse_unknown("letters", split, SPLITS, difficulty, GUESSES)
-    rng = random.Random(f"{SEED} letters")
+    rng, prompt = random.Random(f"{SEED} letters"), f"guess my letter, {LETTERS[0]}-{LETTERS[-1]}."
     rows = [
-        {"prompt": f"Game {number}: guess my letter, {LETTERS[0]}-{LETTERS[-1]}.", "answer": rng.choice(LETTERS), "guesses": GUESSES[difficulty]}
+        {"prompt": f"Game {number}: {prompt}", "answer": rng.choice(LETTERS), "guesses": GUESSES[difficulty]}
         for number in range(1, ROWS + HELD_OUT + 1)
     ]
     return rows[:HELD_OUT] if split == "test" else rows[HELD_OUT:]
