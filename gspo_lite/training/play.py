@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
 
 from gspo_lite.completion.marks import Turns
 from gspo_lite.completion.text import Layout, completion_text
@@ -49,6 +50,7 @@ class Curtain(Exception):
 class Stage(GSPOTrainer):
     """A trainer that plays and never trains; `output` is what its last rollout generated."""
 
+    tells_template = False  # the trainer does
     output: Any = None
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
@@ -199,15 +201,17 @@ def unchanged(model: Any) -> Iterator[None]:
     """Restore what building a trainer changes: types of weights, attributes of modules, and random numbers."""
     weights = [(one, one.data, one.requires_grad) for one in model.parameters()]
     holders = [vars(module) for module in model.modules()]
-    holders += [value for one in holders for value in one.values() if isinstance(value, dict)]  # such as hooks
-    held, states = [dict(one) for one in holders], random_states()
+    held = [value for one in holders for value in one.values()]
+    holders += [value for value in held if isinstance(value, dict)]  # such as hooks
+    holders += {id(value): vars(value) for value in held if isinstance(value, PreTrainedConfig)}.values()
+    copies, states = [dict(one) for one in holders], random_states()
     try:
         # A trainer refuses a model that has nothing to train, such as one that is loaded to be measured.
         model._hf_peft_config_loaded = True
         next(one for one in model.parameters() if one.is_floating_point()).requires_grad_(True)
         yield
     finally:
-        for holder, before in zip(holders, held, strict=True):
+        for holder, before in zip(holders, copies, strict=True):
             holder.clear()
             holder.update(before)
         for weight, data, trained in weights:
