@@ -30,12 +30,13 @@ EPISODE = [
 ]
 
 
-def make_episodes(folder, turns=EPISODE, metrics=()):
+def make_episodes(folder, turns=EPISODE, metrics=(), problems=1, rollouts=1):
     run = make_run(folder, evaluation=BOTH, steps=0, recipe=RECIPE + TOOLS)
     row = {"prompt": "When?", "answer": "1852", "completion": "I look.1852", "rewards": {"right": 1.0}, "turns": turns}
     for phase in ("before", "after"):
-        run_folder.append_jsonl(run / run_folder.EVAL_SAMPLES, [{"phase": phase, "index": 9, "correct": True, **row}])
-    run_folder.append_jsonl(run / run_folder.COMPLETIONS, [{"step": 1, "advantage": 0.5, **row}])
+        about = [{"phase": phase, "index": 9 + n, "correct": True, **row} for n in range(problems)]
+        run_folder.append_jsonl(run / run_folder.EVAL_SAMPLES, about)
+    run_folder.append_jsonl(run / run_folder.COMPLETIONS, [{"step": 1, "advantage": 0.5, **row}] * rollouts)
     run_folder.append_jsonl(run / run_folder.METRICS, metrics)
     return run
 
@@ -91,6 +92,13 @@ def test_hostile_results_and_arguments_are_escaped_cut_and_leave_room_for_others
     assert all(len(html.unescape(one)) < 600 for one in results)
     write_reports(run)
     assert "\x1b" not in (run / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_page_of_many_long_episodes_stays_under_two_megabytes(tmp_path):
+    turns = [own(HOSTILE, ("look_up", {"name": HOSTILE})), result("look_up", HOSTILE)] * 8
+    text = page_of(make_episodes(tmp_path / "run", turns, problems=40, rollouts=60))
+    assert text.count('<ol class="episode">') > 4
+    assert len(text.encode()) < 2_000_000
 
 
 def test_calls_turns_and_tokens_are_curves(tmp_path):
