@@ -19,11 +19,12 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.recipe.warmup import check_warmup
 from gspo_lite.rewards.contract.registry import check_rewards, registered
 from gspo_lite.system.redaction import MASK, note_values
+from gspo_lite.tools.check import check_tools
 
 if TYPE_CHECKING:
     from gspo_lite.recipe.foreign.translate import Translation
 
-CHECKS = (check_recipe, check_warmup, check_adapter, check_rewards)  # of what a recipe says
+CHECKS = (check_recipe, check_warmup, check_adapter, check_tools, check_rewards)  # of what a recipe says
 WITH_DATA = (*CHECKS, check_sources, check_continued)
 
 

@@ -13,7 +13,7 @@ from gspo_lite.completion.patterns import compiled
 from gspo_lite.recipe.data_settings import STYLE_MARKERS
 from gspo_lite.recipe.extra import extra_is_extra
 from gspo_lite.recipe.problem import Problem, Severity
-from gspo_lite.recipe.schema import Recipe, RegexCredit
+from gspo_lite.recipe.schema import Recipe, RegexCredit, TurnCredit
 
 TOKEN_SUMMED = ("dapo", "bnpo", "dr_grpo")
 OTHER_LOSSES = ("cispo", "sapo", "vespo")  # replace the clip by another treatment of the ratio
@@ -140,7 +140,21 @@ def credit_needs_tokens(recipe: Recipe) -> Iterator[Problem]:
             )
 
 
-def gamma_needs_turns(recipe: Recipe) -> Iterator[Problem]:
+def turns_need_tools(recipe: Recipe) -> Iterator[Problem]:
+    alone = "needs several turns, but without `tools` or `environment` the model has only one. Remove it"
+    for index, reward in enumerate(recipe.rewards):
+        if isinstance(reward.credit, TurnCredit) and not recipe.plays:
+            yield Problem(("rewards", index, "credit"), alone)
+    if recipe.objective.gamma and not recipe.plays:
+        yield Problem(("objective", "gamma"), alone)
+    if recipe.generation.max_turns is not None and not recipe.plays:
+        yield Problem(("generation", "max_turns"), alone)
+    if recipe.generation.max_turns == 1 and recipe.plays:
+        message = "1 ends every conversation before a tool is called; the model needs at least 2 turns to read a result"
+        yield Problem(("generation", "max_turns"), message)
+
+
+def gamma_needs_tokens(recipe: Recipe) -> Iterator[Problem]:
     if recipe.objective.gamma and recipe.objective.algorithm != "gspo_token":
         message = f"pays single turns, but `{recipe.objective.algorithm}` gives all tokens of a completion the same"
         message += " advantage. Set objective.algorithm to `gspo_token`, or gamma to 0"
@@ -158,7 +172,9 @@ def prefixes_need_tokens(recipe: Recipe) -> Iterator[Problem]:
 
 
 def rewards_add_up(recipe: Recipe) -> Iterator[Problem]:
-    if sum(reward.weight for reward in recipe.rewards) == 0:
+    if not recipe.rewards and recipe.environment is None:
+        yield Problem(("rewards",), "missing; at least one reward is needed, or an environment that pays")
+    if recipe.rewards and sum(reward.weight for reward in recipe.rewards) == 0 and recipe.environment is None:
         yield Problem(("rewards",), "the weights sum to 0; at least one reward must be optimized")
     names = Counter(reward.name for reward in recipe.rewards)
     for index, reward in enumerate(recipe.rewards):
@@ -236,6 +252,6 @@ RULES = (
     one_kind_of_weights, vllm_takes_the_weights, a_template_is_given_its_own_variables, groups_can_be_swapped,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
-    credit_needs_tokens, gamma_needs_turns, prefixes_need_tokens,
+    credit_needs_tokens, gamma_needs_tokens, turns_need_tools, prefixes_need_tokens,
     rewards_add_up, extra_is_extra, what_costs_or_may_lack, the_best_step_is_measured,
 )  # fmt: skip

@@ -40,7 +40,7 @@ def explain(problem: Any, error: ValidationError, values: dict[str, Any]) -> tup
         return place, MISSING
     if place[0] == "rewards" and (form := reward_form(place, problem["input"])):
         return place, f"found {found}; write {form}"
-    if place in union_places(error, values):
+    if place in union_places(error, values) or (place[0] == "tools" and len(place) <= 2):
         return place, f"found {found}; allowed: {allowed_at(place)}"
     if kind == "literal_error":
         expected = context["expected"]

@@ -37,6 +37,7 @@ NO_EFFECT = {
     "num_train_epochs": EPOCHS,
     "logging_strategy": "every step is logged",
     "label_smoothing_factor": "TRL's GRPO loss has no labels",
+    "max_tool_calling_iterations": "generation.max_turns limits a conversation with tools, and is one more",
     "model_init_kwargs": "the model is loaded before; use the keys of `model`",
 }
 FIXED = ("logging_steps", "disable_tqdm", "save_strategy", "use_cpu", "resume_from_checkpoint")

@@ -12,6 +12,7 @@ from pathlib import Path
 from gspo_lite.errors import Place
 from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.recipe.tool_settings import environment_place
 
 Named = list[tuple[Place, str | None]]
 
@@ -48,8 +49,10 @@ def read(recipe: Recipe) -> Named:
 
 
 def written_or_run(recipe: Recipe) -> Named:
-    """Return the run folder and the files whose code runs: rewards, the data's adapter, a model's own code."""
+    """Return the run folder and the files whose code runs: rewards, tools, the data's adapter, a model's own."""
     code: list[tuple[Place, str]] = [(("rewards", i, "name"), one.name) for i, one in enumerate(recipe.rewards)]
+    code += [(("tools", i, "name"), one.name) for i, one in enumerate(recipe.tools)]
+    code += [(environment_place(name), found) for name, found in recipe.environments.items()]
     code.append((("data", "adapter"), recipe.data.adapter))
     named: Named = [(("output", "dir"), recipe.output.dir)]
     named += [(place, name.rpartition(":")[0]) for place, name in code if ".py:" in name]

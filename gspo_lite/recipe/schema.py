@@ -13,6 +13,7 @@ from pydantic import Field
 from gspo_lite.recipe.data_settings import DataSettings
 from gspo_lite.recipe.fields import PositiveFloat, PositiveInt, Settings, Share, Text
 from gspo_lite.recipe.methods import METHODS
+from gspo_lite.recipe.tool_settings import Environment, Tool
 
 Tracker = Literal["none", "wandb", "trackio", "tensorboard"]
 
@@ -152,6 +153,13 @@ class GenerationSettings(Settings):
         description="Dynamic sampling as in DAPO, but bounded: the largest number of extra rounds per rollout. Each "
         "round replaces groups whose completions have equal rewards by groups of new prompts. 0 is off.",
     )
+    max_turns: PositiveInt | None = Field(
+        None, description="Messages of the model in one conversation with tools; null is no limit."
+    )
+    max_tool_calls: PositiveInt = Field(32, description="Calls of all tools in one conversation; more are refused.")
+    tool_timeout: PositiveFloat | None = Field(
+        30.0, description="Seconds for a call of a tool, else the model is told. Null: no limit, in the main thread."
+    )
 
 
 Action = Literal["warn", "stop", "rollback"]
@@ -244,13 +252,35 @@ class OutputSettings(Settings):
 
 
 class Recipe(Settings):
-    """A whole run: model, data, rewards, objective, generation, training and output."""
+    """A whole run: model, data, tools, rewards, objective, generation, training and output."""
 
     model: ModelSettings
     data: DataSettings
-    rewards: Annotated[list[RewardSettings], Field(min_length=1)]
+    tools: list[Tool] = Field(
+        default_factory=list,
+        description="Functions that the model may call: `file.py:function`, `module:function`, or {name, timeout}.",
+    )
+    environment: Environment | None = Field(
+        None,
+        description="Class whose public methods the model may call, `file.py:Class` or `module:Class`; or several by "
+        "name, of which the column `environment` of the data chooses.",
+    )
+    rewards: list[RewardSettings] = Field(
+        default_factory=list, description="Reward functions; may be left out where the environment pays."
+    )
     objective: ObjectiveSettings
     generation: GenerationSettings = GenerationSettings()
     warmup: WarmupSettings | None = Field(None, description="Supervised steps before RL; none if left out.")
     training: TrainingSettings
     output: OutputSettings
+
+    @property
+    def plays(self) -> bool:
+        """Whether completions are conversations with tools or an environment."""
+        return bool(self.tools) or self.environment is not None
+
+    @property
+    def environments(self) -> dict[str | None, str]:
+        """The environments' code by the name that the data chooses them with; None names a single one."""
+        named = self.environment if isinstance(self.environment, dict) else {None: self.environment}
+        return {name: code for name, code in named.items() if code is not None}

@@ -16,7 +16,8 @@ from gspo_lite.errors import did_you_mean
 from gspo_lite.system.imports import code_problem
 
 RESET = "reset"
-OWN = (RESET, "get_reward", "get_turn_rewards")  # methods of an environment that the model is not told of
+PAYING = ("get_reward", "get_turn_rewards")
+OWN = (RESET, *PAYING)  # methods of an environment that the model is not told of
 ARGUMENTS = re.compile(r"\n\s*Args:\n(.*?)(?:\n\s*(?:Returns|Raises):|\Z)", re.DOTALL)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -41,6 +42,23 @@ def environment_problems(name: str) -> list[str]:
     methods = {one.name for one in functions(found.body)}
     missing = [] if RESET in methods else [f"{place(name, found)}: `{found.name}` has no method `reset(self, **row)`"]
     return [*missing, *method_problems(name, found)]
+
+
+def methods_of(name: str) -> list[str]:
+    """Return the names of the methods of `file.py:Class` that a model can call, as far as the file shows them."""
+    found, _ = definition_of(name)
+    if not isinstance(found, ast.ClassDef):
+        return []
+    return [one.name for one in functions(found.body) if one.name not in OWN and not one.name.startswith("_")]
+
+
+def pays(name: str) -> bool | None:
+    """Return whether `file.py:Class` says itself what an episode was worth; None where only an import can tell."""
+    found, _ = definition_of(name)
+    if not isinstance(found, ast.ClassDef):
+        return None
+    own = {one.name for one in functions(found.body)}
+    return bool(own & set(PAYING)) or (None if found.bases else False)
 
 
 def method_problems(name: str, found: ast.ClassDef) -> Iterator[str]:

@@ -31,13 +31,19 @@ class Limits:
 
     Attributes:
         calls: of all tools together in one episode.
-        timeout: seconds for a call; None means no limit.
+        timeout: seconds for a call; None means no limit, and that the main thread calls the tool.
+        timeouts: the same for tools that have a timeout of their own, by name.
         longest: characters of a result that the model is shown.
     """
 
     calls: int = 32
     timeout: float | None = 30.0
+    timeouts: Mapping[str, float | None] = field(default_factory=dict)
     longest: int = 8_000
+
+    def seconds_for(self, name: str) -> float | None:
+        """Return the timeout of a tool."""
+        return self.timeouts.get(name, self.timeout)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Episode:
         @functools.wraps(tool)
         def call(**arguments: Any) -> Any:
             start = time.perf_counter()
-            end, value = self.called(tool, arguments)
+            end, value = self.called(tool, name, arguments)
             self.calls.append(ToolCall(name, end, time.perf_counter() - start))
             if end in ("done", "cut"):
                 return value
@@ -80,7 +86,7 @@ class Episode:
         return call
 
     def called(
-        self, tool: Tool, arguments: dict[str, Any]
+        self, tool: Tool, name: str, arguments: dict[str, Any]
     ) -> tuple[Literal["done", "cut", "error", "late", "refused"], Any]:
         """Call a tool once; return how it ended, and its result or what the model is told."""
         if len(self.calls) >= self.limits.calls:
@@ -89,9 +95,10 @@ class Episode:
             inspect.signature(tool).bind(**arguments)
         except TypeError as error:
             return "error", str(error)
-        outcome = call_each(tool, [arguments], self.limits.timeout)[0]
+        limit = self.limits.seconds_for(name)
+        outcome = call_each(tool, [arguments], limit)[0]
         if outcome.late:
-            return "late", f"it did not return within {self.limits.timeout:g} seconds"
+            return "late", f"it did not return within {limit:g} seconds"
         if outcome.error is not None:
             return "error", plain(f"{type(outcome.error).__name__}: {outcome.error}", self.limits.longest)
         if isinstance(outcome.value, list):  # content blocks, such as an image and a text

@@ -20,6 +20,7 @@ from gspo_lite.system.run_folder import CHECKPOINTS
 from gspo_lite.training.watch.stop_early import ACCURACY
 
 PATIENCE = 4 * 3600  # seconds that processes wait for each other, for example while the first one evaluates
+OF_TOOLS = ("max_turns", "max_tool_calls", "tool_timeout")
 MINI_BATCHES = 4  # optimizer steps per rollout in the GSPO paper, section 5.1
 
 # Corrections for the gap between vLLM's log-probs and the trainer's, by TRL's or Unsloth's name of the mode.
@@ -112,7 +113,9 @@ def objective_fields(recipe: Recipe) -> dict[str, Any]:
 
 def generation_fields(recipe: Recipe, use_vllm: bool) -> dict[str, Any]:
     """Return how prompts are rendered and completions sampled, in TRL's names."""
-    fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length"})
+    fields = recipe.generation.model_dump(exclude={"engine", "max_prompt_length", *OF_TOOLS})
+    if recipe.generation.max_turns is not None:
+        fields["max_tool_calling_iterations"] = recipe.generation.max_turns - 1
     fields["chat_template_kwargs"] = recipe.model.chat_template_kwargs
     if use_vllm:
         fields |= {"use_vllm": True, "vllm_mode": "server" if has_server(recipe) else "colocate"}

@@ -80,6 +80,14 @@ def test_a_tool_that_hangs_is_left_behind(tool):
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
+def test_a_tool_may_have_a_timeout_of_its_own():
+    episode = Episode(Limits(timeout=60, timeouts={"tool": 0.1}))
+    assert told(hang, episode) == "it did not return within 0.1 seconds"
+    threads = []
+    call(lambda: threads.append(threading.current_thread()), Episode(Limits(timeouts={"tool": None})))
+    assert threads == [threading.main_thread()]
+
+
 def test_a_long_result_is_cut_off():
     episode = Episode(Limits(longest=10))
     assert call(lambda: "x" * 1_000_000, episode) == "x" * 10 + CUT

@@ -175,7 +175,8 @@ def with_turns(marks, rewards, own=OWN, **options):
     made = TokenCredit(
         [None] * len(marks), [None] * len(marks), [1.0] * len(marks), 2, "none", "rewards", TOKENIZER, **options
     )
-    return made.advantages(np.array(rewards), marks, [TOKENIZER.encode("abcd", add_special_tokens=False)] * 2, 5, own=own)
+    ids = [TOKENIZER.encode("abcd", add_special_tokens=False)] * 2
+    return made.advantages(np.array(rewards), marks, ids, 5, own=own)
 
 
 def test_each_turn_has_the_outcomes_advantage_and_its_own():

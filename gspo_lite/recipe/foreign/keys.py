@@ -111,8 +111,9 @@ REASONS = {
     "`code_execution` runs programs on this machine: `gspo-lite rewards show code_execution`": "code_language "
     "code_provider code_eval_test_batch_size code_eval_scoring_mode parallel_code_exec_per_proc e2b_router_url "
     "morph_router_url ioi_provider piston_endpoint",
-    "code that acts during a run or a completion is not taken over": "tools environment_factory rollout_func callbacks "
-    "plugins max_tool_calling_iterations",
+    "code that acts during a run is not taken over": "rollout_func callbacks plugins",
+    "name functions as `tools: [my_tools.py:look_up]`, and a class as `environment: my_env.py:Game`": "tools "
+    "environment_factory",
     "belongs to axolotl's own trainer": "use_data_producer async_prefetch prefetch_depth streaming_partial_batch "
     "replay_buffer_size replay_recompute_logps reroll_start_fraction reroll_max_groups reward_num_workers "
     "skip_zero_advantage_batches strict gc_steps unfrozen_parameters",

@@ -19,9 +19,9 @@ from gspo_lite.training.checkpoint.manifest import Checkpoint
 # Keys, each with all keys below it, whose change leaves the remaining steps unchanged.
 HARMLESS = (
     "output", "training.max_steps", "training.save_steps", "training.eval_steps", "training.stop_early",
-    "training.guards", "training.max_unscored_rollouts", "model.gpu_memory_utilization",
+    "training.guards", "training.max_unscored_rollouts", "model.gpu_memory_utilization", "generation.tool_timeout",
 )  # fmt: skip
-HARMLESS_REWARD_KEYS = ("timeout", "on_error")
+HARMLESS_OF_EACH = {"rewards": ("timeout", "on_error"), "tools": ("timeout",)}
 SCHEDULES_OVER_MAX_STEPS = ("linear", "cosine")
 
 
@@ -105,6 +105,6 @@ def harmless(place: str, recipe: dict[str, Any]) -> bool:
     """Return whether a change of this key leaves the remaining steps unchanged."""
     if place == "training.max_steps":
         return recipe["training"]["lr_scheduler_type"] not in SCHEDULES_OVER_MAX_STEPS
-    if place.startswith("rewards.") and place.rpartition(".")[2] in HARMLESS_REWARD_KEYS:
+    if place.rpartition(".")[2] in HARMLESS_OF_EACH.get(place.partition(".")[0], ()):
         return True
     return any(place == known or place.startswith(known + ".") for known in HARMLESS)
