@@ -8,17 +8,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
+from gspo_lite.load_parts import player_of
 from gspo_lite.load_trained import find_trained
-from gspo_lite.models.generate import Answer, answer
+from gspo_lite.models.generate import Answer, Play, Played, answer
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import can_judge, form_of, judge_of, score, verdicts
+from gspo_lite.rewards.contract.registry import build_rewards
 from gspo_lite.rewards.format import follows_form
 from gspo_lite.system.quiet import quietly
+from gspo_lite.tools.load import load_tools
+from gspo_lite.tools.turns import TURNS
 
+SUCCESS = 1.0  # what an environment pays for one
+PAID = "the share of conversations whose environment's get_reward() is at least 1"
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 percent interval
 
 
@@ -37,6 +44,7 @@ def evaluate(
     recipe: Recipe,
     rewards: Sequence[GuardedReward] = (),
     progress: Callable[[int, int], None] | None = None,
+    play: Play | None = None,
 ) -> Evaluation:
     """Answer every held-out problem once greedily and once at the training temperature.
 
@@ -45,17 +53,17 @@ def evaluate(
         problems: rows with `prompt`, `answer` and the columns the rewards read.
         rewards: reward functions whose mean over the greedy completions is reported as well.
         progress: called with (problems answered, answers wanted).
+        play: answers problems where the recipe has tools or an environment, as a `Player` does.
 
     Returns:
         The figures of `evaluate_greedy`, with `sampled_accuracy` and its interval `sampled_ci95` in addition.
     """
     rows = list(problems)
     total, temperature = 2 * len(rows), recipe.generation.temperature
-    greedy = evaluate_greedy(model, processing, rows, recipe, rewards, progress and (lambda n: progress(n, total)))
-    sampled = answer(
-        model, processing, rows, recipe, temperature, progress and (lambda n: progress(len(rows) + n, total))
-    )
-    drawn = ruled(judge_of(recipe, rewards), rows, sampled, recipe)
+    play = play or partial(asked, model, processing, recipe)
+    greedy = evaluate_greedy(model, processing, rows, recipe, rewards, part_of(progress, 0, total), play)
+    sampled = play(rows, temperature, part_of(progress, len(rows), total))
+    drawn = outcomes(rewards, rows, sampled, recipe, sampled.said)
     figures = {"sampled_accuracy": drawn and share(drawn), "sampled_ci95": drawn and wilson(drawn)}
     return Evaluation(greedy.figures | figures, greedy.samples)
 
@@ -67,6 +75,7 @@ def evaluate_greedy(
     recipe: Recipe,
     rewards: Sequence[GuardedReward] = (),
     progress: Callable[[int], None] | None = None,
+    play: Play | None = None,
 ) -> Evaluation:
     """Answer every held-out problem once greedily; the arguments are those of `evaluate`.
 
@@ -75,25 +84,59 @@ def evaluate_greedy(
         `lenient_accuracy` (the right answer anywhere) and `format_rate`, each a share of `n`; `ci95` is the Wilson
         score interval of `accuracy`; `mean_tokens` and mean `rewards`. All but format, tokens and rewards are None
         where no reward judges and the problems have no answers; format is None where neither the prompt nor a reward
-        names a place for the answer.
+        names a place for the answer. With tools also `mean_turns`, `calls_per_episode` and the share of calls that
+        failed; where only an environment pays, `accuracy_is` says that accuracy is by what it pays.
     """
     rows = list(problems)
-    greedy = answer(model, processing, rows, recipe, None, progress)
-    judge = judge_of(recipe, rewards)
-    said = judged(rewards, rows, greedy, recipe)
-    strict = ruled(judge, rows, greedy, recipe, said)
-    lenient = strict and (found_anywhere(judge, rows, greedy) or strict)
-    values = {one.__name__: said[one.__name__].values for one in rewards}
+    play = play or partial(asked, model, processing, recipe)
+    played = play(rows, None, progress)
+    judge, greedy = judge_of(recipe, rewards), played.answers
+    said = played.said or judged(rewards, rows, greedy, recipe)
+    strict = outcomes(rewards, rows, played, recipe, said)
+    by_environment = paid_for(rewards, played) is not None
+    lenient = strict and ((None if by_environment else found_anywhere(judge, rows, greedy)) or strict)
+    values = {name: call.values for name, call in said.items()}
     figures = {
         "accuracy": strict and share(strict),
         "ci95": strict and wilson(strict),
         "lenient_accuracy": lenient and share(lenient),
         "format_rate": format_rate(greedy, recipe),
         "n": len(rows),
-        "mean_tokens": sum(len(ids) for _, ids in greedy) / len(rows),
+        "mean_tokens": sum(len(one.ids) for one in greedy) / len(rows),
         "rewards": {name: mean(one) for name, one in values.items()},
+        **played.figures,
+        **({"accuracy_is": PAID} if by_environment else {}),
     }
     return Evaluation(figures, list(samples(rows, greedy, strict or [None] * len(rows), values)))
+
+
+def part_of(progress: Callable[[int, int], None] | None, before: int, total: int) -> Callable[[int], None] | None:
+    """Return how a part reports its progress that begins after `before` of a whole."""
+    return None if progress is None else lambda done: progress(before + done, total)
+
+
+def asked(model: Any, processing: Any, recipe: Recipe, rows: list[dict[str, Any]], *options: Any) -> Played:
+    """Answer each row by one completion, where the recipe has no tools; `options` are temperature and progress."""
+    return Played(answer(model, processing, rows, recipe, *options))
+
+
+def paid_for(rewards: Sequence[GuardedReward], played: Played) -> list[float | None] | None:
+    """Return what environments paid, if nothing else says which conversations were a success; else None."""
+    return None if any(one.judges for one in rewards) else played.paid
+
+
+def outcomes(
+    rewards: Sequence[GuardedReward],
+    rows: list[dict[str, Any]],
+    played: Played,
+    recipe: Recipe,
+    said: Mapping[str, Call],
+) -> list[bool | None] | None:
+    """Return whether each answer is right; None if nothing can tell."""
+    paid = paid_for(rewards, played)
+    if paid is not None:
+        return [None if value is None else value >= SUCCESS for value in paid]
+    return ruled(judge_of(recipe, rewards), rows, played.answers, recipe, said)
 
 
 def asked_while_training(problems: Any, recipe: Recipe) -> Any:
@@ -127,7 +170,7 @@ def judged(
     rewards: Sequence[GuardedReward], rows: list[dict[str, Any]], answers: list[Answer], recipe: Recipe
 ) -> dict[str, Call]:
     """Return what each reward says about the completions."""
-    texts, ids = [text for text, _ in answers], [ids for _, ids in answers]
+    texts, ids = [one.text for one in answers], [one.ids for one in answers]
     return score(rewards, rows, texts, ids, at_once=recipe.data.eval.batch_size)
 
 
@@ -137,13 +180,13 @@ def found_anywhere(judge: GuardedReward, rows: list[dict[str, Any]], answers: li
     The last number of a text says nothing about an expression, a letter or JSON.
     """
     anywhere = getattr(judge.function, "anywhere", None)
-    return anywhere and [anywhere(text, row.get("answer")) for (text, _), row in zip(answers, rows, strict=True)]
+    return anywhere and [anywhere(one.text, row.get("answer")) for one, row in zip(answers, rows, strict=True)]
 
 
 def format_rate(answers: list[Answer], recipe: Recipe) -> float | None:
     """Return the share of completions in the recipe's form; None where it has none."""
     form = form_of(recipe)
-    return None if form is None else share([follows_form(text, form) for text, _ in answers])
+    return None if form is None else share([follows_form(one.text, form) for one in answers])
 
 
 def samples(
@@ -153,10 +196,11 @@ def samples(
     values: dict[str, list[float | None]],
 ) -> Iterator[Any]:
     """Yield the rows of eval_samples.jsonl."""
-    for index, (row, (text, _), correct) in enumerate(zip(rows, answers, right, strict=True)):
+    for index, (row, said, correct) in enumerate(zip(rows, answers, right, strict=True)):
         rewards = {name: one[index] for name, one in values.items()}
-        about = {"index": index, "prompt": row["prompt"], "answer": row.get("answer"), "completion": text}
-        yield {**about, "correct": correct, "rewards": rewards}
+        about = {"index": index, "prompt": row["prompt"], "answer": row.get("answer"), "completion": said.text}
+        turns = {} if said.turns is None else {TURNS: said.turns}
+        yield {**about, "correct": correct, "rewards": rewards, **turns}
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -194,6 +238,8 @@ def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = N
     if limit is not None:
         held_out = recipe.data.eval.model_copy(update={"limit": limit})
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": held_out})})
-    problems = load_problems(recipe.data).held_out
+    problems = load_problems(recipe.data, whole_rows=recipe.environment is not None).held_out
     loaded = load_for_evaluation(recipe.model, adapter, images=IMAGES in problems.column_names)
-    return evaluate(loaded.model, loaded.processing_class, problems, recipe).figures
+    rewards = build_rewards(recipe.rewards, recipe.data.layout) if recipe.plays else []
+    play = player_of(recipe, loaded, rewards, load_tools(recipe))
+    return evaluate(loaded.model, loaded.processing_class, problems, recipe, rewards, play=play).figures

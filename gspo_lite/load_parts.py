@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.inputs import thoughts_opened
@@ -30,9 +30,13 @@ from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.judging import can_judge, judge_of
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
+from gspo_lite.tools.load import NO_TOOLS, Tools, load_tools
 from gspo_lite.training.checkpoint.manifest import described
 from gspo_lite.training.examples import check_examples
 from gspo_lite.training.watch.trackers import require
+
+if TYPE_CHECKING:
+    from gspo_lite.training.play import Player
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Parts:
     loaded: LoadedModel
     engine: Engine
     args: Any  # a GSPOConfig, whose module must not be imported before Unsloth
+    tools: Tools = NO_TOOLS
+    play: Player | None = None  # answers rows where the recipe has tools or an environment
     begun_with: str | None = None  # sha256 of the adapter that is continued
 
 
@@ -56,10 +62,11 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     require(recipe.output.report_to)
     start_ahead()  # on another core, so that the grader has imported its engine by the first evaluation
     backend = choose_backend(recipe.model)
-    problems = load_problems(recipe.data, problem_checks(recipe.rewards))
+    checks, whole_rows = problem_checks(recipe.rewards), recipe.environment is not None
+    problems = load_problems(recipe.data, checks, whole_rows=whole_rows)
     images = IMAGES in problems.train.column_names
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
-    rewards = build_rewards(recipe.rewards, recipe.data.layout)
+    rewards, tools = build_rewards(recipe.rewards, recipe.data.layout), load_tools(recipe)
     parts = {f"of `{recipe.data.source}`": problems.train, "of the held-out problems": problems.held_out}
     for which, part in parts.items():
         check_columns(rewards, part.column_names)
@@ -72,8 +79,9 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
         gradient_checkpointing=recipe.training.gradient_checkpointing,
     )  # fmt: skip
     loaded.notes.extend(generation_notes(recipe, loaded))
+    play = player_of(recipe, loaded, rewards, tools)
     longest, kwargs = recipe.generation.max_prompt_length, recipe.model.chat_template_kwargs
-    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs)
+    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs, play.tools_of if play else None)
     from gspo_lite.training.config import config_from_recipe
     from gspo_lite.training.oversample import refuse_oversampling
 
@@ -81,7 +89,16 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
     name = recipe.model.adapter
     begun_with = None if name is None else described(adapter_folder(name) / WEIGHTS)["sha256"]
-    return Parts(recipe, problems, rewards, loaded, engine, args, begun_with)
+    return Parts(recipe, problems, rewards, loaded, engine, args, tools, play, begun_with)
+
+
+def player_of(recipe: Recipe, loaded: LoadedModel, rewards: list[Any], tools: Tools) -> Player | None:
+    """Return what answers rows by conversations with tools; None where a recipe has neither tools nor environment."""
+    if not tools:
+        return None
+    from gspo_lite.training.play import Player  # imports trl, which must not come before unsloth
+
+    return Player(recipe, loaded.model, loaded.processing_class, rewards, tools)
 
 
 def with_adapter(recipe: Recipe) -> Recipe:
@@ -130,6 +147,7 @@ def custom_code(parts: Parts) -> dict[str, dict[str, str]]:
     return {
         "custom_rewards": {one.__name__: one.sha256 for one in parts.rewards if one.sha256},
         "custom_adapter": {adapter.rpartition(":")[2]: sha256} if sha256 else {},
+        "custom_tools": parts.tools.sha256,
         "model_weights": parts.loaded.weights,
         "continued": {} if parts.begun_with is None else {str(parts.recipe.model.adapter): parts.begun_with},
     }

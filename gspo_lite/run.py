@@ -182,10 +182,11 @@ def evaluate_phase(folder: Path, phase: str, parts: Parts, resume: bool, step: i
         say(f"kept     step {step}, the best on held-out problems")
     say(f"{phase:8} answering {len(held_out)} held-out problems ...")
     with live("answering", 2 * len(held_out), ends=False) as view:
-        result = evaluate(
-            loaded.model, loaded.processing_class, held_out, recipe, parts.rewards, lambda done, _: view.update(done)
-        )
+        model, processing, rewards = loaded.model, loaded.processing_class, parts.rewards
+        result = evaluate(model, processing, held_out, recipe, rewards, lambda done, _: view.update(done), parts.play)
     say(f"         accuracy {share(result.figures['accuracy'])}, sampled {share(result.figures['sampled_accuracy'])}")
+    if "accuracy_is" in result.figures:
+        say(f"         accuracy is {result.figures['accuracy_is']}")
     run_folder.drop_phase(folder / run_folder.EVAL_SAMPLES, phase)
     run_folder.append_jsonl(folder / run_folder.EVAL_SAMPLES, ({"phase": phase, **row} for row in result.samples))
     measured = result.figures if step is None else {"step": step, **result.figures}
@@ -208,7 +209,8 @@ def trainer_of(folder: Path, parts: Parts) -> Any:
     asked = asked_while_training(problems.held_out, recipe)
 
     def measure_asked() -> dict[str, Any]:
-        return evaluate_greedy(loaded.model, loaded.processing_class, asked, recipe, parts.rewards).figures
+        model, processing, rewards = loaded.model, loaded.processing_class, parts.rewards
+        return evaluate_greedy(model, processing, asked, recipe, rewards, play=parts.play).figures
 
     return build.build_trainer(
         recipe,
@@ -218,6 +220,7 @@ def trainer_of(folder: Path, parts: Parts) -> Any:
         parts.rewards,
         problems.train,
         parts.args,
+        tools=parts.tools,
         code=custom_code(parts),
         held_out=asked,
         measure=None if asked is None else measure_asked,

@@ -3,7 +3,7 @@ import pytest
 from gspo_lite import evaluation, load_recipe
 from gspo_lite.completion.text import Layout
 from gspo_lite.evaluation import evaluate, share, wilson
-from gspo_lite.models.generate import Ticker, cut
+from gspo_lite.models.generate import Answer, Ticker, cut
 from gspo_lite.rewards.contract.guarded import calls
 from gspo_lite.rewards.contract.judging import form_of
 from gspo_lite.rewards.contract.registry import build_rewards
@@ -41,7 +41,7 @@ def test_progress_moves_inside_a_batch_and_never_back():
 
 def test_a_right_number_without_its_marker_is_right_leniently_only(monkeypatch):
     said = ["<think>a</think><answer>7</answer>", "It is 7.", "It is 8."]
-    monkeypatch.setattr(evaluation, "answer", lambda *args: [(text, [0] * 4) for text in said])
+    monkeypatch.setattr(evaluation, "answer", lambda *args: [Answer(text, [0] * 4) for text in said])
     rows = [{"prompt": "?", "answer": "7"}] * 3
     figures = evaluate(None, None, rows, load_recipe("quickstart").recipe).figures
     assert figures["accuracy"] == figures["format_rate"] == pytest.approx(1 / 3)
@@ -71,7 +71,7 @@ def test_the_form_is_where_the_prompt_or_else_a_reward_places_the_answer(sets, f
 
 
 def test_greedy_answers_are_judged_once(monkeypatch):
-    monkeypatch.setattr(evaluation, "answer", lambda *args: [("7", [0])])
+    monkeypatch.setattr(evaluation, "answer", lambda *args: [Answer("7", [0])])
     recipe = load_recipe("quickstart").recipe
     rewards = build_rewards(recipe.rewards, recipe.data.layout)
     with calls() as heard:
@@ -80,7 +80,7 @@ def test_greedy_answers_are_judged_once(monkeypatch):
 
 
 def test_without_a_form_no_share_of_it_is_measured(monkeypatch):
-    monkeypatch.setattr(evaluation, "answer", lambda *args: [("{}", [0])])
+    monkeypatch.setattr(evaluation, "answer", lambda *args: [Answer("{}", [0])])
     recipe = load_recipe("quickstart", ["data.prompt=plain", f"rewards=[{TEXT}]"]).recipe
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}]
     found = evaluate(None, None, [{"prompt": chat, "answer": "7"}], recipe)

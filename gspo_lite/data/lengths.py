@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,18 @@ from gspo_lite.errors import DataError
 
 
 def drop_long_prompts(
-    problems: Problems, processing: Any, max_prompt_length: int, template_kwargs: Mapping[str, Any]
+    problems: Problems,
+    processing: Any,
+    max_prompt_length: int,
+    template_kwargs: Mapping[str, Any],
+    tools_of: Callable[[Mapping[str, Any]], list[Any]] | None = None,
 ) -> Problems:
     """Return the problems without those that are too long, with a note on how many were left out.
 
     Args:
         processing: the model's tokenizer, or the processor of a vision-language model, whose image tokens count too.
         template_kwargs: variables of its chat template.
+        tools_of: returns the tools that the template shows with the prompt of a row.
 
     Raises:
         DataError: no problem is left to train on or to measure.
@@ -26,7 +31,8 @@ def drop_long_prompts(
     kept, notes = {}, list(problems.notes)
     for part, name in (("train", "to train on"), ("held_out", "held out")):
         rows = getattr(problems, part)
-        lengths = [prompt_length(processing, row, template_kwargs) for row in rows]
+        shown = [{**template_kwargs, **({"tools": tools_of(row)} if tools_of else {})} for row in rows]
+        lengths = [prompt_length(processing, row, kwargs) for row, kwargs in zip(rows, shown, strict=True)]
         fitting = [i for i, length in enumerate(lengths) if length <= max_prompt_length]
         if not fitting:
             raise DataError(

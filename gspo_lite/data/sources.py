@@ -20,6 +20,7 @@ from gspo_lite.data.chats import is_chat, read_chat, split_answer
 from gspo_lite.data.columns import NO_COLUMN, RESERVED, SET_ASIDE, filled, renamed
 from gspo_lite.data.files import Row
 from gspo_lite.data.images import COLUMN, MARKER, fingerprint, images_of
+from gspo_lite.data.keys import key_of
 from gspo_lite.data.local import is_folder, is_local, path_of
 from gspo_lite.data.prompts import as_text, messages, system_message
 from gspo_lite.data.rows import has_splits, read_rows
@@ -40,32 +41,42 @@ UNANSWERED = "`{source}` has no answers; only a reward that needs none can judge
 TAKEN = "`{source}`: column `NAME` reaches rewards as `source_NAME`, because TRL has another use for its name"
 
 RowCheck = Callable[[dict[str, Any]], None]
+Identity = Callable[[dict[str, Any]], str]  # the same for equal problems
+
+
+def question(problem: dict[str, Any]) -> str:
+    """Return the question and a fingerprint of its images, the same for equal problems."""
+    return as_text(problem["prompt"]) + fingerprint(problem.get(COLUMN, []))
 
 
 @dataclass(frozen=True)
 class Problems:
-    """Training and held-out problems, notes for the user, one line each, and the adapter that made the problems."""
+    """Training and held-out problems, notes for the user, one line each, the adapter that made the problems, and what
+    is the same for equal ones.
+    """
 
     train: Any
     held_out: Any
     notes: list[str]
     adapter: Adapter
+    identity: Identity = question
 
 
-def load_problems(data: DataSettings, checks: Sequence[RowCheck] = ()) -> Problems:
+def load_problems(data: DataSettings, checks: Sequence[RowCheck] = (), *, whole_rows: bool = False) -> Problems:
     """Load both parts of a recipe's data.
 
     Args:
         checks: called with each problem; raise ValueError for one that a reward cannot judge.
+        whole_rows: whether rows with the same prompt and other columns are different problems, as an environment's are.
 
     Raises:
         DataError: a source is missing or empty, or has rows that cannot be used and `bad_rows` is `stop`.
         MachineError: a hub data set is not on this machine and the hub cannot be reached.
     """
     notes: list[str] = []
-    adapt = load_adapter(data.adapter)
+    adapt, identity = load_adapter(data.adapter), key_of if whole_rows else question
     most = data.limit + (data.eval.limit or 0) if data.streaming and data.limit else None
-    train = read_problems(data, adapt, data.source, data.split, notes, checks, most)
+    train = read_problems(data, adapt, data.source, data.split, notes, checks, most, identity)
     if data.eval.source is None and not has_splits(data.source):
         cut = max(1, min(data.eval.limit or len(train), int(len(train) * OWN_SHARE)))
         train, held_out = train[:-cut], train[-cut:]
@@ -73,17 +84,17 @@ def load_problems(data: DataSettings, checks: Sequence[RowCheck] = ()) -> Proble
     else:
         most = data.eval.limit if data.streaming else None
         source = data.eval.source or data.source
-        held_out = read_problems(data, adapt, source, data.eval.split, notes, checks, most)
+        held_out = read_problems(data, adapt, source, data.eval.split, notes, checks, most, identity)
     held_out = held_out[: data.eval.limit]
-    train = without(train, held_out, notes)[: data.limit]
+    train = without(train, held_out, notes, identity)[: data.limit]
     if not train:
         raise DataError(f"`data.source` `{data.source}` leaves no problem to train on")
-    return Problems(as_dataset(train), as_dataset(held_out), notes, adapt)
+    return Problems(as_dataset(train), as_dataset(held_out), notes, adapt, identity)
 
 
 def read_problems(
     data: DataSettings, adapt: Adapter, source: str, split: str, notes: list[str],
-    checks: Sequence[RowCheck] = (), most: int | None = None,
+    checks: Sequence[RowCheck] = (), most: int | None = None, identity: Identity = question,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the usable problems of one source, each once, and at most `most` of them."""
     problems: dict[str, dict[str, Any]] = {}
@@ -181,11 +192,6 @@ def finished(row: dict[str, Any], system: str | None) -> dict[str, Any]:
     return {**row, "prompt": messages(prompt, system), **answer}
 
 
-def identity(problem: dict[str, Any]) -> str:
-    """Return the question and a fingerprint of its images; equal problems have equal identities."""
-    return as_text(problem["prompt"]) + fingerprint(problem.get(COLUMN, []))
-
-
 def answer_text(answer: Any) -> str:
     """Return an answer as text; raise ValueError unless it is text or a finite number."""
     if isinstance(answer, Decimal):
@@ -223,7 +229,9 @@ def report_bad_rows(bad: list[str], source: str, bad_rows: str, notes: list[str]
     notes.append(f"{len(bad)} rows of `{source}` skipped: {'; '.join(shown)}")
 
 
-def without(train: list[dict[str, Any]], held_out: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
+def without(
+    train: list[dict[str, Any]], held_out: list[dict[str, Any]], notes: list[str], identity: Identity
+) -> list[dict[str, Any]]:
     """Return the training problems that are not held out."""
     measured = {identity(problem) for problem in held_out}
     kept = [problem for problem in train if identity(problem) not in measured]

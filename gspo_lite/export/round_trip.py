@@ -118,7 +118,7 @@ def export(
     checkpoint = "" if adapter.name == run_folder.ADAPTER else f"-{adapter.name}"
     folder = empty_folder(output or run / f"export-{form}{checkpoint}")
     offline_if_local(recipe)
-    problems = load_problems(recipe.data).held_out
+    problems = load_problems(recipe.data, whole_rows=recipe.environment is not None).held_out
     rows, vision = list(problems)[: options.prompts], IMAGES in problems.column_names
     say(f"adapter  answering {len(rows)} held-out prompts ...")
     reference = ask(load_for_evaluation(merge.as_trained(recipe.model, adapter), adapter, vision), rows, recipe)
@@ -218,8 +218,8 @@ def compared(reference: list[Answer], found: list[Answer], rows: list[dict[str, 
         return judge.extracted(text) or text
 
     pairs = list(zip(reference, found, strict=True))
-    agreement = share([final(old) == final(new) for (old, _), (new, _) in pairs])
-    identical = share([old == new for (_, old), (_, new) in pairs])
+    agreement = share([final(old.text) == final(new.text) for old, new in pairs])
+    identical = share([old.ids == new.ids for old, new in pairs])
     return RoundTrip(len(rows), accuracy(reference), accuracy(found), agreement, identical)
 
 

@@ -90,7 +90,7 @@ class Completions:
     @property
     def texts(self) -> list[str]:
         """Their texts."""
-        return [text for text, _ in self.answers]
+        return [one.text for one in self.answers]
 
     def values(self, index: int) -> dict[str, float | None]:
         """Return the score of one completion by each reward."""
@@ -111,13 +111,13 @@ def sample(parts: Parts, rows: Sequence[Row]) -> tuple[Completions, Completions]
 
 def scored(parts: Parts, rows: Sequence[Row], answers: list[Answer], at_once: int) -> Completions:
     """Score completions with every reward, `at_once` in a call."""
-    texts, ids = [text for text, _ in answers], [ids for _, ids in answers]
+    texts, ids = [one.text for one in answers], [one.ids for one in answers]
     return Completions(rows, answers, score(parts.rewards, rows, texts, ids, at_once=at_once))
 
 
 def decoded(parts: Parts, done: Completions) -> Decoded:
     """Return the figures of completions."""
-    lengths, limit = [len(ids) for _, ids in done.answers], parts.recipe.generation.max_completion_length
+    lengths, limit = [len(one.ids) for one in done.answers], parts.recipe.generation.max_completion_length
     right = ruled(judge_of(parts.recipe, parts.rewards), list(done.rows), done.answers, parts.recipe, done.calls)
     return Decoded(
         len(lengths),

@@ -81,7 +81,7 @@ class Trial:
 def bench(recipe: Recipe) -> Bench:
     """Load a recipe's rewards and problems; raise UsageError if the data does not have a column that a reward reads."""
     rewards = build_rewards(recipe.rewards, recipe.data.layout)
-    data = load_problems(recipe.data, problem_checks(recipe.rewards))
+    data = load_problems(recipe.data, problem_checks(recipe.rewards), whole_rows=recipe.environment is not None)
     check_columns(rewards, data.train.column_names)
     unmatched = check_golds(rewards, data.train, f"of `{recipe.data.source}`")
     rows = list(data.train)

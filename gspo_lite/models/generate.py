@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from gspo_lite.completion.decoding import Decode, decoder
 from gspo_lite.completion.text import Layout
@@ -18,7 +19,33 @@ from gspo_lite.models.kinds import never_sampled, tokenizer_of
 from gspo_lite.recipe.schema import Recipe
 
 SAMPLING_SEED = 0  # of completions at the training temperature, the same before and after training
-Answer = tuple[str, list[int]]  # text and token ids of a completion
+
+
+class Answer(NamedTuple):
+    """A completion: its text and token ids, those of the model alone where tools wrote others, and then its turns."""
+
+    text: str
+    ids: list[int]
+    turns: list[dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Played:
+    """Answers to rows, and what is known of them already where conversations with tools were played.
+
+    Attributes:
+        said: what each reward said about them, by its name, those that environments pay included.
+        paid: what an environment's `get_reward` gave for each; None where none pays.
+        figures: of the conversations, for eval.json.
+    """
+
+    answers: list[Answer]
+    said: dict[str, Any] = field(default_factory=dict)
+    paid: list[float | None] | None = None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+Play = Callable[[list[dict[str, Any]], float | None, Callable[[int], None] | None], Played]
 
 
 def answer(
@@ -49,7 +76,7 @@ def answer(
             ticker = Ticker(progress, start, len(batch), recipe.generation.max_completion_length) if progress else None
             completions = generate(model, processing, [rows[i] for i in batch], recipe, temperature, streamer=ticker)
             for i, ids in zip(batch, completions, strict=True):
-                answers[i] = (decode(ids), ids)
+                answers[i] = Answer(decode(ids), ids)
             if progress:
                 progress(len(answers))
     return [answers[i] for i in range(len(rows))]

@@ -60,15 +60,22 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"there is no {kind} `{name}`{did_you_mean(name, known)}; allowed: {allowed}"
 
 
-def load_code(name: str, kind: str) -> Code:
+def load_code(name: str, kind: str, files: dict[Path, ModuleType] | None = None) -> Code:
     """Import the object that a name points to; messages call it a `kind`, such as `reward`.
+
+    Args:
+        files: modules of the files that were run already, so that what stands in one file shares its variables.
 
     Raises:
         UsageError: file, module or attribute is missing, or the code cannot be imported.
     """
     home, _, attribute = name.rpartition(":")
     path = Path(home).expanduser() if home.endswith(".py") else None
-    module = import_file(path, f"{kind} `{name}`") if path else import_named(home, f"{kind} `{name}`")
+    files = {} if files is None else files
+    if path is None:
+        module = import_named(home, f"{kind} `{name}`")
+    else:
+        module = files[path] = files.get(path) or import_file(path, f"{kind} `{name}`")
     try:
         found = attrgetter(attribute)(module)
     except AttributeError as error:

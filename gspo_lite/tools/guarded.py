@@ -18,6 +18,7 @@ from gspo_lite.system.redaction import redact
 
 CUT = " ... (cut off)"
 KEPT = "\n\t"  # control characters that a result may have; others could move the cursor of whoever reads the log
+FAILURES = ("error", "late", "cut", "refused")  # the bad ends of a call
 Tool = Callable[..., Any]
 
 
@@ -117,9 +118,8 @@ def figures_of(episodes: list[Episode]) -> dict[str, float]:
     """Return the metrics of a rollout's episodes: calls for each, and the share of calls that ended in each bad way."""
     calls = [call for episode in episodes for call in episode.calls]
     total = max(len(calls), 1)
-    ends = ("error", "late", "cut", "refused")
     return {
         "tools/calls_per_episode": len(calls) / max(len(episodes), 1),
         "tools/seconds": sum(call.seconds for call in calls),
-        **{f"tools/{end}": sum(call.end == end for call in calls) / total for end in ends},
+        **{f"tools/{end}": sum(call.end == end for call in calls) / total for end in FAILURES},
     }

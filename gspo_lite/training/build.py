@@ -16,6 +16,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system import processes, run_folder, stopping
 from gspo_lite.system.environment import training_versions
 from gspo_lite.system.say import say, warn
+from gspo_lite.tools.load import NO_TOOLS, Tools
 from gspo_lite.training.changes import changed, refuse_or_tell, settings_of
 from gspo_lite.training.checkpoint.manifest import Checkpoint, newest_complete, tidy
 from gspo_lite.training.config import GSPOConfig
@@ -38,6 +39,7 @@ def build_trainer(
     dataset: Any,
     args: GSPOConfig,
     *,
+    tools: Tools = NO_TOOLS,
     code: dict[str, dict[str, str]] | None = None,
     measure: Measure | None = None,
     held_out: Any = None,
@@ -46,6 +48,7 @@ def build_trainer(
     """Return the trainer of this recipe, with the callbacks that write the run folder and show progress.
 
     Args:
+        tools: what the model may call.
         code: hashes of a user's code, as `custom_code` returns them, for checkpoints to keep.
         measure: returns figures of `held_out`, the problems of `training.eval_steps`.
         measure_noise: keep the log ratio of every sequence in `gauges.kept`, for `gspo-lite probe`.
@@ -63,6 +66,9 @@ def build_trainer(
         credits=[reward.credit for reward in recipe.rewards],
         credit_estimator=recipe.objective.credit_estimator,
         gamma=recipe.objective.gamma,
+        tools=tools.functions,
+        environment_factory=tools.environment,
+        tool_limits=tools.limits,
         needs=needs,
         watchers=list(watchers(recipe, folder, rewards, args, note)) if processes.is_main() else (),
         guards=None if measure_noise else recipe.training.guards,  # a probe trains nothing

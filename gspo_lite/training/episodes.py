@@ -6,11 +6,14 @@ for `_generate`, so that tools and environments reach TRL as their user wrote th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from gspo_lite.credit import turn_numbers
 from gspo_lite.tools.guarded import Episode, Limits, figures_of
+
+TOOL_MASK = 2  # place in what `_generate` returns
 
 
 class Episodes:
@@ -33,7 +36,7 @@ class Episodes:
         with self._held_tools() as episodes:
             output = super()._generate(*args, **kwargs)  # type: ignore[misc]
         self.episodes = episodes
-        for name, value in figures_of(episodes).items():
+        for name, value in {**figures_of(episodes), **figures_of_tokens(output[TOOL_MASK])}.items():
             self._metrics["train" if self.model.training else "eval"][name].append(value)
         self._drop_late_environments()
         return output
@@ -58,3 +61,17 @@ class Episodes:
         }
         for pool in getattr(self, "_environment_pool", {}).values():
             pool[:] = [one for one in pool if id(one) not in late]
+
+
+def figures_of_tokens(tool_masks: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Return the metrics of a rollout's tokens: turns, tokens of the model and of tools, each a mean per episode.
+
+    Args:
+        tool_masks: 1 at each token that the model wrote, 0 at one that a tool did, for each episode.
+    """
+    count, own = max(len(tool_masks), 1), [sum(mask) for mask in tool_masks]
+    return {
+        "turns/mean": sum(max(turn_numbers([*map(bool, mask)]), default=0) for mask in tool_masks) / count,
+        "tokens/own": sum(own) / count,
+        "tokens/foreign": sum(map(len, tool_masks)) / count - sum(own) / count,
+    }

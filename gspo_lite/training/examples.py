@@ -25,7 +25,9 @@ def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, 
     Raises:
         DataError: the source cannot be used, or a row does not have a column that `warmup.completion` names.
     """
-    rows = without(rows_of(recipe, settings, problems), list(problems.held_out), [])[: settings.limit]
+    rows = without(rows_of(recipe, settings, problems), list(problems.held_out), [], problems.identity)[
+        : settings.limit
+    ]
     tokenizer, kwargs = tokenizer_of(processing), recipe.model.chat_template_kwargs
     end = turn_end(processing, kwargs)
     end = tokenizer.eos_token_id if end is None else end
@@ -38,7 +40,8 @@ def rows_of(recipe: Recipe, settings: WarmupSettings, problems: Problems, most: 
     """Return the problems of the warm-up, or the first `most` of them."""
     if settings.source is None:
         return list(problems.train.select(range(most)) if most else problems.train)
-    return read_problems(recipe.data, problems.adapter, settings.source, settings.split, [], most=most)
+    source, split = settings.source, settings.split
+    return read_problems(recipe.data, problems.adapter, source, split, [], most=most, identity=problems.identity)
 
 
 def check_examples(recipe: Recipe, problems: Problems) -> None:

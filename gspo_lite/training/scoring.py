@@ -12,12 +12,15 @@ from typing import Any
 
 import torch
 
+from gspo_lite.completion.marks import Turns
 from gspo_lite.completion.text import completion_text, first_layout
+from gspo_lite.credit import turn_numbers
 from gspo_lite.data.keys import key_of
 from gspo_lite.errors import RunError
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.sums import all_equal, is_known, weighted_sum
 from gspo_lite.system.processes import gathered
+from gspo_lite.tools.turns import TURNS, turns_told
 
 ZERO_STD = "frac_reward_zero_std"
 
@@ -112,6 +115,26 @@ def scored_rows(trainer: Any, scored: Scored, output: dict[str, Any]) -> list[di
         }
         for row, (text, advantage) in enumerate(zip(texts, output["advantages"].tolist(), strict=True))
     ]
+
+
+def give_turns(trainer: Any, scored: Scored, output: dict[str, Any]) -> None:
+    """Tell the conversation of each row of `trainer.rollout` turn by turn, with the advantage of each of its turns."""
+    thinking = first_layout(getattr(one, "layout", None) for one in trainer.reward_funcs).thinking
+    marks = dict(zip(trainer.reward_func_names, scored.marks(trainer.reward_func_names), strict=True))
+    for row, (episode, told) in enumerate(zip(trainer.episodes, trainer.rollout, strict=True)):
+        valued = {name: one[row].values for name, one in marks.items() if one and isinstance(one[row], Turns)}
+        advantages = turn_advantages_of(output, row)
+        told[TURNS] = turns_told(
+            scored.completions[row], episode.calls, thinking, advantages=advantages, rewards=valued
+        )
+
+
+def turn_advantages_of(output: dict[str, Any], row: int) -> list[float]:
+    """Return the advantage of each of the model's turns in a completion, the mean of its tokens'."""
+    own = output["tool_mask"][row].bool() & output["completion_mask"][row].bool()
+    numbers = torch.tensor(turn_numbers(own.tolist()))
+    advantages = output["advantages"][row].cpu().expand(len(numbers))
+    return [float(advantages[numbers == turn].mean()) for turn in range(1, int(numbers.max()) + 1)]
 
 
 class UnscoredRollouts:

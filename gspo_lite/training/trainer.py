@@ -39,7 +39,7 @@ from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
 from gspo_lite.training.sampling import end_at_every_token, suppress_placeholders
-from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
+from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, give_turns, scored_rows
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.token_credit import TokenCredit, per_token
 from gspo_lite.training.watch.gauges import RatioGauges
@@ -194,9 +194,12 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         super().log(logs, *args, **kwargs)
 
     def sampled(self, count: int) -> list[dict[str, Any]]:
-        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]]."""
+        """Return the first rows of the last rollout; if tokens differ, with `token_advantages` [[start, end, A_it]].
+
+        Conversations with tools have the advantage of each turn instead.
+        """
         rows, credit = self.rollout[:count], self.token_credit
-        if credit is None or self.per_token is None:
+        if credit is None or self.per_token is None or self.tools:
             return rows
         pairs = zip(rows, self.per_token, strict=False)
         return [{**row, "token_advantages": credit.by_characters(*one, row["completion"])} for row, one in pairs]
@@ -226,14 +229,16 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any, *rest: Any, **options: Any
     ) -> torch.Tensor:
-        opened, ids = self._thoughts_opened(completions), completion_ids_list
-        decode = decoder(tokenizer_of(self.processing_class), self.layout, opened)
-        pairs = zip(completions, ids, strict=True)
-        completions = [as_judged(completion, tokens, decode) for completion, tokens in pairs]
+        ids, completions = completion_ids_list, self._judged(completions, completion_ids_list)
         with calls() as heard:
             rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, ids, *rest, **options)
         self._rewarded: Scored = Scored(list(inputs), list(completions), list(ids), rewards, heard)
         return rewards
+
+    def _judged(self, completions: Sequence[Any], completion_ids: Sequence[Any]) -> list[Any]:
+        """Return completions as they are judged and recorded, N."""
+        decode = decoder(tokenizer_of(self.processing_class), self.layout, self._thoughts_opened(completions))
+        return [as_judged(one, ids, decode) for one, ids in zip(completions, completion_ids, strict=True)]
 
     def _thoughts_opened(self, completions: Sequence[Any]) -> str:
         """Return what the chat template writes of each completion; nothing where it did not render the prompts."""
@@ -251,6 +256,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         self.rollout = scored_rows(self, scored, output)
         if self.token_credit is not None:
             self._give_credit(self.token_credit, scored, output)
+        if self.tools:
+            give_turns(self, scored, output)
         return output
 
     def _token_credit(

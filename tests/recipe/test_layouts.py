@@ -10,6 +10,7 @@ from gspo_lite.data.prompts import system_message
 from gspo_lite.data.sources import finished
 from gspo_lite.errors import RecipeError
 from gspo_lite.lab.attempts import instructive
+from gspo_lite.models.generate import Answer
 from gspo_lite.recipe.dump import to_yaml
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.judging import score
@@ -179,7 +180,7 @@ def test_a_resolved_recipe_is_read_back_as_the_same(tmp_path, data):
 def test_a_marker_is_followed_by_accuracy_format_rate_and_made_up_completions(monkeypatch):
     made = recipe(["math_correct"], marker={"prefix": "Answer:"}, thinking="reasoning")
     written = ["<reasoning>Answer: 8</reasoning>\n**Answer:** 7", "Answer: 8", "7", "<reasoning>Answer: 7"]
-    monkeypatch.setattr(evaluation, "answer", lambda *_: [(text, [1]) for text in written])
+    monkeypatch.setattr(evaluation, "answer", lambda *_: [Answer(text, [1]) for text in written])
     figures = evaluation.evaluate(None, None, [{"prompt": "?", "answer": "7"}] * 4, made).figures
     assert (figures["accuracy"], figures["format_rate"], figures["lenient_accuracy"]) == (0.25, 0.5, 0.75)
     right = instructive("7", made.data.layout)[0].text

@@ -7,6 +7,7 @@ from gspo_lite.checked_recipe import load_recipe, refuse
 from gspo_lite.completion.text import Layout
 from gspo_lite.errors import RecipeError
 from gspo_lite.load_parts import load_parts
+from gspo_lite.models.generate import Answer
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.judging import judge_of, score, verdicts
 from gspo_lite.rewards.contract.registry import build_rewards, registered
@@ -132,7 +133,7 @@ def test_a_run_loads_its_rewards_with_the_prompts_marker(tmp_path, starter):
 
 def test_accuracy_and_format_rate_are_about_the_form_the_prompt_asks_for(monkeypatch):
     texts = ["so \\boxed{7}", "\\boxed{7.0}", "<think>x</think><answer>7</answer>", "\\boxed{8}"]
-    written = [(text, [1]) for text in texts]
+    written = [Answer(text, [1]) for text in texts]
     monkeypatch.setattr(evaluation, "answer", lambda *_: written)
     rows = [{"prompt": "?", "answer": "7"}] * 4
     recipe = load_recipe("quickstart", ["data.prompt=boxed"]).recipe

@@ -1,0 +1,66 @@
+"""Tells a conversation with tools turn by turn, in the one shape that run folders, preview and chat have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gspo_lite.completion.text import content_text, message_parts
+from gspo_lite.completion.thinking import Thinking
+from gspo_lite.tools.guarded import ToolCall
+
+TURNS = "turns"  # the key of a row
+NAME_AND_ARGUMENTS = ("name", "arguments")
+
+
+def turns_told(
+    messages: Iterable[Mapping[str, Any]],
+    calls: Sequence[ToolCall],
+    thinking: Thinking = "think",
+    *,
+    advantages: Sequence[float] = (),
+    rewards: Mapping[str, Sequence[float | None]] | None = None,
+) -> list[dict[str, Any]]:
+    """Return one entry for each message of the model, with its calls, and for each result of a tool.
+
+    Args:
+        messages: of the model and of tools, in their order.
+        calls: what was called, in its order; calls whose results were taken back may follow.
+        advantages: of each of the model's turns; none outside training.
+        rewards: the values of each of the model's turns, by the name of each reward that valued turns.
+    """
+    told: list[dict[str, Any]] = []
+    ends, turn = (call.end for call in calls), 0
+    for message in messages:
+        if message.get("role") == "tool":
+            result = {"name": str(message.get("name")), "content": content_text(message.get("content"))}
+            told.append({"role": "tool", **result, "end": next(ends, "done")})
+            continue
+        written = "".join(message_parts(dict(message), thinking))
+        told.append(
+            {
+                "role": "assistant",
+                "content": written,
+                "calls": [called(call) for call in message.get("tool_calls") or ()],
+                "advantage": at(advantages, turn),
+                "rewards": {name: at(values, turn) for name, values in (rewards or {}).items()},
+            }
+        )
+        turn += 1
+    return told
+
+
+def at(values: Sequence[float | None], turn: int) -> float | None:
+    """Return the value of a turn; None where it has none."""
+    return values[turn] if turn < len(values) else None
+
+
+def called(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name and arguments of a call as the model asked for it."""
+    asked = call.get("function") or call
+    return {name: asked.get(name) for name in NAME_AND_ARGUMENTS}
+
+
+def count_turns(told: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many messages of the model a conversation has."""
+    return sum(one["role"] == "assistant" for one in told)
