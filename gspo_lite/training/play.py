@@ -66,7 +66,7 @@ class Player:
     """
 
     def __init__(self, recipe: Recipe, model: Any, processing: Any, rewards: Sequence[Any], tools: Tools):
-        self.recipe, self.model = recipe, model
+        self.recipe, self.model, self.rewards = recipe, model, list(rewards)
         with unchanged(model):
             self.stage = stage_of(recipe, model, processing, rewards, tools)
         self.stage.accelerator.gather = lambda tensor: tensor  # one process plays while the others wait
