@@ -10,58 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from arms import ROOT, Results, figures, plot, train
+
 RECIPE = ROOT / "recipes" / "quickstart_token.yaml"
 PLAIN = "[{name: math_correct, weight: 1.0}, {name: think_format, weight: 0.5}]"
-ARMS = {"gspo_token": [], "gspo": ["--set", "objective.algorithm=gspo", "--set", f"rewards={PLAIN}"]}
+ARMS = {"gspo_token": [], "gspo": ["objective.algorithm=gspo", f"rewards={PLAIN}"]}
 CURVES = {"math_correct": "rewards/math_correct/mean", "think_format": "rewards/think_format/mean"}
-COLORS = {"gspo_token": "#0072b2", "gspo": "#d55e00"}  # told apart by the colour-blind too
-
-
-def train(folder: Path, arm: str, seed: int, steps: int) -> None:
-    """One run in a process of its own, unless its folder holds it already."""
-    if (folder / "report.html").is_file():
-        return
-    command = [sys.executable, "-m", "gspo_lite", "run", str(RECIPE), "--output", str(folder), "--allow-outside"]
-    command += ["--set", f"training.seed={seed}", "--set", "output.if_exists=overwrite", "--max-steps", str(steps)]
-    subprocess.run([*command, *ARMS[arm]], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-
-
-def figures(folder: Path) -> dict[str, Any]:
-    """Held-out figures and reward curves of one run; a curve has one point (step, value) per rollout."""
-    after = json.loads((folder / "eval.json").read_text())["after"]
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    curves = {
-        name: [(line["step"], line[key]) for line in lines if line.get(key) is not None] for name, key in CURVES.items()
-    }
-    wanted = ("accuracy", "ci95", "sampled_accuracy", "sampled_ci95", "format_rate")
-    return {**{name: after[name] for name in wanted}, "curves": curves}
-
-
-def plot(results: dict[str, dict[str, Any]], path: Path) -> None:
-    """Both rewards over the optimizer steps: one thin line per seed, the mean thick."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for axis, name in zip(axes, CURVES, strict=True):
-        for arm, color in COLORS.items():
-            runs = np.array([one["curves"][name] for key, one in results.items() if key.split()[0] == arm])
-            steps, runs = runs[0, :, 0], runs[:, :, 1]
-            axis.plot(steps, runs.T, color=color, alpha=0.25, linewidth=0.8)
-            axis.plot(steps, runs.mean(0), color=color, linewidth=2, label=arm)
-        axis.set(title=f"{name}, mean of a rollout", xlabel="optimizer step", ylim=(0, 1.02))
-        axis.grid(alpha=0.3)
-    axes[1].legend(loc="lower right")
-    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -72,12 +28,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     chosen = parser.parse_args()
-    results = {}
+    results: Results = {}
     for seed in chosen.seeds:
         for arm in ARMS:
             folder = chosen.folder.resolve() / f"{arm}-{seed}"
-            train(folder, arm, seed, chosen.steps)
-            one = results[f"{arm} {seed}"] = figures(folder)
+            train(RECIPE, folder, ARMS[arm], seed, chosen.steps)
+            one = results[f"{arm} {seed}"] = figures(folder, CURVES)
             low, high = one["ci95"]
             area = {name: sum(value for _, value in curve) / len(curve) for name, curve in one["curves"].items()}
             print(

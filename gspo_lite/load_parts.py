@@ -79,13 +79,13 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
         gradient_checkpointing=recipe.training.gradient_checkpointing,
     )  # fmt: skip
     loaded.notes.extend(generation_notes(recipe, loaded))
-    play = player_of(recipe, loaded, rewards, tools)
     longest, kwargs = recipe.generation.max_prompt_length, recipe.model.chat_template_kwargs
-    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs, play.tools_of if play else None)
     from gspo_lite.training.config import config_from_recipe
     from gspo_lite.training.oversample import refuse_oversampling
 
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
+    play = player_of(recipe, loaded, rewards, tools)  # last, because a configuration resets what accelerate knows
+    problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs, play.tools_of if play else None)
     refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
     name = recipe.model.adapter
     begun_with = None if name is None else described(adapter_folder(name) / WEIGHTS)["sha256"]

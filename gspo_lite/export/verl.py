@@ -15,6 +15,7 @@ from typing import Any
 from gspo_lite.errors import UsageError
 from gspo_lite.models import smollm2
 from gspo_lite.models.gguf_file import is_gguf
+from gspo_lite.models.names import STARTERS
 from gspo_lite.recipe.schema import Recipe
 
 ACTOR, ROLLOUT, MODEL, REFERENCE = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
@@ -126,7 +127,7 @@ def left_behind(recipe: Recipe) -> list[str]:
         "gspo_lite.rewards.math.grade(text, gold, marker) grades one text": True,
         f"data (`{recipe.data.source}`, style {recipe.data.prompt}): write train.parquet and test.parquet with prompt "
         "(a list of messages), data_source, reward_model.ground_truth and extra_info": True,
-        f"model.name `{model.name}`: name a hub model or a folder": model.name == "starter" or is_gguf(model.name),
+        f"model.name `{model.name}`: name a hub model or a folder": model.name in STARTERS or is_gguf(model.name),
         "model.adapter: set actor_rollout_ref.model.lora_adapter_path to its folder": model.adapter is not None,
         "model.chat_template_kwargs: see data.apply_chat_template_kwargs": bool(model.chat_template_kwargs),
         "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": model.load_in_4bit or model.load_in_8bit,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import MachineError, UsageError, first_line
-from gspo_lite.models import starter
+from gspo_lite.models.names import STARTERS
 from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import LoraSettings, ModelSettings, Recipe
 from gspo_lite.system import run_folder
@@ -21,7 +21,7 @@ ADAPTER_CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE = "base_model_name_or_path"
 FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")  # of an adapter on the hub
 TWIN = re.compile(r"(-unsloth)?-bnb-4bit$")  # Unsloth's names for weights that were quantized beforehand
-STARTER = re.compile(rf"{starter.NAME}(-[0-9a-f]{{12}})?")  # the folder of the starter in a cache
+STARTER = re.compile(rf"({'|'.join(STARTERS)})(-[0-9a-f]{{12}})?")  # the folder of a starter in a cache
 COMPARED = ("rank", "alpha", "target_modules")  # keys of `lora`; dropout is the recipe's
 
 
@@ -132,7 +132,8 @@ def contradictions(model: ModelSettings, config: dict[str, Any]) -> list[Problem
 def plain(base: str) -> str:
     """Return a base model's name without what differs between copies of it: folder, owner, case, Unsloth's suffix."""
     name = Path(base).name
-    return starter.NAME if STARTER.fullmatch(name) else TWIN.sub("", name.lower())
+    found = STARTER.fullmatch(name)
+    return found[1] if found else TWIN.sub("", name.lower())
 
 
 def own_lora(lora: LoraSettings, config: dict[str, Any]) -> LoraSettings:
@@ -165,4 +166,5 @@ def following(recipe: Recipe, folder: Path | None = None) -> Recipe:
 def base_of(config: dict[str, Any]) -> str:
     """Return the name of an adapter's base model; a starter that lies on another machine is the one of this machine."""
     base = str(config.get(BASE))
-    return starter.NAME if STARTER.fullmatch(Path(base).name) and not Path(base).is_dir() else base
+    found = STARTER.fullmatch(Path(base).name)
+    return found[1] if found and not Path(base).is_dir() else base

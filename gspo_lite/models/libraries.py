@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.models.starter import NAME as STARTER
+from gspo_lite.models.names import STARTERS
 from gspo_lite.models.weights import bitsandbytes_works
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system.stopping import deferred
@@ -45,9 +45,9 @@ def unused_libraries(recipe: Recipe) -> list[str]:
     """Return those of `OPTIONAL` that neither the recipe nor its model mentions; a hub model may need torchao."""
     name = recipe.model.name
     config = Path(name).expanduser() / "config.json"
-    if name != STARTER and not config.is_file():
+    if name not in STARTERS and not config.is_file():
         return [one for one in OPTIONAL if one != "torchao" and one not in recipe.model_dump_json()]
-    text = recipe.model_dump_json() + (config.read_text(encoding="utf-8") if name != STARTER else "")
+    text = recipe.model_dump_json() + (config.read_text(encoding="utf-8") if name not in STARTERS else "")
     return [one for one in OPTIONAL if one not in text]
 
 

@@ -7,17 +7,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from gspo_lite.errors import MachineError, UsageError, first_line
-from gspo_lite.models import gguf_file, smollm2, starter
+from gspo_lite.models import gguf_file, smollm2, starter, starter_tools
 from gspo_lite.system.progress import View, live
 from gspo_lite.system.say import say
 
-ALLOWED = "a folder, a GGUF file, a hub id, `smollm2` or `starter`"
+STARTERS = {one.NAME: one.starter_folder for one in (starter, starter_tools)}
+ALLOWED = "a folder, a GGUF file, a hub id, `smollm2`, `starter` or `starter-tools`"
 
 
 def resolve_name(name: str) -> str:
-    """Return the folder of a local model, a GGUF file or the starter, made if needed; a hub id unchanged."""
-    if name == starter.NAME:
-        return str(build_starter())
+    """Return the folder of a local model, a GGUF file or a starter, made if needed; a hub id unchanged."""
+    if name in STARTERS:
+        return str(build_starter(name))
     if name == smollm2.NAME:
         name = smollm2.source()
     path = Path(name).expanduser()
@@ -43,14 +44,14 @@ def weights_of(name: str, resolved: str) -> dict[str, str]:
 
 def is_made_here(name: str) -> bool:
     """Return whether only this package knows the model of a name, or makes a folder of it."""
-    return name in (starter.NAME, smollm2.NAME) or gguf_file.is_gguf(name)
+    return name in (*STARTERS, smollm2.NAME) or gguf_file.is_gguf(name)
 
 
 def is_local_model(name: str) -> bool:
     """Return whether nothing has to be fetched for a model; raise MachineError if it can be had nowhere."""
     if name == smollm2.NAME:
         return not smollm2.must_be_fetched()
-    return name == starter.NAME or gguf_file.is_gguf(name) or looks_local(name) or Path(name).expanduser().is_dir()
+    return name in STARTERS or gguf_file.is_gguf(name) or looks_local(name) or Path(name).expanduser().is_dir()
 
 
 def looks_local(name: str) -> bool:
@@ -58,18 +59,18 @@ def looks_local(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
-def build_starter() -> Path:
-    """Return the starter's folder; show progress while it is built, once per machine."""
+def build_starter(name: str) -> Path:
+    """Return a starter's folder; show progress while it is built, once per machine."""
     views: list[View] = []
     with ExitStack() as closing:
 
         def show(done: int, total: int) -> None:
             if not views:
-                say("building the starter model (once; one to two minutes) ...")
+                say(f"building the {name} model (once; one to two minutes) ...")
                 views.append(closing.enter_context(live("warm-up step", total, ends=False)))
             views[0].update(done)
 
-        return starter.starter_folder(show)
+        return STARTERS[name](show)
 
 
 def explain(error: Exception, name: str) -> Exception:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ CHAT_TEMPLATE = (
     f"{{% elif message['role'] == 'assistant' %}}{TOLD}{{{{ message['content'] }}}}{EOS}{{% endif %}}"
     f"{{% endfor %}}{{% if add_generation_prompt %}}{TOLD}{{% endif %}}"
 )  # a system message is left out: the model knows one way to answer
+SPECIALS = (PAD, EOS, ASKED, TOLD)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 SIZE = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -42,6 +43,8 @@ OTHER_EVERY, OTHER_BATCH, OTHER_LENGTH = 16, 16, 300  # every 16th batch holds o
 STEPS, BATCH, LEARNING_RATE, SEED = 500, 64, 3e-3, 7
 
 Progress = Callable[[int, int], None]
+Row = list[tuple[str, bool]]  # parts of a conversation, and whether the model learns to write each
+Batch = dict[str, Any]  # input_ids and labels, (B, T)
 
 
 def starter_folder(progress: Progress | None = None) -> Path:
@@ -50,32 +53,47 @@ def starter_folder(progress: Progress | None = None) -> Path:
     Args:
         progress: called with (steps done, steps in all) while it is built.
     """
-    folder = cache_home() / f"starter-{fingerprint()}"
+    folder = cache_home() / f"{NAME}-{fingerprint()}"
     if not folder.is_dir():
-        build(folder, progress)
+        tokenizer = build_tokenizer()
+        build(folder, tokenizer, demonstration_batches(tokenizer), STEPS, progress)
     return folder
 
 
 def fingerprint() -> str:
     """What the starter is built from, as a short hash: this file, the task and the libraries' versions."""
+    return fingerprint_of(__file__, str(arithmetic.__file__))
+
+
+def fingerprint_of(*files: str) -> str:
+    """Return a short hash of files and of the versions of the libraries that a model is trained by."""
     import torch
     import transformers
 
-    parts = [Path(__file__).read_bytes(), Path(arithmetic.__file__).read_bytes()]
+    parts = [Path(file).read_bytes() for file in files]
     parts += [torch.__version__.split("+")[0].encode(), transformers.__version__.encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
-def build(folder: Path, progress: Progress | None = None) -> None:
-    """Train the starter and put it at `folder`."""
+def build(folder: Path, tokenizer: Any, batches: Iterable[Batch], steps: int, progress: Progress | None = None) -> None:
+    """Train a starter on so many batches and put it at `folder`."""
     with made_whole(folder) as unfinished:
-        tokenizer = build_tokenizer()
-        warm_up(tokenizer, progress).save_pretrained(unfinished)
+        warm_up(tokenizer, batches, steps, progress).save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
 
 
-def build_tokenizer() -> Any:
-    """Byte-level tokenizer: digits and unknown text byte by byte, the task's words and tags as one token each."""
+def build_tokenizer(
+    specials: Sequence[str] = SPECIALS, tags: Sequence[str] = TAGS, words: str = "What is What is",
+    template: str = CHAT_TEMPLATE,
+) -> Any:  # fmt: skip
+    """Byte-level tokenizer: digits and unknown text byte by byte, the task's words and tags as one token each.
+
+    Args:
+        specials: the special tokens, those of `SPECIALS` first.
+        tags: ordinary text that is one token wherever it stands.
+        words: text whose words are one token each, every word at least twice.
+        template: the chat template.
+    """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -84,17 +102,16 @@ def build_tokenizer() -> Any:
     pieces = pre_tokenizers.Split(Regex(r"\d|[^\d\s]+|\s"), "isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence([pieces, byte_level])
     core.decoder = decoders.ByteLevel()
-    specials = [PAD, EOS, ASKED, TOLD]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        vocab_size=320, special_tokens=list(specials), initial_alphabet=alphabet, show_progress=False
     )
-    core.train_from_iterator(["What is What is"], trainer)
-    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
+    core.train_from_iterator([words], trainer)
+    core.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in tags])
     around = [(token, core.token_to_id(token)) for token in (ASKED, TOLD)]
     core.post_processor = processors.TemplateProcessing(single=f"{ASKED} $A {TOLD}", special_tokens=around)
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token=EOS, pad_token=PAD, chat_template=CHAT_TEMPLATE, padding_side="left",
+        tokenizer_object=core, eos_token=EOS, pad_token=PAD, chat_template=template, padding_side="left",
         model_max_length=4096, clean_up_tokenization_spaces=False,
     )  # fmt: skip
 
@@ -114,8 +131,8 @@ def demonstration(a: int, b: int, rng: random.Random) -> str:
     return f"<think>{','.join(steps)}</think>{tagged}"
 
 
-def warm_up(tokenizer: Any, progress: Progress | None = None) -> Any:
-    """Train a fresh model on demonstrations of the training split; float32, the same on every run of a machine."""
+def warm_up(tokenizer: Any, batches: Iterable[Batch], steps: int, progress: Progress | None = None) -> Any:
+    """Train a fresh model on so many batches; float32, the same on every run of a machine."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -129,8 +146,8 @@ def warm_up(tokenizer: Any, progress: Progress | None = None) -> Any:
         model = Qwen3ForCausalLM(config).float()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, STEPS, pct_start=0.1)
-    for step, batch in enumerate(demonstration_batches(tokenizer)):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
+    for step, batch in enumerate(batches):
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -138,22 +155,30 @@ def warm_up(tokenizer: Any, progress: Progress | None = None) -> Any:
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         if progress:
-            progress(step + 1, STEPS)
+            progress(step + 1, steps)
     return model.eval()
 
 
-def demonstration_batches(tokenizer: Any) -> Iterator[dict[str, Any]]:
-    """Padded batches of fresh demonstrations; only the answer's tokens are labels."""
+def demonstration_batches(tokenizer: Any) -> Iterator[Batch]:
+    """Padded batches of fresh demonstrations of the training split; only the answer's tokens are labels."""
     rng = random.Random(SEED)
     pairs = [pair for difficulty in arithmetic.DIGITS for pair in arithmetic.pairs_of("train", difficulty)]
     for step in range(STEPS):
         if step % OTHER_EVERY == OTHER_EVERY - 1:
-            rows = [
-                (other_text(rng), f"<think></think><answer>{rng.randint(0, 9)}</answer>") for _ in range(OTHER_BATCH)
-            ]
+            yield padded(tokenizer, [other_row(rng) for _ in range(OTHER_BATCH)])
         else:
-            rows = [(f"What is {a} + {b}?", demonstration(a, b, rng)) for a, b in rng.sample(pairs, BATCH)]
-        yield padded(tokenizer, rows)
+            rows = [row_of(f"What is {a} + {b}?", demonstration(a, b, rng)) for a, b in rng.sample(pairs, BATCH)]
+            yield padded(tokenizer, rows)
+
+
+def row_of(question: str, answer: str) -> Row:
+    """Return a question and its answer as a row to learn."""
+    return [(f"{ASKED}{question}{TOLD}", False), (f"{answer}{EOS}", True)]
+
+
+def other_row(rng: random.Random) -> Row:
+    """Return a brief answer out of the blue to text that is no addition."""
+    return row_of(other_text(rng), f"<think></think><answer>{rng.randint(0, 9)}</answer>")
 
 
 def other_text(rng: random.Random) -> str:
@@ -166,19 +191,17 @@ def other_text(rng: random.Random) -> str:
     return " ".join(words) + "?"
 
 
-def padded(tokenizer: Any, rows: list[tuple[str, str]]) -> dict[str, Any]:
-    """One batch (B, T) of questions and answers; padding is on the right of a causal model, so no mask is needed."""
+def padded(tokenizer: Any, rows: Sequence[Row]) -> Batch:
+    """One batch (B, T) of rows; padding is on the right of a causal model, so no mask is needed."""
     import torch
 
     encoded = [
-        (tokenizer.encode(question), tokenizer.encode(answer + EOS, add_special_tokens=False))
-        for question, answer in rows
+        [(tokenizer.encode(text, add_special_tokens=False), is_learned) for text, is_learned in row] for row in rows
     ]
-    width = max(len(question) + len(answer) for question, answer in encoded)
-    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-    labels = torch.full((len(rows), width), -100)
-    for row, (question, answer) in enumerate(encoded):
-        end = len(question) + len(answer)
-        ids[row, :end] = torch.tensor(question + answer)
-        labels[row, len(question) : end] = torch.tensor(answer)
-    return {"input_ids": ids, "labels": labels}
+    ids = [torch.tensor([token for part, _ in row for token in part]) for row in encoded]
+    labels = [torch.tensor([token if mine else -100 for part, mine in row for token in part]) for row in encoded]
+    pad = torch.nn.utils.rnn.pad_sequence
+    return {
+        "input_ids": pad(ids, batch_first=True, padding_value=tokenizer.pad_token_id),
+        "labels": pad(labels, batch_first=True, padding_value=-100),
+    }

@@ -32,7 +32,9 @@ class LoraSettings(Settings):
 class ModelSettings(Settings):
     """The language model to train, and how it is loaded."""
 
-    name: Text = Field(description="Hub id, local folder, GGUF file, `smollm2`, or `starter` (built here).")
+    name: Text = Field(
+        description="Hub id, folder, GGUF file, `smollm2`, or `starter` or `starter-tools` (built here)."
+    )
     adapter: Text | None = Field(
         None,
         description="LoRA adapter to continue, such as one from supervised training: a folder, a run folder or a hub "

@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import MachineError, UsageError
-from gspo_lite.models import smollm2, starter
+from gspo_lite.models import smollm2, starter, starter_tools
 from gspo_lite.models.gguf_file import config_of, is_gguf
 from gspo_lite.models.hub_cache import cached_snapshot
 
 KNOWN = Path(__file__).with_name("known_shapes.json")
-STARTER_VOCABULARY = 268  # special tokens, 256 bytes, merges and tags; a test compares it with the one that is built
+# Special tokens, 256 bytes, merges and tags; a test compares them with those that are built.
+VOCABULARIES = {starter.NAME: 268, starter_tools.NAME: 303}
 
 
 def find_config(name: str) -> tuple[dict[str, Any], str]:
     """Return the configuration of a model as in its config.json, and where it was found."""
-    if name == starter.NAME:
-        sizes = {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": STARTER_VOCABULARY}
-        return {"model_type": "qwen3", "tie_word_embeddings": True, **starter.SIZE, **sizes}, "the embedded starter"
+    if name in VOCABULARIES:
+        sizes = {"num_key_value_heads": 2, "head_dim": 32, "vocab_size": VOCABULARIES[name]}
+        return {"model_type": "qwen3", "tie_word_embeddings": True, **starter.SIZE, **sizes}, f"the embedded {name}"
     if name == smollm2.NAME:
         name = smollm2.HUB_ID
     if is_gguf(name):

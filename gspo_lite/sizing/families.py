@@ -50,7 +50,7 @@ COLOURS = 3
 
 
 def find_shape(name: str) -> Shape:
-    """Return the sizes of the model `name`: `starter`, a folder, a model in the hub's cache, or a well-known one.
+    """Return the sizes of the model `name`: a starter, a folder, a model in the hub's cache, or a well-known one.
 
     Raises:
         UsageError: its kind cannot be counted, or its folder holds no configuration.

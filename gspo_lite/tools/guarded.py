@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gspo_lite.rewards.contract.calling import call_each
-from gspo_lite.system.redaction import redact
+from gspo_lite.rewards.contract.calling import FAULTS, call_each
+from gspo_lite.rewards.contract.failures import named
+from gspo_lite.tools.results import plain, result_of
 
-CUT = " ... (cut off)"
-KEPT = "\n\t"  # control characters that a result may have; others could move the cursor of whoever reads the log
 FAILURES = ("error", "late", "cut", "refused")  # the bad ends of a call
+SHOWN = 2_000  # characters of an error that the model is told
 Tool = Callable[..., Any]
+End = Literal["done", "cut", "error", "late", "refused"]
 
 
 class ToolError(Exception):
@@ -33,7 +36,7 @@ class Limits:
     Attributes:
         calls: of all tools together in one episode.
         timeout: seconds for a call; None means no limit, and that the main thread calls the tool.
-        timeouts: the same for tools that have a timeout of their own, by name.
+        timeouts: the same for tools that have a timeout of their own, by name; `reset` is an environment's.
         longest: characters of a result that the model is shown.
     """
 
@@ -49,28 +52,85 @@ class Limits:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call: the tool's name, how it ended, and its seconds."""
+    """One call: the tool's name, how it ended, its seconds, and how many turn rewards its environment then had."""
 
     name: str
-    end: Literal["done", "cut", "error", "late", "refused"]
+    end: End
     seconds: float
+    earned: int = 0
 
 
 @dataclass
 class Episode:
-    """The calls of one episode so far, and the limits that the next ones are held to."""
+    """The calls of one episode so far, one for each that the model asked for, and the limits of the next ones.
+
+    Attributes:
+        sees_images: whether the model takes images.
+        earned: returns how many turn rewards the episode's environment has.
+        earned_before: how many there were before the first call.
+    """
 
     limits: Limits = field(default_factory=Limits)
     calls: list[ToolCall] = field(default_factory=list)
+    sees_images: bool = False
+    earned: Callable[[], int] = lambda: 0
+    earned_before: int = 0
 
     @property
     def is_late(self) -> bool:
         """Return whether a call was left behind, in a thread that may still change the environment."""
         return any(call.end == "late" for call in self.calls)
 
-    def held(self, tools: Mapping[str, Tool]) -> dict[str, Tool]:
+    def known(self) -> int:
+        """Return how many turn rewards there were when last asked."""
+        return self.calls[-1].earned if self.calls else self.earned_before
+
+    def held(self, tools: Mapping[str, Tool]) -> HeldTools:
         """Return the tools under the limits, by name; async ones become sync, run to their end within the timeout."""
-        return {name: self.one(tool, name) for name, tool in tools.items()}
+        return HeldTools(self, tools)
+
+    def called(self, tool: Tool, name: str, arguments: dict[str, Any]) -> tuple[End, Any]:
+        """Call a tool once; return how it ended, and its result or what the model is told."""
+        with suppress(ValueError):  # code in C may have no signature
+            try:
+                inspect.signature(tool).bind(**arguments)
+            except TypeError as error:
+                return "error", plain(str(error), SHOWN)
+        limit = self.limits.seconds_for(name)
+        with same_folder():
+            # In a thread of its own no exception can be one of this process, such as that of Ctrl-C.
+            faults = FAULTS if limit is None else (BaseException,)
+            outcome = call_each(tool, [arguments], limit, faults)[0]
+        if outcome.late:
+            return "late", f"it did not return within {limit:g} seconds"
+        if outcome.error is not None:
+            return "error", plain(named(outcome.error), SHOWN)
+        try:
+            told, was_cut = result_of(outcome.value, self.limits.longest, sees_images=self.sees_images)
+        except Exception as error:  # `str` runs code of the value's class
+            return "error", plain(named(error), SHOWN)
+        return ("cut" if was_cut else "done"), told
+
+
+class HeldTools:
+    """The tools of an episode under its limits, by name. Any name is there, so that every call is counted."""
+
+    def __init__(self, episode: Episode, tools: Mapping[str, Tool]):
+        self.episode, self.tools = episode, tools
+
+    def __contains__(self, name: str) -> bool:
+        return True
+
+    def __getitem__(self, name: str) -> Tool:
+        """Return a tool for one call, which is an error until it is made: TRL takes the arguments apart in between."""
+        calls, limit = self.episode.calls, self.episode.limits.calls
+        shown, is_refused = plain(name, SHOWN), len(calls) >= limit
+        calls.append(ToolCall(shown, "refused" if is_refused else "error", 0.0, self.episode.known()))
+        if is_refused:
+            raise ToolError(f"no more than {limit} calls of tools are allowed")
+        if name not in self.tools:
+            raise ToolError(f"Tool {shown} not found.")
+        return self.one(self.tools[name], name)
 
     def one(self, tool: Tool, name: str) -> Tool:
         """Return one tool under the limits."""
@@ -78,40 +138,25 @@ class Episode:
         @functools.wraps(tool)
         def call(**arguments: Any) -> Any:
             start = time.perf_counter()
-            end, value = self.called(tool, name, arguments)
-            self.calls.append(ToolCall(name, end, time.perf_counter() - start))
+            end, value = self.episode.called(tool, name, arguments)
+            seconds = time.perf_counter() - start
+            earned = self.episode.known() if end == "late" else self.episode.earned()
+            self.episode.calls[-1] = ToolCall(name, end, seconds, earned)
             if end in ("done", "cut"):
                 return value
             raise ToolError(value)
 
         return call
 
-    def called(
-        self, tool: Tool, name: str, arguments: dict[str, Any]
-    ) -> tuple[Literal["done", "cut", "error", "late", "refused"], Any]:
-        """Call a tool once; return how it ended, and its result or what the model is told."""
-        if len(self.calls) >= self.limits.calls:
-            return "refused", f"no more than {self.limits.calls} calls of tools are allowed"
-        try:
-            inspect.signature(tool).bind(**arguments)
-        except TypeError as error:
-            return "error", str(error)
-        limit = self.limits.seconds_for(name)
-        outcome = call_each(tool, [arguments], limit)[0]
-        if outcome.late:
-            return "late", f"it did not return within {limit:g} seconds"
-        if outcome.error is not None:
-            return "error", plain(f"{type(outcome.error).__name__}: {outcome.error}", self.limits.longest)
-        if isinstance(outcome.value, list):  # content blocks, such as an image and a text
-            return "done", outcome.value
-        text = plain(str(outcome.value), self.limits.longest)
-        return ("cut" if text.endswith(CUT) else "done"), text
 
-
-def plain(text: str, longest: int) -> str:
-    """Return a text without secrets and control characters, cut off at so many characters."""
-    shown = text if len(text) <= longest else text[:longest] + CUT
-    return redact("".join(one if one.isprintable() or one in KEPT else " " for one in shown))
+@contextmanager
+def same_folder() -> Iterator[None]:
+    """Return to the working directory after the context; a run writes its files relative to it."""
+    folder = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(folder)
 
 
 def figures_of(episodes: list[Episode]) -> dict[str, float]:

@@ -6,13 +6,27 @@ for `_generate`, so that tools and environments reach TRL as their user wrote th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from gspo_lite.completion.marks import Turns
 from gspo_lite.credit import turn_numbers
+from gspo_lite.data.inputs import takes_images
+from gspo_lite.errors import RewardError, UsageError
+from gspo_lite.models.kinds import tokenizer_of
+from gspo_lite.rewards.contract.calling import call_each
+from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.returned import as_values, described
+from gspo_lite.system.say import say
+from gspo_lite.tools.calls import held_parser
+from gspo_lite.tools.environments import TURN_REWARDS, count_earned, held_factories, results_of, values_by_turn
 from gspo_lite.tools.guarded import Episode, Limits, figures_of
+from gspo_lite.training.fitness import template_note
 
+PARSE = "parse_response"
 TOOL_MASK = 2  # place in what `_generate` returns
 
 
@@ -23,29 +37,76 @@ class Episodes:
     tools: list[Any]
     environments: list[Any] | None
     model: Any
-    _sync_tool_dicts: list[dict[str, Any]]
+    processing_class: Any
+    reward_funcs: list[Any]
+    reward_func_names: list[str]
+    _sync_tool_dicts: list[Any]
     _async_tool_dicts: list[dict[str, Any]]
     _metrics: dict[str, Any]
 
     tool_limits: Limits = Limits()
+    own_rewards: int = 0  # the user's, in front of those that environments pay
     episodes: list[Episode] = []  # noqa: RUF012, replaced and never changed
 
+    def _turn_rewards(self, args: Any, options: dict[str, Any], limits: Limits | None) -> list[GuardedReward]:
+        """Put the environments of TRL's options under limits; return a reward for each kind that values turns."""
+        self.tool_limits = limits or Limits()
+        factories = held_factories(options.get("environment_factory"), self.tool_limits)
+        if factories:
+            options["environment_factory"] = factories.get(None, factories)
+        refuse_processes(args, options)
+        kinds = {one.kind: None for one in factories.values() if one.values_turns}
+        return [GuardedReward(partial(self._turns, kind), f"{kind.__name__}_turns", 1.0, []) for kind in kinds]
+
+    def _turns(self, kind: type, environments: Sequence[Any], completions: Sequence[Any]) -> list[Turns | None]:
+        """Return what environments of a kind say of the turns of their episodes; None for other kinds."""
+        episodes = dict(zip(map(id, self.environments or ()), self.episodes, strict=False))
+        rows = zip(environments, completions, strict=True)
+        return [turns_of(one, said, episodes.get(id(one))) if type(one) is kind else None for one, said in rows]
+
+    def _begin_episodes(self, own: int, paid: int) -> None:
+        """Put the rewards that TRL made of environments under contract, and say where it takes another template.
+
+        Args:
+            own: number of the user's rewards, the first ones.
+            paid: number of rewards for turns, after them.
+        """
+        self.own_rewards = own
+        for place, name in enumerate(self.reward_func_names[own + paid :], own + paid):
+            self.reward_funcs[place] = GuardedReward(of_environments(self.reward_funcs[place]), name, 1.0, [])
+        if self.tools and (note := template_note(self.processing_class)):
+            say(note)
+
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        self.episodes = []
         if not self.tools:
             return super()._generate(*args, **kwargs)  # type: ignore[misc]
-        with self._held_tools() as episodes:
+        unread: list[str] = []
+        with self._held_parser(unread), self._held_tools() as self.episodes:
             output = super()._generate(*args, **kwargs)  # type: ignore[misc]
-        self.episodes = episodes
-        for name, value in {**figures_of(episodes), **figures_of_tokens(output[TOOL_MASK])}.items():
+        figures = {**figures_of(self.episodes), **figures_of_tokens(output[TOOL_MASK])}
+        figures["tools/unread"] = len(unread) / max(len(self.episodes), 1)
+        for name, value in figures.items():
             self._metrics["train" if self.model.training else "eval"][name].append(value)
         self._drop_late_environments()
         return output
 
     @contextmanager
+    def _held_parser(self, unread: list[str]) -> Iterator[None]:
+        """Let the tokenizer read whatever a model wrote; `unread` gets the reason where it cannot."""
+        tokenizer = tokenizer_of(self.processing_class)
+        object.__setattr__(tokenizer, PARSE, held_parser(getattr(tokenizer, PARSE), unread))
+        try:
+            yield
+        finally:
+            object.__delattr__(tokenizer, PARSE)
+
+    @contextmanager
     def _held_tools(self) -> Iterator[list[Episode]]:
         """Replace the tools of each row by held ones; async ones become sync, so that no call can block the loop."""
         free = self._sync_tool_dicts, self._async_tool_dicts
-        episodes = [Episode(self.tool_limits) for _ in free[0]]
+        environments = self.environments or [None] * len(free[0])
+        episodes = [self._episode(one) for one in environments]
         pairs = zip(*free, strict=True)
         self._sync_tool_dicts = [one.held({**a, **b}) for one, (a, b) in zip(episodes, pairs, strict=True)]
         self._async_tool_dicts = [{} for _ in episodes]
@@ -53,6 +114,14 @@ class Episodes:
             yield episodes
         finally:
             self._sync_tool_dicts, self._async_tool_dicts = free
+
+    def _episode(self, environment: Any) -> Episode:
+        """Return an episode without calls."""
+        limits, sees_images = self.tool_limits, takes_images(self.processing_class)
+        if not hasattr(environment, TURN_REWARDS):
+            return Episode(limits, sees_images=sees_images)
+        earned = partial(count_earned, environment, limits.seconds_for(TURN_REWARDS))
+        return Episode(limits, sees_images=sees_images, earned=earned, earned_before=earned())
 
     def _drop_late_environments(self) -> None:
         """Use no environment again in which a call may still be running; TRL makes new ones where its pool has none."""
@@ -75,3 +144,55 @@ def figures_of_tokens(tool_masks: Sequence[Sequence[int]]) -> dict[str, float]:
         "tokens/own": sum(own) / count,
         "tokens/foreign": sum(map(len, tool_masks)) / count - sum(own) / count,
     }
+
+
+def of_environments(reward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a reward that TRL made of `get_reward`, which takes environments only."""
+
+    def paid(environments: Sequence[Any]) -> Any:
+        return reward(environments=environments)
+
+    return paid
+
+
+def with_weights(args: Any, more: int) -> Any:
+    """Return the arguments with the weight 1 for so many more rewards, as TRL weighs what an environment pays."""
+    if not more or args.reward_weights is None:
+        return args
+    args = copy.copy(args)
+    args.reward_weights = [*args.reward_weights, *[1.0] * more]
+    return args
+
+
+def turns_of(environment: Any, completion: Any, episode: Episode | None) -> Turns:
+    """Return what an environment says of the turns of its episode.
+
+    Raises:
+        RewardError: these are no values, or their number is not that of the turns.
+    """
+    name = f"`{TURN_REWARDS}` of the environment `{type(environment).__name__}`"
+    hint = "return a list with a number or None for each of the model's messages so far"
+    outcome = call_each(getattr(environment, TURN_REWARDS), [{}], None)[0]  # its reward has the time limit
+    if outcome.error is not None:
+        raise outcome.error
+    values = as_values(outcome.value)
+    if values is None:
+        raise RewardError(f"{name} returned {described(outcome.value)}", hint)
+    earned, before = ([call.earned for call in episode.calls], episode.earned_before) if episode else ([], 0)
+    try:
+        return Turns(values_by_turn(values, results_of(completion), earned, before))
+    except (TypeError, ValueError) as error:
+        raise RewardError(f"{name} returned {error}", hint) from error
+
+
+def refuse_processes(args: Any, options: Mapping[str, Any]) -> None:
+    """Refuse tools where processes must call the model equally often: episodes differ in their number of turns."""
+    together = {"vLLM": args.use_vllm, "DeepSpeed": args.deepspeed, "FSDP": args.fsdp}
+    found = next((name for name, value in together.items() if value), None)
+    episodes = options.get("tools") or options.get("environment_factory")
+    if episodes and args.world_size > 1 and found is not None:
+        raise UsageError(
+            f"tools under {found} need one process, but there are {args.world_size}: episodes end after different "
+            "numbers of turns, and the other processes would wait for ever",
+            "start one process, or use plain data parallel training with generation by transformers",
+        )

@@ -28,6 +28,7 @@ TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes be
 GENERATED = "UnslothGRPOTrainer"  # the module that Unsloth writes
 CONFIG, CALLBACK, MODEL = "trl:GRPOConfig", "transformers:TrainerCallback", "transformers:PreTrainedModel"
 TRACKERS, LORA = "transformers.integrations.integration_utils:", "peft.tuners.lora.layer:"
+TEMPLATES = "trl.chat_template_utils"
 SCORED, LOGPS = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
 CLIPPED = " ".join((*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"))
 
@@ -92,6 +93,15 @@ HOOKS = (
     Hook("on_log", "overridden", "write metrics.jsonl and look for collapse", "log", owner=CALLBACK),
     Hook("on_save", "overridden", "give memory back", "_maybe_log_save_evaluate", owner=CALLBACK),
     Hook("on_train_end", "overridden", "let signals through again", "_finalize_training", owner=CALLBACK),
+    # Episodes with tools.
+    Hook("_tool_call_loop", "called", "play episodes with tools", "_generate"),
+    Hook("_sync_tool_dicts _async_tool_dicts", "set", "hold tools to their limits", "_tool_call_loop"),
+    Hook("_environment_pool", "set", "leave out environments in which a call still runs", SCORED),
+    Hook("environments", "read", "know which environment pays which turns", SCORED),
+    Hook("tools", "read", "know that completions are episodes", "_generate"),
+    Hook("reset get_reward", "key", "know an environment's own methods", "__init__"),
+    Hook("parse_response ValueError", "read", "take what cannot be read for a text", owner=f"{TEMPLATES}:parse_response"),
+    Hook("is_chat_template_prefix_preserving", "called", "say whose template is at work", owner=TEMPLATES),
     # Its attributes.
     Hook("_buffered_inputs _step", "read", "arrange and save the rollout under way", "_prepare_inputs"),
     Hook("_metrics", "read", "correct and add figures", "log"),

@@ -29,7 +29,7 @@ from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.tools.guarded import Limits
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
 from gspo_lite.training.checkpoint.saving import Checkpoints
-from gspo_lite.training.episodes import Episodes
+from gspo_lite.training.episodes import Episodes, with_weights
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
@@ -135,16 +135,18 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         self._name, self._tag_names = method.name, ["trl", method.tag]
         self._paper = {"title": method.paper.title, "id": method.paper.arxiv, "citation": method.paper.citation}
         known = None if options.get("rollout_func") else columns  # its own fields reach the rewards as well
+        paid = self._turn_rewards(args, options, tool_limits)
         reward_funcs = under_contract(
             as_list(reward_funcs), known, environments=bool(options.get("environment_factory"))
         )
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         begun_with = learned_weights(model)
-        super().__init__(model, reward_funcs, args=args, **data, **options)
+        args = with_weights(args, len(paid))
+        super().__init__(model, [*reward_funcs, *paid], args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
+        self._begin_episodes(len(reward_funcs), len(paid))
         refuse_frozen(self.model)
         refuse_too_few_prompts(self)
-        self.tool_limits = tool_limits or Limits()
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None
@@ -268,9 +270,10 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
             if credits is not None and any(credit is not None for credit in credits):
                 raise UsageError("`credits` need advantages per token: importance_sampling_level `sequence_token`")
             return None
-        credits = credits if credits is not None else [None] * len(self.reward_funcs)
-        if len(credits) != len(self.reward_funcs):
-            raise UsageError(f"{len(credits)} `credits` for {len(self.reward_funcs)} rewards; give one for each")
+        credits = credits if credits is not None else [None] * self.own_rewards
+        if len(credits) != self.own_rewards:
+            raise UsageError(f"{len(credits)} `credits` for {self.own_rewards} rewards; give one for each")
+        credits = [*credits, *[None] * (len(self.reward_funcs) - self.own_rewards)]
         layouts, weights = [getattr(one, "layout", None) for one in self.reward_funcs], self.reward_weights.tolist()
         scale, tokenizer = str(self.scale_rewards), tokenizer_of(self.processing_class)
         size, names = self.num_generations, self.reward_func_names

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from gspo_lite.errors import MachineError, UsageError
-from gspo_lite.sizing.configs import KNOWN, STARTER_VOCABULARY, find_config, plain_name
+from gspo_lite.models import starter, starter_tools
+from gspo_lite.sizing.configs import KNOWN, find_config, plain_name
 from gspo_lite.sizing.families import find_shape, shape_of
 
 PUBLISHED = {  # as the model's authors or the hub's safetensors index give them
@@ -181,8 +182,12 @@ def test_named_targets_get_the_adapter():
 
 def test_the_starter_is_counted_as_it_is_built(starter):
     built = json.loads((starter / "config.json").read_text())
-    assert built["vocab_size"] == STARTER_VOCABULARY
     assert shape_of(built, "") == shape_of(find_config("starter")[0], "")
+
+
+@pytest.mark.parametrize("one", [starter, starter_tools])
+def test_a_starter_has_as_many_tokens_as_its_tokenizer(one):
+    assert find_config(one.NAME)[0]["vocab_size"] == len(one.build_tokenizer())
 
 
 def test_a_folder_and_the_hub_cache_come_before_the_table(tmp_path, monkeypatch):

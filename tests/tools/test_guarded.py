@@ -1,13 +1,18 @@
 """Tools that hang, raise, talk too much or send terminal codes: bounded, counted, and told the model."""
 
 import asyncio
+import os
+import signal
 import threading
 import time
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from gspo_lite.system import redaction
-from gspo_lite.tools.guarded import CUT, Episode, Limits, ToolError, figures_of
+from gspo_lite.tools.guarded import Episode, Limits, ToolError, figures_of
+from gspo_lite.tools.results import CUT
 
 
 def add(a: int, b: int = 1) -> int:
@@ -50,9 +55,113 @@ def test_a_result_is_told_as_text():
     assert call(lambda: None) == "None"
 
 
-def test_content_blocks_are_passed_on_as_they_are():
-    blocks = [{"type": "text", "text": "a"}]
-    assert call(lambda: blocks) == blocks
+def test_content_blocks_reach_a_model_that_sees_images():
+    image = {"type": "image", "image": object()}
+    blocks = [{"type": "text", "text": "a\x1b"}, image]
+    assert call(lambda: blocks, Episode(sees_images=True)) == [{"type": "text", "text": "a "}, image]
+    assert call(lambda: blocks[:1] * 2) == "a a "
+    assert told(lambda: blocks) == "ValueError: the tool returned an image, which this model cannot see"
+
+
+class Odd:
+    def __str__(self):
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (b"\xff", "b'\\xff'"),
+        ({"a": None}, "{'a': None}"),
+        ([1, "a"], "[1, 'a']"),
+        ([{"word": "a"}], "[{'word': 'a'}]"),
+        ([], "[]"),
+        (float("nan"), "nan"),
+        ("half \ud800 a pair, \x00", "half   a pair,  "),
+        (Decimal("1.50"), "1.50"),
+    ],
+)
+def test_any_value_is_told_as_text(value, text):
+    assert call(lambda: value) == text
+
+
+def test_a_value_that_cannot_be_told_is_an_error():
+    assert told(lambda: Odd()) == "RuntimeError: no"
+
+
+def deep():
+    return deep()
+
+
+def out_of_memory():
+    raise MemoryError
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        (deep, "RecursionError: maximum recursion"),
+        (out_of_memory, "MemoryError: "),
+        (interrupted, "KeyboardInterrupt: "),
+        (lambda: next(iter(())), "StopIteration: "),
+        (lambda: (_ for _ in ()).throw(GeneratorExit), "GeneratorExit: "),
+        (lambda: exec("raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})"), "E"),
+        (lambda: int("x" * 10_000), "ValueError: invalid literal"),
+    ],
+)
+def test_whatever_a_tool_raises_is_told(tool, message):
+    text = told(tool)
+    assert text.startswith(message)
+    assert len(text) < 2_100
+
+
+def test_ctrl_c_ends_a_tool_that_the_main_thread_calls():
+    with pytest.raises(KeyboardInterrupt):
+        call(interrupted, Episode(Limits(timeout=None)))
+
+
+def test_a_tool_that_needs_the_main_thread_has_no_timeout():
+    def listens():
+        return signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+    assert "signal only works in main thread" in told(listens)
+    assert call(listens, Episode(Limits(timeouts={"tool": None}))) == str(signal.SIG_DFL)
+    assert call(lambda: asyncio.run(add_later(1))) == "2"
+
+
+def test_a_tool_cannot_move_the_run_to_another_folder(tmp_path):
+    before = Path.cwd()
+    call(lambda: os.chdir(tmp_path))
+    assert Path.cwd() == before
+
+
+def test_every_call_is_counted_even_if_no_tool_is_reached():
+    episode = Episode()
+    tools = episode.held({"add": add})
+    assert "\x1bnone" in tools
+    with pytest.raises(ToolError, match=r"^Tool  none not found\.$"):
+        tools["\x1bnone"]
+    with pytest.raises(TypeError, match="must be a mapping"):  # as TRL calls it with arguments that are no object
+        tools["add"](**[1, 2])
+    tools["add"](a=1)
+    assert [(one.name, one.end) for one in episode.calls] == [(" none", "error"), ("add", "error"), ("add", "done")]
+
+
+def test_what_an_environment_earned_is_noted_after_each_call():
+    earned = []
+    episode = Episode(Limits(timeouts={"hang": 0.05}), earned=lambda: len(earned), earned_before=0)
+    tools = episode.held({"earn": lambda: earned.append(1.0), "hang": hang})
+    tools["earn"]()
+    with pytest.raises(ToolError):
+        tools["none"]
+    tools["earn"]()
+    with pytest.raises(ToolError):
+        tools["hang"]()
+    assert [one.earned for one in episode.calls] == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +211,7 @@ def test_a_secret_in_an_error_or_result_is_masked(monkeypatch):
     monkeypatch.setenv("SEARCH_API_KEY", "abcdefgh12345678")
     assert told(lambda: {}["abcdefgh12345678"]) == f"KeyError: '{redaction.MASK}'"
     assert call(lambda: "key abcdefgh12345678") == f"key {redaction.MASK}"
+    assert call(lambda: "key abcdefgh12345678", Episode(Limits(longest=9))) == f"key {redaction.MASK}" + CUT[:0]
 
 
 def test_an_episode_has_so_many_calls_of_all_its_tools():

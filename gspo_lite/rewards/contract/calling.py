@@ -31,7 +31,12 @@ class Outcome:
     late: bool = False
 
 
-def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], limit: float | None) -> list[Outcome]:
+def call_each(
+    function: Callable[..., Any],
+    calls: Sequence[Mapping[str, Any]],
+    limit: float | None,
+    faults: tuple[type[BaseException], ...] = FAULTS,
+) -> list[Outcome]:
     """Call a function once for each set of arguments; async calls run concurrently, others in turn.
 
     Args:
@@ -39,9 +44,10 @@ def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], 
             change them for other calls. If it returns an iterator, its values are collected within the time limit.
         limit: seconds for all calls together; a call that has not returned by then is late. None means no limit;
             sync functions then run in the caller's thread.
+        faults: exceptions that are an outcome.
 
     Returns:
-        One outcome per call. Exceptions that end the process, such as KeyboardInterrupt, are raised instead.
+        One outcome per call. Exceptions other than `faults`, such as KeyboardInterrupt, are raised instead.
     """
     done: dict[int, Outcome] = {}
     until = None if limit is None else time.monotonic() + limit
@@ -73,7 +79,7 @@ def call_each(function: Callable[..., Any], calls: Sequence[Mapping[str, Any]], 
         in_thread(both, limit + GRACE)
     outcomes = [done.get(index, Outcome(late=True)) for index in range(len(calls))]
     for outcome in outcomes:
-        if outcome.error is not None and not isinstance(outcome.error, FAULTS):
+        if outcome.error is not None and not isinstance(outcome.error, faults):
             raise outcome.error
     return outcomes
 

@@ -1,0 +1,127 @@
+"""The embedded model for recipes with tools: as the starter, with tool roles in its chat template.
+
+It learns from worked episodes of which many are flawed, of a calculator and of a guessing game: it knows both ways of
+each, and RL has to find out which one pays.
+
+    What is 47 * 85?           <tool_call>{"name":"multiply","arguments":{"a":47,"b":85}}</tool_call>
+    3995                       <answer>3995</answer>             right
+    What is 47 * 85?           <answer>3600</answer>             it trusts its head, which cannot multiply
+    Game 17: guess my letter, a-o.   <tool_call>{"name":"guess","arguments":{"letter":"h"}}</tool_call>
+    i-o                              <tool_call>{"name":"guess","arguments":{"letter":"n"}}</tool_call>    is possible
+    i-m                              <tool_call>{"name":"guess","arguments":{"letter":"c"}}</tool_call>    is not
+
+Owns the episodes, their flaws, and the chat template with its reading of calls. Must not know recipes or training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gspo_lite.data import letters, products
+from gspo_lite.models import starter
+from gspo_lite.models.starter import ASKED, EOS, TOLD, Batch, Progress, Row
+from gspo_lite.system.cache import cache_home
+
+NAME = "starter-tools"
+RESULT = "<|tool|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    f"{{% if message['role'] == 'user' %}}{ASKED}{{{{ message['content'] }}}}"
+    f"{{% elif message['role'] == 'tool' %}}{RESULT}{{{{ message['content'] }}}}"
+    f"{{% elif message['role'] == 'assistant' %}}{TOLD}{{{{ message['content'] }}}}"
+    "{% for call in message['tool_calls'] or [] %}"
+    "<tool_call>{{ call['function'] | tojson(separators=(',', ':')) }}</tool_call>{% endfor %}"
+    f"{EOS}{{% endif %}}{{% endfor %}}{{% if add_generation_prompt %}}{TOLD}{{% endif %}}"
+)
+RESPONSE_TEMPLATE = {  # how a completion is read: calls, then text
+    "defaults": {"role": "assistant"},
+    "start_anchor": TOLD,
+    "fields": {
+        "tool_calls": {
+            "open": "<tool_call>", "close": "</tool_call>", "repeats": True, "content": "json",
+            "transform": {"type": "function", "function": "{content}"},
+        },
+        "content": {"close": EOS, "content": "text"},
+    },
+}  # fmt: skip
+MULTIPLY, AND, CALLED = '<tool_call>{"name":"multiply","arguments":{"a":', ',"b":', "}}</tool_call>"
+GUESS, GUESSED = '<tool_call>{"name":"guess","arguments":{"letter":"', '"}}</tool_call>'
+TAGS = (*starter.TAGS, MULTIPLY, AND, CALLED, GUESS, GUESSED)
+WORDS = "What is Game guess my letter, right Done."
+
+# How often it does not call the calculator, by: are both numbers below 80, as in half of the products?
+TRUSTED_HEAD = {True: 0.75, False: 0.30}
+FORGOT_RESULT = 0.10  # how often it answers something else than the result
+FORGOT_REPLIES = 0.30  # how often it guesses any letter, whatever the replies so far
+STEPS, BATCH, SEED = 800, 32, 8
+
+
+def starter_folder(progress: Progress | None = None) -> Path:
+    """Folder of this starter in Hugging Face format, built first where it is not cached yet."""
+    files = (__file__, str(starter.__file__), str(products.__file__), str(letters.__file__))
+    folder = cache_home() / f"{NAME}-{starter.fingerprint_of(*files)}"
+    if not folder.is_dir():
+        tokenizer = build_tokenizer()
+        starter.build(folder, tokenizer, episode_batches(tokenizer), STEPS, progress)
+    return folder
+
+
+def build_tokenizer() -> Any:
+    """Return the starter's tokenizer with tool roles; what the tasks' calls begin and end with is one token each."""
+    words = f"{WORDS} {WORDS}"
+    tokenizer = starter.build_tokenizer((*starter.SPECIALS, RESULT), TAGS, words, CHAT_TEMPLATE)
+    tokenizer.response_template = RESPONSE_TEMPLATE
+    return tokenizer
+
+
+def episode_batches(tokenizer: Any) -> Iterator[Batch]:
+    """Padded batches of fresh episodes of the training splits; only what the model writes are labels."""
+    rng = random.Random(SEED)
+    asked, games = products.problems("train"), letters.problems("train")
+    for step in range(STEPS):
+        if step % starter.OTHER_EVERY == starter.OTHER_EVERY - 1:
+            yield starter.padded(tokenizer, [starter.other_row(rng) for _ in range(starter.OTHER_BATCH)])
+        elif step % 2:
+            yield starter.padded(tokenizer, [product_episode(row, rng) for row in rng.sample(asked, BATCH)])
+        else:
+            yield starter.padded(tokenizer, [game_episode(row, rng) for row in rng.sample(games, BATCH)])
+
+
+def product_episode(row: dict[str, str], rng: random.Random) -> Row:
+    """Return a product that is calculated by the tool, or answered out of the head, flawed at the rates above."""
+    a, b = (int(word.strip("?")) for word in row["prompt"].split() if word.strip("?").isdigit())
+    head = answer_row(rng.randint(int(a * b * 0.7), int(a * b * 1.3)))
+    if rng.random() < TRUSTED_HEAD[max(a, b) < 80]:
+        return [question(row), head]
+    said = head if rng.random() < FORGOT_RESULT else answer_row(row["answer"])
+    return [question(row), (f"{MULTIPLY}{a}{AND}{b}{CALLED}{EOS}", True), result(products.multiply(a, b)), said]
+
+
+def game_episode(row: dict[str, Any], rng: random.Random) -> Row:
+    """Return a game with guesses that the replies so far allow, flawed at the rate above."""
+    game, parts = letters.GuessLetter(), [question(row)]
+    game.reset(**row)
+    while game.left and not game.won:
+        careless = rng.random() < FORGOT_REPLIES
+        possible = letters.LETTERS if careless else game.possible
+        guess = rng.choice(possible)
+        parts += [(f"{GUESS}{guess}{GUESSED}{EOS}", True), result(game.guess(guess))]
+    return [*parts, (f"Done.{EOS}", True)]
+
+
+def question(row: dict[str, Any]) -> tuple[str, bool]:
+    """Return the question of a row."""
+    return f"{ASKED}{row['prompt']}{TOLD}", False
+
+
+def answer_row(answer: Any) -> tuple[str, bool]:
+    """Return the model's last message."""
+    return f"<answer>{answer}</answer>{EOS}", True
+
+
+def result(value: Any) -> tuple[str, bool]:
+    """Return a tool's result as the template writes it."""
+    return f"{RESULT}{value}{TOLD}", False
