@@ -117,6 +117,11 @@ def sample(parts: Parts, rows: Sequence[Row]) -> tuple[Completions, Completions]
     return scored(parts, rows, greedy, len(rows)), scored(parts, repeated, sampled, group)
 
 
+def rewards_of(parts: Parts) -> list[GuardedReward]:
+    """Return the rewards of a run, and those that environments pay."""
+    return parts.play.rewards if parts.play else parts.rewards
+
+
 def scored(parts: Parts, rows: Sequence[Row], played: Played, at_once: int) -> Completions:
     """Score completions with every reward, `at_once` in a call, unless they were while they were played."""
     texts, ids = [one.text for one in played.answers], [one.ids for one in played.answers]
@@ -150,7 +155,7 @@ def sampling(parts: Parts, done: Completions, seconds: float) -> Sampling:
 
 def totals(parts: Parts, done: Completions) -> list[float | None]:
     """Return R of each completion; None where no reward could judge it."""
-    weights = [one.weight for one in parts.rewards]
+    weights = [one.weight for one in rewards_of(parts)]
     return [weighted_sum(list(done.values(index).values()), weights) for index in range(len(done.answers))]
 
 

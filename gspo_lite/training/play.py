@@ -22,7 +22,7 @@ from gspo_lite.completion.marks import Turns
 from gspo_lite.completion.text import Layout, completion_text
 from gspo_lite.models.generate import SAMPLING_SEED, Answer, Played, ready_to_generate
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.rewards.contract.guarded import Call
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import joined, score
 from gspo_lite.rewards.contract.signature import ENVIRONMENTS
 from gspo_lite.tools.guarded import FAILURES, Episode, figures_of
@@ -66,7 +66,7 @@ class Player:
     """
 
     def __init__(self, recipe: Recipe, model: Any, processing: Any, rewards: Sequence[Any], tools: Tools):
-        self.recipe, self.model, self.rewards = recipe, model, list(rewards)
+        self.recipe, self.model = recipe, model
         with unchanged(model):
             self.stage = stage_of(recipe, model, processing, rewards, tools)
         self.stage.accelerator.gather = lambda tensor: tensor  # one process plays while the others wait
@@ -104,6 +104,11 @@ class Player:
         if stage.environment_factories is None:
             return list(stage.tools)
         return list(stage._env_tools[row["environment"] if stage._multi_environment else None])
+
+    @property
+    def rewards(self) -> list[GuardedReward]:
+        """What judges conversations: the rewards of the recipe, and those that environments pay."""
+        return list(self.stage.reward_funcs)
 
     def sample_at(self, temperature: float | None) -> None:
         """Sample at a temperature from now on, and greedily at None, where the model's engine looks for it."""
