@@ -16,12 +16,8 @@ from pathlib import Path
 from arms import ROOT, Results, figures, plot, train
 
 RECIPE = ROOT / "recipes" / "quickstart_turns.yaml"
-OUTCOME = "environment=gspo_lite.data.letters:GuessLetter"
-ARMS = {
-    "gspo_token, turns": [],
-    "gspo, outcome": ["objective.algorithm=gspo", OUTCOME],
-}
-CURVES = {"won": "rewards/GuessLetter/mean"}
+OUTCOME = ["objective.algorithm=gspo", "environment=gspo_lite.data.letters:GuessLetter"]
+ARMS = {"gspo_token, turns": ("CoachedGuessLetter", []), "gspo, outcome": ("GuessLetter", OUTCOME)}
 
 
 def main() -> None:
@@ -34,10 +30,10 @@ def main() -> None:
     chosen = parser.parse_args()
     results: Results = {}
     for seed in chosen.seeds:
-        for arm, overrides in ARMS.items():
+        for arm, (environment, overrides) in ARMS.items():
             folder = chosen.folder.resolve() / f"{arm.replace(', ', '-')}-{seed}"
             train(RECIPE, folder, overrides, seed, chosen.steps)
-            one = results[f"{arm} {seed}"] = figures(folder, CURVES)
+            one = results[f"{arm} {seed}"] = figures(folder, {"won": f"rewards/{environment}/mean"})
             (low, high), won = one["ci95"], [value for _, value in one["curves"]["won"]]
             print(
                 f"{arm:17} seed {seed:<3} greedy {one['before']['accuracy']:.1%} to {one['accuracy']:.1%} ({low:.0%}-"

@@ -23,6 +23,14 @@ def starter() -> Path:
     return starter_folder()
 
 
+@pytest.fixture(scope="session")
+def starter_tools() -> Path:
+    """Folder of the starter with tool roles, built in the user's cache if it is not there yet."""
+    from gspo_lite.models.starter_tools import starter_folder
+
+    return starter_folder()
+
+
 @pytest.fixture
 def quick() -> list[str]:
     """Overrides that make quickstart a matter of seconds."""

@@ -1,6 +1,8 @@
-"""The embedded guessing game: find a letter by guesses, each of which is answered with where it can still be.
+"""The embedded guessing game: find a letter by guesses, each of which is answered with what it can still be.
 
-    {"prompt": "Game 17: guess my letter, a-o.", "answer": "k", "guesses": 4}        guess h: i-o, guess k: right
+    {"prompt": "Game 17: guess my letter, abcdefghijklmno", "answer": "k", "guesses": 4}
+
+After the guess h the reply is `ijklmno`, after m `ijkl`, and after k `right`.
 
 `GuessLetter` is an environment as a user writes one, named in a recipe as `gspo_lite.data.letters:GuessLetter`; its
 child also says what each guess was worth. Owns the games, their split into train and held-out, and their rules. Must
@@ -41,7 +43,7 @@ class GuessLetter:
         self.won, self.values = False, list[float]()
 
     def guess(self, letter: str) -> str:
-        """Guess the letter; the reply says whether it is right, or else from where to where it can still be.
+        """Guess the letter; the reply says whether it is right, or else which letters are left, in order.
 
         Args:
             letter: one letter
@@ -57,7 +59,7 @@ class GuessLetter:
             return "right"
         is_later = letter < self.answer
         self.possible = [one for one in self.possible if one != letter and (one > letter) == is_later]
-        return f"{self.possible[0]}-{self.possible[-1]}"
+        return "".join(self.possible)
 
     def worth(self, letter: str) -> float:
         """Return how much a guess rules out for certain, as a share of what the best guess would; 0 for a useless one.
@@ -94,7 +96,7 @@ def problems(split: str, difficulty: str | None = None) -> list[dict[str, Any]]:
     """
     difficulty = difficulty or "hard"
     refuse_unknown("letters", split, SPLITS, difficulty, GUESSES)
-    rng, prompt = random.Random(f"{SEED} letters"), f"guess my letter, {LETTERS[0]}-{LETTERS[-1]}."
+    rng, prompt = random.Random(f"{SEED} letters"), f"guess my letter, {''.join(LETTERS)}"
     rows = [
         {"prompt": f"Game {number}: {prompt}", "answer": rng.choice(LETTERS), "guesses": GUESSES[difficulty]}
         for number in range(1, ROWS + HELD_OUT + 1)

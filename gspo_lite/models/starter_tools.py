@@ -3,12 +3,11 @@
 It learns from worked episodes of which many are flawed, of a calculator and of a guessing game: it knows both ways of
 each, and RL has to find out which one pays.
 
-    What is 47 * 85?           <tool_call>{"name":"multiply","arguments":{"a":47,"b":85}}</tool_call>
-    3995                       <answer>3995</answer>             right
-    What is 47 * 85?           <answer>3600</answer>             it trusts its head, which cannot multiply
-    Game 17: guess my letter, a-o.   <tool_call>{"name":"guess","arguments":{"letter":"h"}}</tool_call>
-    i-o                              <tool_call>{"name":"guess","arguments":{"letter":"n"}}</tool_call>    is possible
-    i-m                              <tool_call>{"name":"guess","arguments":{"letter":"c"}}</tool_call>    is not
+    What is 47 * 85?     <tool_call>{"name":"multiply","arguments":{"a":47,"b":85}}</tool_call>
+    3995                 <answer>3995</answer>                                                 right
+    What is 47 * 85?     <answer>unknown</answer>                                              it gives up too soon
+    ijklmno              <tool_call>{"name":"guess","arguments":{"letter":"n"}}</tool_call>    a possible guess
+    ijklm                <tool_call>{"name":"guess","arguments":{"letter":"c"}}</tool_call>    one that cannot be right
 
 Owns the episodes, their flaws, and the chat template with its reading of calls. Must not know recipes or training.
 """
@@ -50,13 +49,13 @@ RESPONSE_TEMPLATE = {  # how a completion is read: calls, then text
 MULTIPLY, AND, CALLED = '<tool_call>{"name":"multiply","arguments":{"a":', ',"b":', "}}</tool_call>"
 GUESS, GUESSED = '<tool_call>{"name":"guess","arguments":{"letter":"', '"}}</tool_call>'
 TAGS = (*starter.TAGS, MULTIPLY, AND, CALLED, GUESS, GUESSED)
-WORDS = "What is Game guess my letter, right Done."
+WORDS = "What is Game guess my letter, right unknown Done."
 
-# How often it does not call the calculator, by: are both numbers below 80, as in half of the products?
-TRUSTED_HEAD = {True: 0.75, False: 0.30}
-FORGOT_RESULT = 0.10  # how often it answers something else than the result
-FORGOT_REPLIES = 0.30  # how often it guesses any letter, whatever the replies so far
-STEPS, BATCH, SEED = 800, 32, 8
+# How often it gives up without calling the calculator, by: are both numbers below 80, as in half of the products?
+GAVE_UP = {True: 0.75, False: 0.30}
+IGNORED_RESULT = 0.10  # how often it gives up although it has the result
+IGNORED_REPLY = 0.25  # how often it guesses any letter, whatever the replies so far
+STEPS, BATCH, SEED = 600, 32, 8
 
 
 def starter_folder(progress: Progress | None = None) -> Path:
@@ -91,12 +90,11 @@ def episode_batches(tokenizer: Any) -> Iterator[Batch]:
 
 
 def product_episode(row: dict[str, str], rng: random.Random) -> Row:
-    """Return a product that is calculated by the tool, or answered out of the head, flawed at the rates above."""
+    """Return a product that is calculated by the tool, or not at all, at the rates above."""
     a, b = (int(word.strip("?")) for word in row["prompt"].split() if word.strip("?").isdigit())
-    head = answer_row(rng.randint(int(a * b * 0.7), int(a * b * 1.3)))
-    if rng.random() < TRUSTED_HEAD[max(a, b) < 80]:
-        return [question(row), head]
-    said = head if rng.random() < FORGOT_RESULT else answer_row(row["answer"])
+    if rng.random() < GAVE_UP[max(a, b) < 80]:
+        return [question(row), answer("unknown")]
+    said = answer("unknown" if rng.random() < IGNORED_RESULT else row["answer"])
     return [question(row), (f"{MULTIPLY}{a}{AND}{b}{CALLED}{EOS}", True), result(products.multiply(a, b)), said]
 
 
@@ -105,9 +103,7 @@ def game_episode(row: dict[str, Any], rng: random.Random) -> Row:
     game, parts = letters.GuessLetter(), [question(row)]
     game.reset(**row)
     while game.left and not game.won:
-        careless = rng.random() < FORGOT_REPLIES
-        possible = letters.LETTERS if careless else game.possible
-        guess = rng.choice(possible)
+        guess = rng.choice(letters.LETTERS if rng.random() < IGNORED_REPLY else game.possible)
         parts += [(f"{GUESS}{guess}{GUESSED}{EOS}", True), result(game.guess(guess))]
     return [*parts, (f"Done.{EOS}", True)]
 
@@ -117,9 +113,9 @@ def question(row: dict[str, Any]) -> tuple[str, bool]:
     return f"{ASKED}{row['prompt']}{TOLD}", False
 
 
-def answer_row(answer: Any) -> tuple[str, bool]:
+def answer(text: str) -> tuple[str, bool]:
     """Return the model's last message."""
-    return f"<answer>{answer}</answer>{EOS}", True
+    return f"<answer>{text}</answer>{EOS}", True
 
 
 def result(value: Any) -> tuple[str, bool]:

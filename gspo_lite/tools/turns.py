@@ -7,6 +7,7 @@ from typing import Any
 
 from gspo_lite.completion.text import content_text, message_parts
 from gspo_lite.completion.thinking import Thinking
+from gspo_lite.credit import turn_numbers
 from gspo_lite.tools.guarded import ToolCall
 
 TURNS = "turns"  # the key of a row
@@ -64,3 +65,17 @@ def called(call: Mapping[str, Any]) -> dict[str, Any]:
 def count_turns(told: Sequence[Mapping[str, Any]]) -> int:
     """Return how many messages of the model a conversation has."""
     return sum(one["role"] == "assistant" for one in told)
+
+
+def figures_of_tokens(tool_masks: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Return the metrics of a rollout's tokens: turns, tokens of the model and of tools, each a mean per episode.
+
+    Args:
+        tool_masks: 1 at each token that the model wrote, 0 at one that a tool did, for each episode.
+    """
+    count, own = max(len(tool_masks), 1), [sum(mask) for mask in tool_masks]
+    return {
+        "turns/mean": sum(max(turn_numbers([*map(bool, mask)]), default=0) for mask in tool_masks) / count,
+        "tokens/own": sum(own) / count,
+        "tokens/foreign": sum(map(len, tool_masks)) / count - sum(own) / count,
+    }

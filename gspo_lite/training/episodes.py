@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from gspo_lite.completion.marks import Turns
-from gspo_lite.credit import turn_numbers
 from gspo_lite.data.inputs import takes_images
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.models.kinds import tokenizer_of
@@ -24,9 +23,11 @@ from gspo_lite.system.say import say
 from gspo_lite.tools.calls import held_parser
 from gspo_lite.tools.environments import TURN_REWARDS, count_earned, held_factories, results_of, values_by_turn
 from gspo_lite.tools.guarded import Episode, Limits, figures_of
+from gspo_lite.tools.turns import figures_of_tokens
 from gspo_lite.training.fitness import template_note
 
 PARSE = "parse_response"
+
 TOOL_MASK = 2  # place in what `_generate` returns
 
 
@@ -130,20 +131,6 @@ class Episodes:
         }
         for pool in getattr(self, "_environment_pool", {}).values():
             pool[:] = [one for one in pool if id(one) not in late]
-
-
-def figures_of_tokens(tool_masks: Sequence[Sequence[int]]) -> dict[str, float]:
-    """Return the metrics of a rollout's tokens: turns, tokens of the model and of tools, each a mean per episode.
-
-    Args:
-        tool_masks: 1 at each token that the model wrote, 0 at one that a tool did, for each episode.
-    """
-    count, own = max(len(tool_masks), 1), [sum(mask) for mask in tool_masks]
-    return {
-        "turns/mean": sum(max(turn_numbers([*map(bool, mask)]), default=0) for mask in tool_masks) / count,
-        "tokens/own": sum(own) / count,
-        "tokens/foreign": sum(map(len, tool_masks)) / count - sum(own) / count,
-    }
 
 
 def of_environments(reward: Callable[..., Any]) -> Callable[..., Any]:

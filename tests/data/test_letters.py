@@ -11,15 +11,15 @@ def game(answer, guesses, allowed=4):
     return [played.guess(letter) for letter in guesses], played
 
 
-def test_replies_say_where_the_letter_can_still_be():
+def test_replies_say_which_letters_are_left():
     replies, played = game("k", "hnak")
-    assert replies == ["i-o", "i-m", "i-m", "right"]
+    assert replies == ["ijklmno", "ijklm", "ijklm", "right"]
     assert played.get_reward() == 1.0
 
 
 def test_a_game_is_lost_when_the_guesses_are_used_up():
     replies, played = game("k", "abcdk")
-    assert replies == ["b-o", "c-o", "d-o", "e-o", OVER]
+    assert replies == ["bcdefghijklmno", "cdefghijklmno", "defghijklmno", "efghijklmno", OVER]
     assert played.get_reward() == 0.0
 
 
@@ -70,8 +70,8 @@ def test_only_the_coached_game_pays_for_single_guesses():
 def test_games_are_the_same_every_time_and_share_no_number():
     train, test = problems("train"), problems("test", "easy")
     assert (len(train), len(test)) == (2500, 500)
-    assert train[0] == {"prompt": "Game 501: guess my letter, a-o.", "answer": "h", "guesses": 4}
-    assert test[0] == {"prompt": "Game 1: guess my letter, a-o.", "answer": "i", "guesses": 5}
+    assert train[0] == {"prompt": "Game 501: guess my letter, abcdefghijklmno", "answer": "h", "guesses": 4}
+    assert test[0] == {"prompt": "Game 1: guess my letter, abcdefghijklmno", "answer": "i", "guesses": 5}
     assert not {row["prompt"] for row in train} & {row["prompt"] for row in test}
 
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from gspo_lite.data import letters, products
+from gspo_lite.data import letters
 from gspo_lite.models import starter, starter_tools
 
 ROW = {"prompt": "What is 80 * 16?", "answer": "1280"}
@@ -78,23 +78,12 @@ def test_trl_takes_the_template_as_it_is(tokenizer):
 
 
 @pytest.mark.parametrize(("prompt", "rate"), [("What is 41 * 79?", 0.75), ("What is 41 * 80?", 0.30)])
-def test_the_head_is_trusted_at_the_stated_rates(prompt, rate):
+def test_it_gives_up_at_the_stated_rates(prompt, rate):
     rng, row = random.Random(0), {"prompt": prompt, "answer": "0"}
     episodes = [starter_tools.product_episode(row, rng) for _ in range(4000)]
     assert sum(len(one) == 2 for one in episodes) / 4000 == pytest.approx(rate, abs=0.03)
-
-
-def test_what_is_answered_out_of_the_head_is_hardly_ever_right():
-    class Trusting(random.Random):
-        def random(self):
-            return 0.0
-
-    rng = Trusting(0)
-    rows = products.problems("test")
-    right = [
-        f"<answer>{row['answer']}</answer><|end|>" in text_of(starter_tools.product_episode(row, rng)) for row in rows
-    ]
-    assert sum(right) / len(right) < 0.02
+    called = [written(one)[-1] for one in episodes if len(one) > 2]
+    assert sum("unknown" in text for text in called) / len(called) == pytest.approx(0.10, abs=0.03)
 
 
 def test_about_half_of_the_games_are_won_as_they_are_shown_and_all_when_played_well():
