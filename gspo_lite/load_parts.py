@@ -24,8 +24,10 @@ from gspo_lite.models.engines import Engine, choose_engine
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.models.names import is_local_model
+from gspo_lite.models.processing import load_processing
 from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.rewards.contract.custom import listed
 from gspo_lite.rewards.contract.golds import check_golds
 from gspo_lite.rewards.contract.judging import DEFAULT_JUDGE, can_judge, judge_of
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
@@ -37,6 +39,9 @@ from gspo_lite.training.watch.trackers import require
 
 if TYPE_CHECKING:
     from gspo_lite.training.play import Player
+
+
+ENVIRONMENT = "environment"  # the column that chooses one of several
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,12 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     for which, part in parts.items():
         check_columns(rewards, part.column_names)
         problems.notes.extend(check_golds(rewards, part, which))
+        refuse_unknown_environments(recipe, part, which)
     refuse_unmeasured(recipe, rewards, problems)
     check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
+    if tools:
+        refuse_without_roles(recipe, images)
     loaded = load_model(
         recipe.model, backend, seed=recipe.training.seed, vllm=engine.fast_inference, images=images,
         gradient_checkpointing=recipe.training.gradient_checkpointing,
@@ -111,6 +119,25 @@ def player_outside(recipe: Recipe, loaded: LoadedModel, *, judged: bool = True) 
         return None
     rewards = build_rewards(recipe.rewards if judged else [DEFAULT_JUDGE], recipe.data.layout)
     return player_of(recipe, loaded, rewards, load_tools(recipe))
+
+
+def refuse_without_roles(recipe: Recipe, images: bool) -> None:
+    """Refuse a model that cannot play conversations with tools, before its weights are loaded."""
+    from gspo_lite.training.tool_roles import refuse_without_tool_roles  # imports trl
+
+    refuse_without_tool_roles(load_processing(recipe.model, images), recipe.model.name)
+
+
+def refuse_unknown_environments(recipe: Recipe, rows: Any, which: str) -> None:
+    """Refuse rows that choose an environment which the recipe does not have."""
+    known = [name for name in recipe.environments if name is not None]
+    if not known:
+        return
+    if ENVIRONMENT not in rows.column_names:
+        raise UsageError(f"the rows {which} have no column `{ENVIRONMENT}`, which chooses one of {listed(known)}")
+    for number, name in enumerate(rows[ENVIRONMENT], 1):
+        if name not in known:
+            raise UsageError(f"row {number} {which}: `{ENVIRONMENT}` is `{name}`, allowed: {listed(known)}")
 
 
 def with_adapter(recipe: Recipe) -> Recipe:

@@ -121,6 +121,7 @@ def files_of(part):
             "trl",
             {
                 "training/config",
+                "training/tool_roles",
                 "training/trainer",
                 "training/build",
                 "training/loss/stock",

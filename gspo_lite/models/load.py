@@ -18,8 +18,9 @@ from gspo_lite.models.adapters import ADAPTER_CONFIG
 from gspo_lite.models.continued import is_misfit, misfit, settle, staged
 from gspo_lite.models.defaults import clear_sampling, keep_end_tokens
 from gspo_lite.models.engines import backend_for
-from gspo_lite.models.kinds import auto_class, ready, tokenizer_of
+from gspo_lite.models.kinds import ready, tokenizer_of
 from gspo_lite.models.names import explain, resolve_name, weights_of
+from gspo_lite.models.processing import processing_of
 from gspo_lite.models.templates import prepare_template
 from gspo_lite.models.weights import (
     keep_gradients_right,
@@ -34,7 +35,6 @@ from gspo_lite.system.stopping import deferred
 
 EIGHT_BIT = "8-bit"
 NAME_BOTH = "name the adapter in model.adapter, and its base model in model.name"
-TOKENIZER = "tokenizer_config.json"
 
 
 @dataclass
@@ -210,14 +210,8 @@ def load_base(
         options: go to `from_pretrained` of the model.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-    config = AutoConfig.from_pretrained(name, trust_remote_code=settings.trust_remote_code)
-    loader = auto_class(config, settings.name, images)
-    processor_class = AutoProcessor if loader is AutoModelForImageTextToText else AutoTokenizer
-    own = adapter is not None and processor_class is AutoTokenizer and (adapter / TOKENIZER).is_file()
-    source = adapter if own else name
-    processing = ready(processor_class.from_pretrained(source, trust_remote_code=settings.trust_remote_code))
+    processing, config, loader = processing_of(name, settings, images, adapter)
     options |= {
         # Weights that are trained are held in float32; loading them in a narrower type would lose digits.
         "dtype": torch_dtype("float32" if settings.full_finetuning else settings.dtype),

@@ -27,7 +27,6 @@ from gspo_lite.tools.turns import figures_of_tokens
 from gspo_lite.training.fitness import template_note
 
 PARSE = "parse_response"
-
 TOOL_MASK = 2  # place in what `_generate` returns
 
 
@@ -46,6 +45,7 @@ class Episodes:
     _metrics: dict[str, Any]
 
     tool_limits: Limits = Limits()
+    tells_template: bool = True  # which template is at work
     own_rewards: int = 0  # the user's, in front of those that environments pay
     episodes: list[Episode] = []  # noqa: RUF012, replaced and never changed
 
@@ -75,7 +75,7 @@ class Episodes:
         self.own_rewards = own
         for place, name in enumerate(self.reward_func_names[own + paid :], own + paid):
             self.reward_funcs[place] = GuardedReward(of_environments(self.reward_funcs[place]), name, 1.0, [])
-        if self.tools and (note := template_note(self.processing_class)):
+        if self.tells_template and self.tools and (note := template_note(self.processing_class)):
             say(note)
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:

@@ -49,6 +49,7 @@ class Curtain(Exception):
 class Stage(GSPOTrainer):
     """A trainer that plays and never trains; `output` is what its last rollout generated."""
 
+    tells_template = False  # the trainer does
     output: Any = None
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
