@@ -15,8 +15,8 @@ from symtable import symtable
 from gspo_lite.errors import did_you_mean
 from gspo_lite.system.imports import code_problem
 
-RESET = "reset"
-PAYING = ("get_reward", "get_turn_rewards")
+RESET, REWARD, TURN_REWARDS = "reset", "get_reward", "get_turn_rewards"
+PAYING = (REWARD, TURN_REWARDS)
 OWN = (RESET, *PAYING)  # methods of an environment that the model is not told of
 ARGUMENTS = re.compile(r"\n\s*Args:\n(.*?)(?:\n\s*(?:Returns|Raises):|\Z)", re.DOTALL)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

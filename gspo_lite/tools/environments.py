@@ -13,14 +13,13 @@ from types import MethodType
 from typing import Any
 
 from gspo_lite.completion.text import OWN_ROLES
-from gspo_lite.errors import RunError, UsageError
+from gspo_lite.errors import RunError, UsageError, did_you_mean
 from gspo_lite.rewards.contract.calling import call_each
 from gspo_lite.rewards.contract.failures import named, shortened
 from gspo_lite.rewards.contract.returned import as_values, described
-from gspo_lite.tools.definition import RESET
+from gspo_lite.rewards.contract.signature import signature_of
+from gspo_lite.tools.definition import RESET, TURN_REWARDS
 from gspo_lite.tools.guarded import Limits
-
-TURN_REWARDS = "get_turn_rewards"
 
 
 class Factory:
@@ -31,6 +30,16 @@ class Factory:
         self.waiting = [self.made()]
         self.kind = type(self.waiting[0])
         self.values_turns = hasattr(self.kind, TURN_REWARDS)
+
+    def refuse_missing(self, columns: Sequence[str] | None) -> None:
+        """Refuse data without a column that `reset` requires; None if its columns are not known."""
+        signature = signature_of(getattr(self.kind, RESET, object))
+        for name in signature.required[1:] if signature else ():  # the first is the environment
+            if columns is not None and name not in columns:
+                there = ", ".join(f"`{column}`" for column in columns)
+                message = f"`reset` of the environment `{self.kind.__name__}` reads the column `{name}`"
+                hint = "name the parameter after a column, or give it a default"
+                raise UsageError(f"{message}; the data has {there}{did_you_mean(name, columns)}", hint)
 
     def __call__(self) -> Any:
         return self.waiting.pop() if self.waiting else self.made()

@@ -7,15 +7,14 @@ call becomes a message to the model, as in TRL, and is counted.
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gspo_lite.rewards.contract.calling import FAULTS, call_each
+from gspo_lite.rewards.contract.calling import FAULTS, call_each, copied
 from gspo_lite.rewards.contract.failures import named
 from gspo_lite.tools.results import plain, result_of
 
@@ -36,7 +35,8 @@ class Limits:
     Attributes:
         calls: of all tools together in one episode.
         timeout: seconds for a call; None means no limit, and that the main thread calls the tool.
-        timeouts: the same for tools that have a timeout of their own, by name; `reset` is an environment's.
+        timeouts: the same for tools that have a timeout of their own, by name; `reset`, `get_reward` and
+            `get_turn_rewards` are an environment's.
         longest: characters of a result that the model is shown.
     """
 
@@ -91,16 +91,11 @@ class Episode:
 
     def called(self, tool: Tool, name: str, arguments: dict[str, Any]) -> tuple[End, Any]:
         """Call a tool once; return how it ended, and its result or what the model is told."""
-        with suppress(ValueError):  # code in C may have no signature
-            try:
-                inspect.signature(tool).bind(**arguments)
-            except TypeError as error:
-                return "error", plain(str(error), SHOWN)
         limit = self.limits.seconds_for(name)
         with same_folder():
             # In a thread of its own no exception can be one of this process, such as that of Ctrl-C.
             faults = FAULTS if limit is None else (BaseException,)
-            outcome = call_each(tool, [arguments], limit, faults)[0]
+            outcome = call_each(lambda: tool(**copied(arguments)), [{}], limit, faults)[0]
         if outcome.late:
             return "late", f"it did not return within {limit:g} seconds"
         if outcome.error is not None:

@@ -17,16 +17,20 @@ from gspo_lite.data.inputs import takes_images
 from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.rewards.contract.calling import call_each
-from gspo_lite.rewards.contract.guarded import GuardedReward
+from gspo_lite.rewards.contract.guarded import TIMEOUT, GuardedReward
 from gspo_lite.rewards.contract.returned import as_values, described
 from gspo_lite.system.say import say
 from gspo_lite.tools.calls import held_parser
-from gspo_lite.tools.environments import TURN_REWARDS, count_earned, held_factories, results_of, values_by_turn
+from gspo_lite.tools.definition import REWARD, TURN_REWARDS
+from gspo_lite.tools.environments import count_earned, held_factories, results_of, values_by_turn
 from gspo_lite.tools.guarded import Episode, Limits, figures_of
 from gspo_lite.tools.turns import figures_of_tokens
-from gspo_lite.training.fitness import template_note
 
 PARSE = "parse_response"
+SWAPPED = (
+    "note  the model's chat template renders messages otherwise once others follow, so TRL's training template takes "
+    "its place"
+)
 TOOL_MASK = 2  # place in what `_generate` returns
 
 
@@ -40,6 +44,7 @@ class Episodes:
     processing_class: Any
     reward_funcs: list[Any]
     reward_func_names: list[str]
+    chat_template: str | None  # in place of the tokenizer's
     _sync_tool_dicts: list[Any]
     _async_tool_dicts: list[dict[str, Any]]
     _metrics: dict[str, Any]
@@ -49,15 +54,23 @@ class Episodes:
     own_rewards: int = 0  # the user's, in front of those that environments pay
     episodes: list[Episode] = []  # noqa: RUF012, replaced and never changed
 
-    def _turn_rewards(self, args: Any, options: dict[str, Any], limits: Limits | None) -> list[GuardedReward]:
+    def _turn_rewards(
+        self, args: Any, options: dict[str, Any], limits: Limits | None, columns: Sequence[str] | None
+    ) -> list[GuardedReward]:
         """Put the environments of TRL's options under limits; return a reward for each kind that values turns."""
         self.tool_limits = limits or Limits()
         factories = held_factories(options.get("environment_factory"), self.tool_limits)
         if factories:
             options["environment_factory"] = factories.get(None, factories)
+        for one in factories.values():
+            one.refuse_missing(columns)
         refuse_processes(args, options)
         kinds = {one.kind: None for one in factories.values() if one.values_turns}
-        return [GuardedReward(partial(self._turns, kind), f"{kind.__name__}_turns", 1.0, []) for kind in kinds]
+        return [self._paid(partial(self._turns, kind), f"{kind.__name__}_turns", TURN_REWARDS) for kind in kinds]
+
+    def _paid(self, reward: Callable[..., Any], name: str, method: str) -> GuardedReward:
+        """Return a reward that environments pay by a method, under contract and the timeout of the method, if any."""
+        return GuardedReward(reward, name, 1.0, [], timeout=self.tool_limits.timeouts.get(method, TIMEOUT))
 
     def _turns(self, kind: type, environments: Sequence[Any], completions: Sequence[Any]) -> list[Turns | None]:
         """Return what environments of a kind say of the turns of their episodes; None for other kinds."""
@@ -74,9 +87,9 @@ class Episodes:
         """
         self.own_rewards = own
         for place, name in enumerate(self.reward_func_names[own + paid :], own + paid):
-            self.reward_funcs[place] = GuardedReward(of_environments(self.reward_funcs[place]), name, 1.0, [])
-        if self.tells_template and self.tools and (note := template_note(self.processing_class)):
-            say(note)
+            self.reward_funcs[place] = self._paid(of_environments(self.reward_funcs[place]), name, REWARD)
+        if self.tells_template and self.tools and self.chat_template is not None:
+            say(SWAPPED)
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         self.episodes = []
@@ -95,12 +108,14 @@ class Episodes:
     @contextmanager
     def _held_parser(self, unread: list[str]) -> Iterator[None]:
         """Let the tokenizer read whatever a model wrote; `unread` gets the reason where it cannot."""
-        tokenizer = tokenizer_of(self.processing_class)
-        object.__setattr__(tokenizer, PARSE, held_parser(getattr(tokenizer, PARSE), unread))
+        attributes = vars(tokenizer := tokenizer_of(self.processing_class))
+        own = {name: attributes[name] for name in (PARSE,) if name in attributes}  # else it is its class's
+        attributes[PARSE] = held_parser(getattr(tokenizer, PARSE), unread)
         try:
             yield
         finally:
-            object.__delattr__(tokenizer, PARSE)
+            del attributes[PARSE]
+            attributes.update(own)
 
     @contextmanager
     def _held_tools(self) -> Iterator[list[Episode]]:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
-from trl import chat_template_utils
 
 from gspo_lite.errors import UsageError
 from gspo_lite.models.weights import keep_trainable_float32
@@ -49,13 +48,3 @@ def refuse_too_few_prompts(trainer: Any) -> None:
             f"`train_dataset` has {len(rows)} prompts, but a rollout needs {needed}",
             "lower per_device_train_batch_size or steps_per_generation, or add prompts",
         )
-
-
-def template_note(processing_class: Any) -> str | None:
-    """Return what to say where TRL renders conversations with tools by another chat template than the model's own."""
-    if chat_template_utils.is_chat_template_prefix_preserving(processing_class):
-        return None
-    return (
-        "note  the model's chat template renders messages otherwise once others follow, so TRL's training template "
-        "takes its place"
-    )

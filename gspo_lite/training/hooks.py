@@ -28,7 +28,6 @@ TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes be
 GENERATED = "UnslothGRPOTrainer"  # the module that Unsloth writes
 CONFIG, CALLBACK, MODEL = "trl:GRPOConfig", "transformers:TrainerCallback", "transformers:PreTrainedModel"
 TRACKERS, LORA = "transformers.integrations.integration_utils:", "peft.tuners.lora.layer:"
-TEMPLATES = "trl.chat_template_utils"
 SCORED, LOGPS = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
 CLIPPED = " ".join((*CLIPS, LOWEST_CLIP, "clip_ratio/high_max"))
 
@@ -100,8 +99,9 @@ HOOKS = (
     Hook("environments", "read", "know which environment pays which turns", SCORED),
     Hook("tools", "read", "know that completions are episodes", "_generate"),
     Hook("reset get_reward", "key", "know an environment's own methods", "__init__"),
-    Hook("parse_response ValueError", "read", "take what cannot be read for a text", owner=f"{TEMPLATES}:parse_response"),
-    Hook("is_chat_template_prefix_preserving", "called", "say whose template is at work", owner=TEMPLATES),
+    Hook("parse_response ValueError", "read", "take what cannot be read for a text",
+         owner="trl.chat_template_utils:parse_response"),
+    Hook("chat_template", "read", "say whose template is at work", "_get_tool_suffix_ids"),
     # Its attributes.
     Hook("_buffered_inputs _step", "read", "arrange and save the rollout under way", "_prepare_inputs"),
     Hook("_metrics", "read", "correct and add figures", "log"),

@@ -135,7 +135,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         self._name, self._tag_names = method.name, ["trl", method.tag]
         self._paper = {"title": method.paper.title, "id": method.paper.arxiv, "citation": method.paper.citation}
         known = None if options.get("rollout_func") else columns  # its own fields reach the rewards as well
-        paid = self._turn_rewards(args, options, tool_limits)
+        paid = self._turn_rewards(args, options, tool_limits, columns)
         reward_funcs = under_contract(
             as_list(reward_funcs), known, environments=bool(options.get("environment_factory"))
         )

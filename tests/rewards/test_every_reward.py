@@ -85,6 +85,18 @@ def test_text_and_messages_are_the_same(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_only_a_tool_wrote_is_not_judged(name):
+    right = "<think>3 + 4</think><answer>7</answer> \\boxed{7}\n#### 7\n```json\n{}\n```\n```python\nprint(7)\n```"
+
+    def episode(told):
+        said = [{"role": "assistant", "content": "I ask. "}, {"role": "assistant", "content": "It knows it."}]
+        return [said[0], {"role": "tool", "name": "look_up", "content": told}, said[1]]
+
+    alone = "I ask. It knows it."
+    assert len(set(called(name, [episode(right), episode([{"type": "text", "text": right}]), alone]))) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_values_are_plain_numbers_as_trl_wants_them(name):
     made = built(name).function
     given = {column: [value] for column, value in COLUMNS.items()}

@@ -34,11 +34,11 @@ class Game:
 
 
 def test_the_first_environment_is_made_once_and_handed_out():
-    factory = Factory(Game, Limits())
-    first = factory()
+    made = []
+    factory = Factory(lambda: made.append(Game()) or made[-1], Limits())
+    assert len(made) == 1
     assert (factory.kind, factory.values_turns) == (Game, True)
-    assert type(first) is Game
-    assert factory() is not first
+    assert [factory(), factory()] == made
 
 
 def test_the_model_is_told_of_moves_only():
@@ -66,6 +66,18 @@ def test_a_reset_that_does_not_work_is_named_with_its_row(task, problem):
     game = Factory(Game, Limits(timeouts={"reset": 0.1}))()
     with pytest.raises(RunError, match=f"`reset` of the environment `Game` {problem}\n  row: task='{task}', answer=3"):
         game.reset(task=task, answer=3)
+
+
+def test_a_column_that_reset_requires_is_missed_at_the_start():
+    class Needy:
+        def reset(self, word, *, size, hint="", **row):
+            pass
+
+    Factory(Needy, Limits()).refuse_missing(["word", "size"])
+    Factory(Game, Limits()).refuse_missing([])
+    for columns, missing in ((["word", "sizes"], "size"), (["words", "size"], "word")):
+        with pytest.raises(UsageError, match=f"`Needy` reads the column `{missing}`; the data has `{columns[0]}`"):
+            Factory(Needy, Limits()).refuse_missing(columns)
 
 
 def test_several_environments_keep_their_names():

@@ -12,7 +12,7 @@ from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.oversample import FreshPrompts, flat_groups, refuse_oversampling, swapped
 from gspo_lite.training.trainer import GSPOTrainer
 from tests.training.test_rows import Gradients
-from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
+from tests.unsloth.patched_trainer import BASE, own_tokens, tiny_model, tiny_tokenizer
 
 NAN = float("nan")
 # Each prompt ends with what its group is: f without variance, v with. 12 rows, of which a rollout asks 8.
@@ -39,6 +39,18 @@ def answered(trainer):
     return trainer
 
 
+def with_tools(trainer):
+    """A trainer in whose completions a tool wrote some of the tokens."""
+    generated = trainer._generate
+
+    def generate(prompts):
+        prompt_ids, ids, _, *rest = generated(prompts)
+        return prompt_ids, ids, [own_tokens(len(row)) for row in ids], *rest
+
+    trainer._generate = generate
+    return trainer
+
+
 def made(tmp_path, prompts=PROMPTS, *, credits=None, dtype=torch.float64, rewards=reward, **options):
     tokenizer, gradients = tiny_tokenizer(False), Gradients()
     torch.manual_seed(0)
@@ -58,6 +70,7 @@ CASES = {
     "credit per token": {"importance_sampling_level": "sequence_token", "credits": [{"tail": 2}]},
     "two iterations by all tokens": {"num_iterations": 2, "gradient_accumulation_steps": 2, "loss_type": "dapo"},
     "old log-probs at once": {"every row": True},  # as under vLLM
+    "tools": {"importance_sampling_level": "sequence_token", "credits": [{"tail": 2}], "with tools": True},
 }
 
 
@@ -67,11 +80,11 @@ def test_gradients_are_those_of_the_joined_rollout(case, tmp_path):
     from gspo_lite.recipe.schema import TailCredit
 
     options = dict(CASES[case])
-    every_row = options.pop("every row", False)
+    every_row, tools = options.pop("every row", False), options.pop("with tools", False)
     if "credits" in options:
         options["credits"] = [TailCredit(**options["credits"][0])]
     trainer, found = made(tmp_path, oversample=1, **options)
-    trainer = answered(trainer)
+    trainer = with_tools(answered(trainer)) if tools else answered(trainer)
     trainer.row_rules = None if every_row else trainer.row_rules
     first = []
     score = trainer._scored
@@ -88,7 +101,7 @@ def test_gradients_are_those_of_the_joined_rollout(case, tmp_path):
     prompts = [row["prompt"] for row in trainer.rollout[::4]]
     assert prompts != first[0]
     plain, wanted = made(tmp_path, prompts, shuffle_dataset=False, **options)
-    plain = answered(plain)
+    plain = with_tools(answered(plain)) if tools else answered(plain)
     plain.row_rules = None if every_row else plain.row_rules
     plain.train()
     assert any(theirs.norm() > 1e-3 for theirs in wanted)

@@ -169,9 +169,49 @@ def turn_advantages_of(made, row):
     return [value for token, value in zip(ids, advantages, strict=True) if token == mark]
 
 
-class Wrong(Guessing):
-    def get_turn_rewards(self):
-        return [0.5, 0.5]
+def paying(reward=lambda: 1.0, turns=list):
+    """A kind of environment that pays what these return."""
+    return type("Paying", (Guessing,), {"get_reward": lambda _: reward(), "get_turn_rewards": lambda _: turns()})
+
+
+def leave():
+    raise SystemExit(3)
+
+
+FAULTS = {
+    "a reward that leaves": ({"reward": leave}, "reward `Paying` failed at row 0: SystemExit: 3"),
+    "turns that leave": ({"turns": leave}, "reward `Paying_turns` failed at row 0: SystemExit: 3"),
+    "a dict": ({"reward": dict}, "reward `Paying` returned a dict for row 0; expected 8 numbers or None"),
+    "no number": ({"reward": lambda: "1"}, "reward `Paying` returned a str for row 0"),
+    "infinite": ({"reward": lambda: float("inf")}, "reward `Paying` returned inf for row 0, which would swamp"),
+    "no list": ({"turns": lambda: {"a": 1}}, "`get_turn_rewards` of the environment `Paying` returned a dict"),
+    "no turns": ({"turns": lambda: None}, "`get_turn_rewards` of the environment `Paying` returned None"),
+    "turns of text": ({"turns": lambda: ["1"]}, "`get_turn_rewards` of the environment `Paying` returned must be real"),
+    "infinite turns": ({"turns": lambda: [float("inf")]}, "returned turns `[inf]`; expected a finite value or None"),
+    "turns that swamp": ({"turns": lambda: [1e38]}, "reward `Paying_turns` returned 1e+38 for row 0"),
+    "too many turns": ({"turns": lambda: [1.0, 2.0]}, "returned 2 values for 1 of the model's messages"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_an_environment_must_not_pay_is_named(tmp_path, starter, case):
+    options, message = FAULTS[case]
+    made = trainer_of(
+        tmp_path, None, Script(["no"]), environment_factory=paying(**options), per_device_train_batch_size=8,
+        num_generations=8, steps_per_generation=1, max_steps=1,
+    )  # fmt: skip
+    with pytest.raises(RewardError, match=re.escape(message)):
+        made.train()
+
+
+def test_a_reward_of_an_environment_that_hangs_or_says_nothing_is_counted(tmp_path, starter):
+    for number, (reward, limits) in enumerate([(lambda: None, {}), (lambda: time.sleep(60), {"get_reward": 0.2})]):
+        made = trainer_of(
+            tmp_path / str(number), None, Script([guess(5)], ["no"]), environment_factory=paying(reward),
+            tool_limits=Limits(timeouts=limits), max_unscored_rollouts=None,
+        )  # fmt: skip
+        made.train()
+        assert made.state.log_history[0]["rewards/Paying/none_count"] == 32
 
 
 class Later(Guessing):
@@ -180,24 +220,6 @@ class Later(Guessing):
 
     async def get_turn_rewards(self):
         return self.near
-
-
-class Broken(Guessing):
-    def get_reward(self):
-        raise LookupError("no score")
-
-
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        (Wrong, "`get_turn_rewards` of the environment `Wrong` returned 2 values for 1 of the model's messages"),
-        (Broken, "reward `Broken` failed at row 0: LookupError: no score"),
-    ],
-)
-def test_an_environment_that_pays_wrongly_is_named(tmp_path, starter, environment, message):
-    made = trainer_of(tmp_path, None, Script(["no"]), environment_factory=environment)
-    with pytest.raises(RewardError, match=re.escape(message)):
-        made.train()
 
 
 def test_an_environment_may_pay_later_and_beside_a_users_rewards(tmp_path, starter):

@@ -30,8 +30,8 @@ SETTINGS = {
 }
 
 # What each scenario sets on top of BASE; `credit` gives every token an advantage of its own, `idle` leaves half of the
-# groups without a variance of rewards, whose rows Unsloth then never sees, `tools` takes some tokens for a tool's, and
-# `turns` pays each of the turns between them.
+# groups without a variance of rewards, whose rows Unsloth then never sees, `tools` takes some tokens for a tool's,
+# `turns` pays each of the turns between them, and `episodes` plays TRL's own loop with a tool.
 SCENARIOS = {
     "gspo": {},
     "gspo padded": {"prompts": "equal"},
@@ -96,6 +96,10 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "tools": True, "turns": True, "prompts": "equal",
     },
     "gspo tools idle rows": {"tools": True, "idle": True},
+    "gspo_token episodes": {
+        "importance_sampling_level": "sequence_token", "episodes": True, "max_completion_length": 260,
+    },
+    "gspo episodes": {"episodes": True, "max_completion_length": 260},
     "control: a tool's tokens in the mean": {"tools": True, "control": "tool mask"},
     "control: turns shifted by one": {
         "importance_sampling_level": "sequence_token", "tools": True, "turns": True, "control": "turns",
@@ -173,6 +177,50 @@ def turn_advantages_by_hand(outcomes, values, counts, size):
     return rows
 
 
+EPISODE = (
+    "{% for m in messages %}{{ '<|im_start|>' if m['role'] == 'assistant' else m['role'] }}{{ m['content'] }}"
+    "{% for call in m['tool_calls'] or [] %}[{{ call['function'] | tojson }}]{% endfor %}"
+    "{% if m['role'] == 'assistant' %}<|im_end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+)
+RESPONSE = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|im_start|>",
+    "fields": {
+        "tool_calls": {
+            "open": "[", "close_pattern": r"\]", "repeats": True, "content": "json",
+            "transform": {"type": "function", "function": "{content}"},
+        },
+        "content": {"close_pattern": r"<\|im_end\|>", "content": "text"},
+    },
+}  # fmt: skip
+
+
+def look_up(word: str) -> str:
+    """Look a word up.
+
+    Args:
+        word: the word
+    """
+    return f"{word} is {len(word)}"
+
+
+def spoken(tokenizer):
+    """A model that says letters and looks them up, in one to three turns."""
+    import torch
+
+    def turn(prompt_ids, *_, **__):
+        found = []
+        for ids in prompt_ids:
+            said = "".join(chr(97 + letter) for letter in torch.randint(0, 26, (int(torch.randint(1, 9, ())),)))
+            goes_on = tokenizer.decode(ids).count("<|im_start|>") < 3 and torch.rand(()) < 0.7
+            call = f'[{{"name": "look_up", "arguments": {{"word": "{said}"}}}}]' if goes_on else ""
+            found.append(tokenizer.encode(f"{said}{call}<|im_end|>", add_special_tokens=False))
+        return found, None
+
+    return turn
+
+
 def tiny_tokenizer(pad_is_eos):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -204,6 +252,12 @@ def tiny_model(tokenizer):
     model.for_inference = lambda *a, **k: model.eval()
     model._unsloth_user_float32 = True
     return model if BASE["use_cpu"] else model.cuda()
+
+
+def turn_counts(inputs):
+    """How many turns each row of a micro-batch has."""
+    own = inputs["tool_mask"] * inputs["completion_mask"]
+    return ((own[:, 1:] > own[:, :-1]).sum(1) + own[:, 0]).tolist()
 
 
 def twin_logps(model, inputs):
@@ -343,6 +397,7 @@ def checked_trainer(trainer_class):
                     "seen": self.seen.pop() if self.seen else 0,
                     "largest_log_ratio": ratio,
                     "turns": self.advantage_gap,
+                    "played": sorted(set(turn_counts(inputs))) if "tool_mask" in inputs else [],
                     "left_padding": int((inputs["prompt_mask"] == 0).sum()),
                     "zero": not bool(twin_gradient.any()),
                     "followed": followed,
@@ -368,13 +423,24 @@ def run(name):
     from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
     options = {**BASE, **SCENARIOS[name]}
-    credit, control, idle, tools, turns = (
-        options.pop(name, False) for name in ("credit", "control", "idle", "tools", "turns")
+    credit, control, idle, tools, turns, episodes = (
+        options.pop(name, False) for name in ("credit", "control", "idle", "tools", "turns", "episodes")
     )
     pad_is_eos, prompts = options.pop("pad_is_eos", False), options.pop("prompts", "mixed")
-    tokenizer = tiny_tokenizer(pad_is_eos)
+    tokenizer, asked = tiny_tokenizer(pad_is_eos), PROMPTS[prompts]
+    if episodes:
+        sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+        from tests.training.trl_behaviours.parts import bytes_tokenizer
+
+        tokenizer, asked = bytes_tokenizer(), [[{"role": "user", "content": one}] for one in asked]
+        tokenizer.chat_template, tokenizer.response_template = EPISODE, RESPONSE
+
+    def played(completions, **columns):
+        return [Turns([len(message["content"]) / 4 for message in one if "name" not in message]) for one in completions]
 
     def reward(prompts, completions, **columns):
+        if episodes:
+            return [float(len(one[0]["content"])) for one in completions]
         tells = [not idle or prompt < "e" for prompt in prompts]
         return [float(len(set(text.split()))) if tell else 1.0 for text, tell in zip(completions, tells, strict=True)]
 
@@ -384,11 +450,15 @@ def run(name):
 
     torch.manual_seed(0)
     args = GSPOConfig(output_dir=tempfile.mkdtemp(), **options)
-    rows = Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS[prompts] * 8])
+    rows = Dataset.from_list([{"prompt": prompt} for prompt in asked * 8])
     model = tiny_model(tokenizer)
     begun = copy.deepcopy(model)
-    rewards = [reward, by_turn] if turns else [reward]
-    trainer = checked_trainer(GSPOTrainer)(model, rewards, args=args, train_dataset=rows, processing_class=tokenizer)
+    rewards = [reward, by_turn] if turns else [reward, played] if episodes else [reward]
+    trainer = checked_trainer(GSPOTrainer)(
+        model, rewards, args=args, train_dataset=rows, processing_class=tokenizer, tools=[look_up] if episodes else None
+    )
+    if episodes:
+        trainer._generate_single_turn = spoken(tokenizer)
     trainer.begun = begun
     trainer.credit, trainer.gaps, trainer.seen, trainer.passes = credit, [], [], []
     trainer.tools_taken, trainer.turns = tools, turns

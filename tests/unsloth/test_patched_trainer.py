@@ -40,6 +40,8 @@ def test_every_micro_step_equals_the_float64_twin(results, scenario):
         assert gap["turns"] < 1e-5
         assert gap["seen"] == 8 - (gap["idle"] if "idle" in scenario else 0)  # the rows Unsloth is given
     assert "idle" not in scenario or any(gap["idle"] for gap in result["gaps"])
+    played = {count for gap in result["gaps"] for count in gap["played"]}
+    assert {2, 3} <= played or not any(word in scenario for word in ("turns", "tools", "episodes"))
     if "on-policy" not in scenario:
         assert max(gap["largest_log_ratio"] for gap in result["gaps"]) > 0.1  # off-policy, beyond the clip
     assert all(gap["followed"] != gap["zero"] for gap in result["gaps"])  # no backward pass where the gradient is 0

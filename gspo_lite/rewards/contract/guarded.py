@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from gspo_lite.completion.marks import Mark
+from gspo_lite.completion.marks import Mark, Turns
 from gspo_lite.completion.text import Layout, find_answer
 from gspo_lite.errors import RewardError
 from gspo_lite.recipe.schema import RewardSettings
@@ -219,6 +219,8 @@ class GuardedReward:
         answers = Answers([], marks)
         for row, mark in enumerate(marks):
             value, problem = as_number(mark.value if isinstance(mark, Mark) else mark)
+            turns = mark.values if isinstance(mark, Turns) else ()  # 1e38 and -1e38 have a harmless mean
+            problem = next(filter(None, [problem, *(as_number(one)[1] for one in turns)]), None)
             answers.values.append(value)
             if problem is not None:
                 what = problem.format(row=row)

@@ -17,7 +17,17 @@ from tests.training.trl_behaviours.behaviour import SETTINGS, Behaviour
 # Fields whose defaults are the paper's in GSPOConfig.
 TRLS = ("importance_sampling_level", "loss_type", "epsilon", "epsilon_high", "use_bias_correction_kl")
 CLOCK = ("step_time", "runtime", "per_second", "preparation_time", "profiling/")
-OURS = ("gspo/", "/none_count", "/error_count", "/seconds", "entropy_active_rows", "vespo/phi_active_rows")
+OURS = (
+    "gspo/",
+    "tools/",
+    "turns/",
+    "tokens/",
+    "/none_count",
+    "/error_count",
+    "/seconds",
+    "entropy_active_rows",
+    "vespo/phi_active_rows",
+)
 OF_ACTIVE_ROWS = {"entropy": "entropy_active_rows", "vespo/phi_seq_mean": "vespo/phi_active_rows"}
 
 

@@ -26,11 +26,11 @@ is said to differ must differ, and what shows nothing beyond TRL's defaults fail
 
 **{count} behaviours: {agree} agree, {differ} differ on purpose.**
 
-In every run `GSPOTrainer` logs more (`gspo/...`, `rewards/NAME/none_count`, `error_count` and `seconds`) and prints
-warnings of its own. It logs `entropy` and `vespo/phi_seq_mean` as `entropy_active_rows` and `vespo/phi_active_rows`
-where rows that teach nothing are not computed: a mean over the others is not TRL's figure. Arguments after
-`processing_class` are taken by name only. A `GSPOConfig` has the paper's defaults where TRL's differ: level `sequence`,
-loss `grpo`, epsilon 3e-4 and 4e-4, four optimizer steps a rollout.
+In every run `GSPOTrainer` logs more (`gspo/...`, `rewards/NAME/none_count`, `error_count` and `seconds`, with tools
+`tools/...`, `turns/mean` and `tokens/...`) and prints warnings of its own. It logs `entropy` and `vespo/phi_seq_mean`
+as `entropy_active_rows` and `vespo/phi_active_rows` where rows that teach nothing are not computed: a mean over the
+others is not TRL's figure. Arguments after `processing_class` are taken by name only. A `GSPOConfig` has the paper's
+defaults where TRL's differ: level `sequence`, loss `grpo`, epsilon 3e-4 and 4e-4, four optimizer steps a rollout.
 """
 
 
