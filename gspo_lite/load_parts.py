@@ -77,7 +77,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
         check_columns(rewards, part.column_names)
         problems.notes.extend(check_golds(rewards, part, which))
         refuse_unknown_environments(recipe, part, which)
-    refuse_unmeasured(recipe, rewards, problems)
+    refuse_unmeasured(recipe, rewards, problems, tools)
     check_examples(recipe, problems)
     import_libraries(("transformers", "peft", "gspo_lite.training.build"), unused)
     if tools:
@@ -168,10 +168,12 @@ def generation_notes(recipe: Recipe, loaded: LoadedModel) -> Iterator[str]:
         yield f"its own sampling defaults are not used, but the recipe's: {listed}"
 
 
-def refuse_unmeasured(recipe: Recipe, rewards: list[Any], problems: Problems) -> None:
+def refuse_unmeasured(recipe: Recipe, rewards: list[Any], problems: Problems, tools: Tools) -> None:
     """Refuse settings that go by held-out accuracy where nothing says which answers are right."""
     wanted = {"output.keep_best": recipe.output.keep_best, "training.stop_early": recipe.training.stop_early}
     names = [f"`{name}`" for name, value in wanted.items() if value]
+    if tools.pays and not any(one.judges for one in rewards):
+        return
     if names and not can_judge(judge_of(recipe, rewards), problems.held_out.column_names):
         raise UsageError(
             f"{' and '.join(names)} need held-out accuracy, but the held-out problems have no answers and no reward "

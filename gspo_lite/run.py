@@ -153,6 +153,8 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool, clock: 
     say(f"data     {recipe.data.source}: {len(problems.train)} problems to train on, {len(problems.held_out)} held out")
     for note in problems.notes:
         say(f"         {note}")
+    if recipe.plays:
+        say(f"tools    {', '.join([*(tool.name for tool in recipe.tools), *recipe.environments.values()])}")
     say(f"machine  {facts['hardware']}; completions by {parts.engine.title}{parts.args.correction}")
     if processes.count() > 1:
         together = recipe.training.rollout_size * processes.count()
@@ -198,7 +200,8 @@ def warm_up(folder: Path, parts: Parts) -> None:
     from gspo_lite.training import warmup  # imports trl, which must not come before unsloth
 
     model, processing = parts.loaded.model, parts.loaded.processing_class
-    warmup.warm_up(parts.recipe, folder, model, processing, parts.problems, parts.args, say)
+    tools_of = parts.play.tools_of if parts.play else None
+    warmup.warm_up(parts.recipe, folder, model, processing, parts.problems, parts.args, say, tools_of)
 
 
 def trainer_of(folder: Path, parts: Parts) -> Any:

@@ -5,11 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gspo_lite.completion.text import Layout
 from gspo_lite.data.prompts import Messages
+
+ToolsOf = Callable[[Mapping[str, Any]], list[Any]]  # the tools that the template shows with the prompt of a row
+
+
+def with_tools(
+    template_kwargs: Mapping[str, Any], row: Mapping[str, Any], tools_of: ToolsOf | None
+) -> Mapping[str, Any]:
+    """Return the variables of the chat template for the prompt of a row, its tools among them."""
+    return template_kwargs if tools_of is None else {**template_kwargs, "tools": tools_of(row)}
 
 
 def prompt_text(processing: Any, problem: Mapping[str, Any], template_kwargs: Mapping[str, Any]) -> str:

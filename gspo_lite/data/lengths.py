@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gspo_lite.data.inputs import prompt_length
+from gspo_lite.data.inputs import ToolsOf, prompt_length, with_tools
 from gspo_lite.data.sources import Problems
 from gspo_lite.errors import DataError
 
@@ -16,7 +16,7 @@ def drop_long_prompts(
     processing: Any,
     max_prompt_length: int,
     template_kwargs: Mapping[str, Any],
-    tools_of: Callable[[Mapping[str, Any]], list[Any]] | None = None,
+    tools_of: ToolsOf | None = None,
 ) -> Problems:
     """Return the problems without those that are too long, with a note on how many were left out.
 
@@ -31,8 +31,7 @@ def drop_long_prompts(
     kept, notes = {}, list(problems.notes)
     for part, name in (("train", "to train on"), ("held_out", "held out")):
         rows = getattr(problems, part)
-        shown = [{**template_kwargs, **({"tools": tools_of(row)} if tools_of else {})} for row in rows]
-        lengths = [prompt_length(processing, row, kwargs) for row, kwargs in zip(rows, shown, strict=True)]
+        lengths = [prompt_length(processing, row, with_tools(template_kwargs, row, tools_of)) for row in rows]
         fitting = [i for i, length in enumerate(lengths) if length <= max_prompt_length]
         if not fitting:
             raise DataError(

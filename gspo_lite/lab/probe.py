@@ -88,6 +88,7 @@ def unchanged_policy(parts: Parts, folder: Path) -> dict[str, list[float]]:
     loaded, problems = parts.loaded, parts.problems
     trainer = build.build_trainer(
         parts.recipe, folder, loaded.model, loaded.processing_class, parts.rewards, problems.train, args,
+        tools=parts.tools,
         measure_noise=True,
     )  # fmt: skip
     trained = [parameter for parameter in trainer.model.parameters() if parameter.requires_grad]

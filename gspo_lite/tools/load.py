@@ -13,6 +13,7 @@ from typing import Any
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system.imports import FAULTS, Code, load_code, located
+from gspo_lite.tools.definition import PAYING
 from gspo_lite.tools.guarded import Limits
 
 Environments = Callable[[], Any] | dict[str, Callable[[], Any]]
@@ -25,12 +26,14 @@ class Tools:
     Attributes:
         functions: tools of every conversation.
         environment: makes an environment, as TRL's `environment_factory`; or several do by name. None without one.
+        pays: whether an environment may say what a conversation was worth, by `get_reward`.
         limits: of the calls in one conversation.
         sha256: hash of the file of each function and environment, by its name.
     """
 
     functions: list[Callable[..., Any]] = field(default_factory=list)
     environment: Environments | None = None
+    pays: bool = False
     limits: Limits = field(default_factory=Limits)
     sha256: dict[str, str] = field(default_factory=dict)
 
@@ -52,6 +55,8 @@ def load_tools(recipe: Recipe) -> Tools:
     made = {name: load_code(code, "environment", files) for name, code in recipe.environments.items()}
     for name, code in tools.items():
         refuse_no_function(name, code.found)
+    if not recipe.rewards and not any(may_have(code.found, *PAYING) for code in made.values()):
+        raise UsageError("nothing pays: the recipe has no rewards, and its environment no `get_reward`")
     factories = {key: factory(recipe.environments[key], code) for key, code in made.items()}
     named = tools | {recipe.environments[key]: code for key, code in made.items()}
     settings, own = recipe.generation, {tool.name: tool.timeout for tool in recipe.tools if tool.timeout is not None}
@@ -59,6 +64,7 @@ def load_tools(recipe: Recipe) -> Tools:
     return Tools(
         functions=[code.found for code in tools.values()],
         environment=factories.get(None) or {name: one for name, one in factories.items() if name} or None,
+        pays=any(may_have(code.found, PAYING[0]) for code in made.values()),
         limits=Limits(calls=settings.max_tool_calls, timeout=settings.tool_timeout, timeouts=timeouts),
         sha256={name.rpartition(":")[2]: code.sha256 for name, code in named.items() if code.sha256},
     )
@@ -69,6 +75,11 @@ def refuse_no_function(name: str, found: Any) -> None:
     if not inspect.isroutine(found):
         hint = "name a class as `environment`" if inspect.isclass(found) else None
         raise UsageError(f"tool `{name}` is a {type(found).__name__}, not a function", hint)
+
+
+def may_have(found: Any, *names: str) -> bool:
+    """Return whether environments of this class have a method of these names; what a function makes may have it."""
+    return not inspect.isclass(found) or any(hasattr(found, name) for name in names)
 
 
 def factory(name: str, code: Code) -> Callable[[], Any]:

@@ -9,9 +9,10 @@ from gspo_lite.completion.text import content_text, message_parts
 from gspo_lite.completion.thinking import Thinking
 from gspo_lite.credit import turn_numbers
 from gspo_lite.tools.guarded import ToolCall
+from gspo_lite.tools.results import plain
 
 TURNS = "turns"  # the key of a row
-NAME_AND_ARGUMENTS = ("name", "arguments")
+LONGEST = 2_000  # characters of a tool's name
 
 
 def turns_told(
@@ -34,7 +35,7 @@ def turns_told(
     ends, turn = (call.end for call in calls), 0
     for message in messages:
         if message.get("role") == "tool":
-            result = {"name": str(message.get("name")), "content": content_text(message.get("content"))}
+            result = {"name": named(message), "content": content_text(message.get("content"))}
             told.append({"role": "tool", **result, "end": next(ends, "done")})
             continue
         written = "".join(message_parts(dict(message), thinking))
@@ -59,7 +60,12 @@ def at(values: Sequence[float | None], turn: int) -> float | None:
 def called(call: Mapping[str, Any]) -> dict[str, Any]:
     """Return name and arguments of a call as the model asked for it."""
     asked = call.get("function") or call
-    return {name: asked.get(name) for name in NAME_AND_ARGUMENTS}
+    return {"name": named(asked), "arguments": asked.get("arguments")}
+
+
+def named(asked: Mapping[str, Any]) -> str:
+    """Return the name of a tool, which a model may have made up."""
+    return plain(str(asked.get("name")), LONGEST)
 
 
 def count_turns(told: Sequence[Mapping[str, Any]]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gspo_lite.data.columns import filled
-from gspo_lite.data.inputs import prompt_text, thoughts_opened
+from gspo_lite.data.inputs import ToolsOf, prompt_text, thoughts_opened, with_tools
 from gspo_lite.data.sources import Problems, read_problems, without
 from gspo_lite.data.table import as_dataset
 from gspo_lite.errors import DataError
@@ -16,23 +16,26 @@ from gspo_lite.recipe.schema import Recipe, WarmupSettings
 IGNORED = -100  # the label of a token that is not trained on
 
 
-def load_examples(recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any) -> Any:
+def load_examples(
+    recipe: Recipe, settings: WarmupSettings, problems: Problems, processing: Any, tools_of: ToolsOf | None = None
+) -> Any:
     """Return `input_ids` and `labels` without held-out problems; only completion and end token have labels.
 
     Args:
         processing: the tokenizer or processor that renders a row as a prompt.
+        tools_of: returns the tools that the template shows with the prompt of a row.
 
     Raises:
         DataError: the source cannot be used, or a row does not have a column that `warmup.completion` names.
     """
-    rows = without(rows_of(recipe, settings, problems), list(problems.held_out), [], problems.identity)[
-        : settings.limit
-    ]
+    rows = rows_of(recipe, settings, problems)
+    rows = without(rows, list(problems.held_out), [], problems.identity)[: settings.limit]
     tokenizer, kwargs = tokenizer_of(processing), recipe.model.chat_template_kwargs
     end = turn_end(processing, kwargs)
     end = tokenizer.eos_token_id if end is None else end
     tag = thoughts_opened(processing, recipe.data.layout, kwargs).strip()
-    texts = [(prompt_text(processing, row, kwargs), completion_of(settings.completion, row)) for row in rows]
+    prompts = [prompt_text(processing, row, with_tools(kwargs, row, tools_of)) for row in rows]
+    texts = [(prompt, completion_of(settings.completion, row)) for prompt, row in zip(prompts, rows, strict=True)]
     return as_dataset([tokens_of(tokenizer, prompt, continued(completion, tag), end) for prompt, completion in texts])
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gspo_lite.data.keys import key_of
 from gspo_lite.errors import UsageError
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
@@ -71,7 +72,7 @@ class FreshPrompts:
         self.rows, self.seed, self.drawn = rows, seed, 0
 
     def draw(self, count: int, asked: Sequence[Any]) -> list[dict[str, Any]]:
-        """Return up to `count` rows whose prompts are new to `asked`; fewer if a pass over the data has no more."""
+        """Return up to `count` rows whose keys are new to `asked`; fewer if a pass over the data has no more."""
         asked, found = list(asked), list[dict[str, Any]]()
         for _ in range(len(self.rows)):
             if len(found) == count:
@@ -79,8 +80,8 @@ class FreshPrompts:
             epoch, place = divmod(self.drawn, len(self.rows))
             row = self.rows[int(order(len(self.rows), self.seed, epoch)[place])]
             self.drawn += 1
-            if row["prompt"] not in asked:
-                asked.append(row["prompt"])
+            if key_of(row) not in asked:
+                asked.append(key_of(row))
                 found.append(row)
         return found
 
@@ -107,13 +108,13 @@ class Oversampler:
         """
         trainer, group = self.trainer, self.trainer.num_generations
         began, tokens = time.perf_counter(), trainer.state.num_input_tokens_seen
-        rollout, asked = list(trainer.rollout), [row["prompt"] for row in inputs[::group]]
+        rollout, asked = list(trainer.rollout), [key_of(row) for row in inputs[::group]]
         flat, sampled, kept = self._flat(output, rollout), 0, 0
         for _ in range(self.rounds):
             fresh = self.prompts.draw(len(flat), asked)
             if not fresh:
                 break
-            asked += [row["prompt"] for row in fresh]
+            asked += [key_of(row) for row in fresh]
             extra = self._sampled([dict(row) for row in fresh for _ in range(group)])
             teaching = sorted(set(range(len(fresh))) - set(self._flat(extra, trainer.rollout)))
             into, rows = rows_in(flat[: len(teaching)], group), rows_in(teaching, group)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
 
 from gspo_lite.completion.marks import Turns
 from gspo_lite.completion.text import Layout, completion_text
@@ -67,7 +68,7 @@ class Player:
     """
 
     def __init__(self, recipe: Recipe, model: Any, processing: Any, rewards: Sequence[Any], tools: Tools):
-        self.recipe, self.model = recipe, model
+        self.recipe, self.model, self.tools = recipe, model, tools
         with unchanged(model):
             self.stage = stage_of(recipe, model, processing, rewards, tools)
         self.stage.accelerator.gather = lambda tensor: tensor  # one process plays while the others wait
@@ -102,9 +103,9 @@ class Player:
     def tools_of(self, row: Mapping[str, Any]) -> list[Any]:
         """Return the tools that the chat template shows with the prompt of a row."""
         stage = self.stage
-        if stage.environment_factories is None:
+        if not isinstance(self.tools.environment, dict):
             return list(stage.tools)
-        return list(stage._env_tools[row["environment"] if stage._multi_environment else None])
+        return list(stage._env_tools[row["environment"]])
 
     @property
     def rewards(self) -> list[GuardedReward]:
@@ -205,15 +206,17 @@ def unchanged(model: Any) -> Iterator[None]:
     """Restore what building a trainer changes: types of weights, attributes of modules, and random numbers."""
     weights = [(one, one.data, one.requires_grad) for one in model.parameters()]
     holders = [vars(module) for module in model.modules()]
-    holders += [value for one in holders for value in one.values() if isinstance(value, dict)]  # such as hooks
-    held, states = [dict(one) for one in holders], random_states()
+    held = [value for one in holders for value in one.values()]
+    holders += [value for value in held if isinstance(value, dict)]  # such as hooks
+    holders += {id(value): vars(value) for value in held if isinstance(value, PreTrainedConfig)}.values()
+    copies, states = [dict(one) for one in holders], random_states()
     try:
         # A trainer refuses a model that has nothing to train, such as one that is loaded to be measured.
         model._hf_peft_config_loaded = True
         next(one for one in model.parameters() if one.is_floating_point()).requires_grad_(True)
         yield
     finally:
-        for holder, before in zip(holders, held, strict=True):
+        for holder, before in zip(holders, copies, strict=True):
             holder.clear()
             holder.update(before)
         for weight, data, trained in weights:

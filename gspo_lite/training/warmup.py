@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
+from gspo_lite.data.inputs import ToolsOf
 from gspo_lite.data.sources import Problems
 from gspo_lite.models.kinds import tokenizer_of
 from gspo_lite.models.weights import keep_trainable_float32
@@ -30,13 +31,21 @@ WEIGHTS = "adapter_model.safetensors"
 
 
 def warm_up(
-    recipe: Recipe, folder: Path, model: Any, processing: Any, problems: Problems, args: Any, say: Callable[[str], None]
+    recipe: Recipe,
+    folder: Path,
+    model: Any,
+    processing: Any,
+    problems: Problems,
+    args: Any,
+    say: Callable[[str], None],
+    tools_of: ToolsOf | None = None,
 ) -> None:
     """Train the adapter on worked examples and keep it in the run folder, or restore the one kept there.
 
     Args:
         args: the configuration of the RL that follows; its number types are used.
         say: shows one line to the user.
+        tools_of: returns the tools that the template shows with the prompt of a row.
     """
     kept, settings = folder / WARMUP, recipe.warmup
     assert settings is not None
@@ -44,7 +53,7 @@ def warm_up(
         set_peft_model_state_dict(model, load_file(kept / WEIGHTS))
         say(f"warm-up  was done before; adapter restored from `{kept}`")
         return
-    examples = load_examples(recipe, settings, problems, processing)
+    examples = load_examples(recipe, settings, problems, processing, tools_of)
     say(f"warm-up  {settings.max_steps} supervised steps on {len(examples)} worked examples ...")
     trainer = supervised(recipe, settings, folder, model, processing, examples, args)
     trainer.train()

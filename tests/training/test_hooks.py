@@ -27,8 +27,8 @@ ATTRIBUTES = [(hook, name) for hook in READ for name in hook.names.split()]
 SAID = {"absent": "is not there", "unused": "is no longer used", "changed": "(no longer takes|is written in another)"}
 # Values of settings and words of our own that TRL's code has as well.
 SPOKEN_BY_BOTH = {
-    "", ".", "_", "advantage", "bnpo", "cispo", "completion", "dapo", "dr_grpo", "eval_", "extra", "grpo", "luspo",
-    "no", "prompt", "rewards", "sapo", "sequence", "step", "token", "vespo",
+    "", ".", "_", "advantage", "bnpo", "cispo", "completion", "content", "dapo", "dr_grpo", "eval", "eval_", "extra",
+    "grpo", "luspo", "no", "prompt", "rewards", "role", "sapo", "sequence", "step", "token", "user", "vespo",
 }  # fmt: skip
 # They see no rollout.
 ELSEWHERE = {"hooks", "selftest", "config", "levels", "warmup", "trackers", "examples", "evaluation"}
@@ -136,7 +136,7 @@ def callbacks():
 
 
 def test_every_attribute_of_the_trainer_that_is_used_is_in_the_table(built):
-    theirs = {*built[1], *dir(GRPOTrainer)} - {"self_test"}
+    theirs = {*built[1], *dir(GRPOTrainer)} - {"self_test", "tool_limits"}
     used = {name for path in files() for name in attributes(path)}
     assert {"_step", "_metrics", "_save", "epsilon_high"} <= used & theirs
     assert sorted((used & theirs) - named()) == []

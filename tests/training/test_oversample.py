@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 
+from gspo_lite.data.keys import key_of
 from gspo_lite.errors import UsageError
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.oversample import FreshPrompts, flat_groups, refuse_oversampling, swapped
@@ -193,6 +194,10 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
         assert torch.equal(ours, theirs)
 
 
+def keys(prompts):
+    return [key_of({"prompt": one}) for one in prompts]
+
+
 def test_fresh_prompts_all_come_before_one_comes_again():
     rows = [{"prompt": name} for name in "abcdefgh"]
     prompts = FreshPrompts(rows, seed=1)
@@ -206,8 +211,8 @@ def test_fresh_prompts_all_come_before_one_comes_again():
     resumed = FreshPrompts(rows, seed=1)
     resumed.drawn = 8
     assert [row["prompt"] for row in resumed.draw(8, [])] == again
-    assert [row["prompt"] for row in prompts.draw(8, list("abcdef"))] in (["g", "h"], ["h", "g"])
-    assert prompts.draw(1, list("abcdefgh")) == []
+    assert [row["prompt"] for row in prompts.draw(8, keys("abcdef"))] in (["g", "h"], ["h", "g"])
+    assert prompts.draw(1, keys("abcdefgh")) == []
 
 
 def rollout_of(advantages, lengths, width):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -116,12 +117,10 @@ def state_of(model):
 @pytest.mark.parametrize("frozen", [False, True])
 def test_building_a_player_changes_nothing_in_the_model(recipe_with, frozen):
     recipe = recipe_with("tools=[mine.py:add]", "objective.beta=0.1")
-    parts = load_model(recipe.model, "transformers") if not frozen else None
+    parts = load_model(recipe.model, "transformers")
     if frozen:
-        load_model(recipe.model, "transformers").model.save_pretrained("adapter")
-    from pathlib import Path
-
-    parts = parts or load_for_evaluation(recipe.model, Path("adapter"))
+        parts.model.save_pretrained("adapter")
+        parts = load_for_evaluation(recipe.model, Path("adapter"))
     before, numbers = state_of(parts.model), (random.getstate(), torch.random.get_rng_state().tolist())
     rewards = build_rewards(recipe.rewards, recipe.data.layout)
     Player(recipe, parts.model, parts.processing_class, rewards, load_tools(recipe))

@@ -18,8 +18,8 @@ FAMILIES = {
     "qwen2_5": ("<|im_end|>", "<|im_end|>", "", False),
     "llama3_1": ("<|eot_id|>", "<|eot_id|>", "", False),
     "llama3_2": ("<|eot_id|>", "<|eot_id|>", "", False),
-    "gptoss": ("<|return|>", "<|call|>", "<|channel|>final<|message|>", True),
-    "gemma4": ("<turn|>", "<tool_call|>", "", False),
+    "gptoss": ("<|return|>", "<|call|>", "<|channel|>final<|message|>", False),
+    "gemma4": ("<eos>", "<tool_call|>", "", False),
     "glm4moe": ("<|endoftext|>", "</tool_call>", "\n<think></think>\n", False),
 }
 PROMPT = [{"role": "user", "content": "2 + 3?"}]

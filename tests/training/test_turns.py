@@ -3,14 +3,16 @@
 import json
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from gspo_lite import GSPOTrainer
-from gspo_lite.errors import RewardError
+from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.models.load import load_model
 from gspo_lite.recipe.schema import ModelSettings
-from gspo_lite.tools.guarded import Limits
+from gspo_lite.tools.guarded import Limits, figures_of
+from gspo_lite.training.episodes import refuse_processes
 from tests.training.test_trainer import config
 
 TEMPLATE = (
@@ -259,7 +261,9 @@ def test_whatever_a_model_calls_the_run_goes_on(tmp_path, starter, case):
     unread = case in ("malformed", "no name", "a number", "a name that is no text", "half a surrogate pair", "nested")
     assert (figures["tools/unread"], figures["tools/error"]) == ((0.5, 0.0) if unread else (0.0, 0.5))
     assert figures["tools/calls_per_episode"] == (0.5 if unread else 1.0)
-    assert "\x1b" not in json.dumps(made.sampled(2)).encode().decode("unicode_escape")
+    told = [turn["content"] for turn in made.rollout[0]["turns"] if turn["role"] == "tool"]
+    assert len(told) == (not unread)
+    assert all(text.isprintable() and "error" in text for text in told)
 
 
 def test_calls_beyond_the_limit_are_refused_and_the_run_goes_on(tmp_path, starter):
@@ -271,6 +275,27 @@ def test_calls_beyond_the_limit_are_refused_and_the_run_goes_on(tmp_path, starte
     made.train()
     figures = made.state.log_history[0]
     assert (figures["tools/calls_per_episode"], figures["tools/refused"]) == (2.0, 0.25)
+
+
+def test_ten_thousand_calls_in_one_message_end_soon(tmp_path, starter):
+    made = trainer_of(tmp_path, paid([0.0, 1.0]), Script([calling("add", a=1, b=2) * 10_000]), tools=[add])
+    made._sync_tool_dicts, made._async_tool_dicts = [{"add": add}], [{}]
+    began = time.perf_counter()
+    *_, completions, _, _, _, _ = made._generate([PROMPTS[0]])
+    assert time.perf_counter() - began < 30
+    assert [message["role"] for message in completions[0]] == ["assistant"]  # the results do not fit
+    assert [len(made.episodes[0].calls), figures_of(made.episodes)["tools/refused"]] == [10_000, 0.9968]
+
+
+@pytest.mark.parametrize("together", ["use_vllm", "deepspeed", "fsdp"])
+def test_processes_that_must_call_the_model_equally_often_are_refused(together):
+    args = SimpleNamespace(**{"use_vllm": False, "deepspeed": None, "fsdp": [], "world_size": 2, together: "yes"})
+    for options in ({"tools": [add]}, {"environment_factory": Guessing}):
+        with pytest.raises(UsageError, match="need one process, but there are 2"):
+            refuse_processes(args, options)
+        refuse_processes(SimpleNamespace(**{**vars(args), "world_size": 1}), options)
+        refuse_processes(SimpleNamespace(**{**vars(args), together: None}), options)
+    refuse_processes(args, {"tools": None})
 
 
 def test_an_environment_in_which_a_call_still_runs_is_not_used_again(tmp_path, starter):

@@ -30,6 +30,8 @@ from gspo_lite.training.watch.stop_early import (
 )
 
 Measure = Callable[[], Mapping[str, Any]]
+PLAIN = ("format_rate", "mean_tokens", "n")
+OF_TOOLS = ("mean_turns", "calls_per_episode")  # figures of runs with tools
 SECONDS = "eval_runtime"  # transformers' name
 
 
@@ -125,7 +127,7 @@ def as_metrics(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return figures of `evaluate_greedy` as numbers under the names that trackers file under `eval`."""
     low, high = figures["ci95"] or (None, None)
     means = {f"eval_rewards/{name}/mean": value for name, value in figures["rewards"].items()}
-    plain = {f"eval_{name}": figures[name] for name in ("format_rate", "mean_tokens", "n")}
+    plain = {f"eval_{name}": figures[name] for name in (*PLAIN, *OF_TOOLS) if name in figures}
     return {ACCURACY: figures["accuracy"], LOW: low, HIGH: high, **plain, **means}
 
 
