@@ -26,7 +26,7 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import joined, score
 from gspo_lite.rewards.contract.signature import ENVIRONMENTS
-from gspo_lite.tools.guarded import FAILURES, Episode, figures_of
+from gspo_lite.tools.guarded import FAILURES, Episode, Limits, figures_of
 from gspo_lite.tools.load import Tools
 from gspo_lite.tools.turns import count_turns, turns_told
 from gspo_lite.training.checkpoint.numeric_state import random_states, restore_random_states
@@ -52,6 +52,10 @@ class Stage(GSPOTrainer):
 
     tells_template = False  # the trainer does
     output: Any = None
+
+    def _turn_rewards(self, args: Any, options: dict[str, Any], limits: Limits | None, columns: Any) -> Any:
+        """Look for no column that `reset` requires: the rows that will be played are not known yet."""
+        return super()._turn_rewards(args, options, limits, None)
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         self.output = super()._generate(*args, **kwargs)
