@@ -12,16 +12,14 @@ from functools import partial
 from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
-from gspo_lite.load_parts import player_of
+from gspo_lite.load_parts import player_outside
 from gspo_lite.load_trained import find_trained
 from gspo_lite.models.generate import Answer, Play, Played, answer
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import can_judge, form_of, judge_of, score, verdicts
-from gspo_lite.rewards.contract.registry import build_rewards
 from gspo_lite.rewards.format import follows_form
 from gspo_lite.system.quiet import quietly
-from gspo_lite.tools.load import load_tools
 from gspo_lite.tools.turns import TURNS
 
 SUCCESS = 1.0  # what an environment pays for one
@@ -240,6 +238,6 @@ def evaluate_path(path: str, recipe: Recipe | None = None, limit: int | None = N
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": held_out})})
     problems = load_problems(recipe.data, whole_rows=recipe.environment is not None).held_out
     loaded = load_for_evaluation(recipe.model, adapter, images=IMAGES in problems.column_names)
-    rewards = build_rewards(recipe.rewards, recipe.data.layout) if recipe.plays else []
-    play = player_of(recipe, loaded, rewards, load_tools(recipe))
+    play = player_outside(recipe, loaded)
+    rewards = play.rewards if play else []
     return evaluate(loaded.model, loaded.processing_class, problems, recipe, rewards, play=play).figures

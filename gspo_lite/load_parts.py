@@ -29,7 +29,7 @@ from gspo_lite.recipe.explain import dotted
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.custom import listed
 from gspo_lite.rewards.contract.golds import check_golds
-from gspo_lite.rewards.contract.judging import can_judge, judge_of
+from gspo_lite.rewards.contract.judging import DEFAULT_JUDGE, can_judge, judge_of
 from gspo_lite.rewards.contract.registry import build_rewards, check_columns, problem_checks
 from gspo_lite.rewards.grading.grader import start_ahead
 from gspo_lite.tools.load import NO_TOOLS, Tools, load_tools
@@ -107,6 +107,18 @@ def player_of(recipe: Recipe, loaded: LoadedModel, rewards: list[Any], tools: To
     from gspo_lite.training.play import Player  # imports trl, which must not come before unsloth
 
     return Player(recipe, loaded.model, loaded.processing_class, rewards, tools)
+
+
+def player_outside(recipe: Recipe, loaded: LoadedModel, *, judged: bool = True) -> Player | None:
+    """Return what plays the conversations of a recipe with a trained model; None where it has no tools.
+
+    Args:
+        judged: whether the recipe's own rewards will judge them; if not, their code is not imported.
+    """
+    if not recipe.plays:
+        return None
+    rewards = build_rewards(recipe.rewards if judged else [DEFAULT_JUDGE], recipe.data.layout)
+    return player_of(recipe, loaded, rewards, load_tools(recipe))
 
 
 def refuse_without_roles(recipe: Recipe, images: bool) -> None:

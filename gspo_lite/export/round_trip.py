@@ -18,14 +18,14 @@ from typing import Any
 from gspo_lite.data.images import COLUMN as IMAGES
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import RunError, UsageError
-from gspo_lite.evaluation import ruled, share
+from gspo_lite.evaluation import asked, outcomes, paid_for, share
 from gspo_lite.export import gguf, merge
-from gspo_lite.load_parts import offline_if_local
+from gspo_lite.load_parts import offline_if_local, player_outside
 from gspo_lite.load_trained import find_trained, recipe_in, run_of
-from gspo_lite.models.generate import Answer, answer
+from gspo_lite.models.generate import Played
 from gspo_lite.models.load import LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.rewards.contract.judging import judge_of
+from gspo_lite.rewards.contract.judging import decides, judge_of
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import share as in_percent
 from gspo_lite.system.quiet import quietly
@@ -152,9 +152,10 @@ def empty_folder(folder: Path) -> Path:
     return folder
 
 
-def ask(loaded: LoadedModel, rows: list[dict[str, Any]], recipe: Recipe) -> list[Answer]:
-    """Return a model's greedy completions to these prompts."""
-    return answer(loaded.model, loaded.processing_class, rows, recipe, None)
+def ask(loaded: LoadedModel, rows: list[dict[str, Any]], recipe: Recipe) -> Played:
+    """Return a model's greedy completions to these prompts, or its conversations where the recipe has tools."""
+    play = player_outside(recipe, loaded)
+    return play(rows, None) if play else asked(loaded.model, loaded.processing_class, recipe, rows, None)
 
 
 def write_adapter(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
@@ -206,20 +207,21 @@ WRITERS = {"adapter": write_adapter, "merged": write_merged, "gguf": write_gguf}
 READERS = {"adapter": read_adapter, "merged": read_merged, "gguf": read_gguf}
 
 
-def compared(reference: list[Answer], found: list[Answer], rows: list[dict[str, Any]], recipe: Recipe) -> RoundTrip:
+def compared(reference: Played, found: Played, rows: list[dict[str, Any]], recipe: Recipe) -> RoundTrip:
     """Return the figures of two models' greedy completions to the same prompts."""
     judge = judge_of(recipe)
+    judges = [judge] if any(map(decides, recipe.rewards)) else []
 
-    def accuracy(answers: list[Answer]) -> float | None:
-        right = ruled(judge, rows, answers, recipe)
+    def accuracy(played: Played) -> float | None:
+        right = outcomes(judges, rows, played, recipe, played.said)
         return None if right is None else share(right)
 
-    def final(text: str) -> str:
-        return judge.extracted(text) or text
+    def finals(played: Played) -> list[Any]:
+        """Return what an environment paid, where nothing else judges, or the answers."""
+        return paid_for(judges, played) or [judge.extracted(one.text) or one.text for one in played.answers]
 
-    pairs = list(zip(reference, found, strict=True))
-    agreement = share([final(old.text) == final(new.text) for old, new in pairs])
-    identical = share([old.ids == new.ids for old, new in pairs])
+    agreement = share([old == new for old, new in zip(finals(reference), finals(found), strict=True)])
+    identical = share([old.ids == new.ids for old, new in zip(reference.answers, found.answers, strict=True)])
     return RoundTrip(len(rows), accuracy(reference), accuracy(found), agreement, identical)
 
 

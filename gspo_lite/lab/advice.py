@@ -8,15 +8,19 @@ from gspo_lite.checked_recipe import CHECKS
 from gspo_lite.completion.markers import Named
 from gspo_lite.completion.text import find_answer
 from gspo_lite.lab.sampling import RewardPreview, Sampling
+from gspo_lite.models.generate import Answer
 from gspo_lite.recipe.data_settings import STYLE_MARKERS
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.judging import form_of, judge_of
+from gspo_lite.system.figures import brief
+from gspo_lite.tools.shown import END_WORDS, call_text
 
 MUCH_TRUNCATION = 0.2
 MANY_FLAT_GROUPS = 0.5
 LITTLE_SHARE = 0.02  # of the variance of the summed reward
 EASY = 0.9  # of the best value seen
 MOST = 0.5  # of the completions
+LONGEST = 300  # characters of a failed call
 # Places that a completion may have for its answer, the strictest first: any number is a last number.
 PLACES: dict[Named, str] = {
     "tag": "an answer tag", "boxed": "a \\boxed{}", "gsm8k": "a #### line", "fence": "a ```json block",
@@ -35,6 +39,22 @@ def without_form(recipe: Recipe, texts: Sequence[str]) -> str | None:
     seen = form_seen(recipe, texts)
     other = f", or take a form that the model has: {seen}" if seen else ""
     return f"{missing}: RL cannot find a form that is never sampled. Teach it with a `warmup`{other}"
+
+
+def without_calls(answers: Sequence[Answer]) -> str | None:
+    """Return what to do where no conversation called a tool, or every call failed; None if one did, or without tools."""
+    turns = [one for answer in answers for one in answer.turns or ()]
+    results = [one for one in turns if one["role"] == "tool"]
+    if not turns or any(one["end"] in ("done", "cut") for one in results):
+        return None
+    if not results:
+        return (
+            "no conversation called a tool: RL cannot find a call that is never sampled. Ask for it in "
+            "data.system_prompt, or take a model that was trained to call tools"
+        )
+    first = next(one["calls"][0] for one in turns if one.get("calls"))
+    told = f"`{call_text(first)}` {END_WORDS[results[0]['end']]}, and the model was told: {results[0]['content']}"
+    return f"every call went wrong. {brief(told, LONGEST)}"
 
 
 def form_seen(recipe: Recipe, texts: Sequence[str]) -> str | None:

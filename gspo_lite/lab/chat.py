@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.data.inputs import prompt_length
-from gspo_lite.data.prompts import Messages, messages
+from gspo_lite.data.prompts import Messages, as_text, messages
+from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import UsageError
 from gspo_lite.export import round_trip
 from gspo_lite.lab.system_message import in_short, trained_system
-from gspo_lite.load_parts import offline_if_local
+from gspo_lite.load_parts import offline_if_local, player_outside
 from gspo_lite.load_trained import find_trained, is_checkpoint, recipe_in, run_of
 from gspo_lite.models.adapters import ADAPTER_CONFIG
 from gspo_lite.models.generate import generate, judged_text, ready_to_generate
@@ -25,9 +26,14 @@ from gspo_lite.models.load import LoadedModel
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system import run_folder, stopping
 from gspo_lite.system.say import say
+from gspo_lite.tools.shown import lines_of
+
+if TYPE_CHECKING:
+    from gspo_lite.training.play import Player
 
 QUIT = ("/quit", "/exit", "/bye")
 RESET = "/reset"
+RESULT = 2000  # characters of a tool's result that are shown
 Show = Callable[[str], None]
 
 
@@ -40,6 +46,8 @@ class Chat:
         temperature: sampling temperature; None is greedy, as in the evaluation.
         remember: keep the turns; a model that was trained on single questions does best without.
         turns: the conversation so far, if it is kept.
+        play: plays conversations with the recipe's tools; None without any.
+        problems: held-out ones, of which an environment needs the columns; empty without one.
     """
 
     loaded: LoadedModel
@@ -48,14 +56,25 @@ class Chat:
     temperature: float | None = None
     remember: bool = False
     turns: Messages = field(default_factory=list)
+    play: Player | None = None
+    problems: Sequence[dict[str, Any]] = ()
 
     def reply(self, text: str, show: Show) -> str:
         """Answer one question, showing the text as it is generated; Ctrl-C cuts it short and forgets the turn."""
-        import torch
-
+        if self.problems and not text.isdecimal():
+            show(f"type the number of a held-out problem, 0 to {len(self.problems) - 1}: an environment begins with it")
+            return ""
+        if self.problems:
+            return self.played(self.problems[int(text) % len(self.problems)], show)
         chat = messages([*self.turns, {"role": "user", "content": text}], self.system)
         problem = {"prompt": chat}
-        model, processing = self.loaded.model, self.loaded.processing_class
+        return self.played(problem, show) if self.play else self.written(problem, show)
+
+    def written(self, problem: dict[str, Any], show: Show) -> str:
+        """Answer one prompt, showing the text as it is generated."""
+        import torch
+
+        chat, model, processing = problem["prompt"], self.loaded.model, self.loaded.processing_class
         kwargs = self.recipe.model.chat_template_kwargs
         self.warn_of_length(prompt_length(processing, problem, kwargs))
         streamer: Any = streaming(tokenizer_of(processing), show)
@@ -65,6 +84,20 @@ class Chat:
         if self.remember:
             self.turns = [*chat, {"role": "assistant", "content": answer}]
         return answer
+
+    def played(self, problem: dict[str, Any], show: Show) -> str:
+        """Play the conversation that begins with a prompt, calling the tools; show calls and results at its end."""
+        assert self.play is not None
+        kwargs = self.recipe.model.chat_template_kwargs | {"tools": self.play.tools_of(problem)}
+        self.warn_of_length(prompt_length(self.loaded.processing_class, problem, kwargs))
+        if self.problems:
+            show(f"{as_text(problem['prompt'][-1:])}")
+        answer = self.play([problem], self.temperature, judge=False).answers[0]
+        turns = answer.turns or []
+        show("\n".join(lines_of(turns, RESULT)))
+        if self.remember and not self.problems:
+            self.turns = [*problem["prompt"], *map(as_message, turns)]
+        return answer.text
 
     def warn_of_length(self, length: int) -> None:
         """Warn if a prompt is longer than any that the model was trained on."""
@@ -111,7 +144,19 @@ def open_chat(
     loaded = load(path, chosen)
     used = trained_system(chosen, run) if system is None else system or None
     say(f"system   {in_short(used)}")
-    return Chat(loaded, chosen, used, **options)
+    play = player_outside(chosen, loaded, judged=False)
+    if play is not None:
+        say(f"tools    {', '.join(one.__name__ for one in play.stage.tools)}: calls run on this machine")
+    problems = () if chosen.environment is None else list(load_problems(chosen.data, whole_rows=True).held_out)
+    return Chat(loaded, chosen, used, play=play, problems=problems, **options)
+
+
+def as_message(turn: dict[str, Any]) -> dict[str, Any]:
+    """Return one turn of a conversation as a message of the chat template."""
+    if turn["role"] == "tool":
+        return {name: turn[name] for name in ("role", "name", "content")}
+    calls = [{"type": "function", "function": call} for call in turn["calls"]]
+    return {"role": "assistant", "content": turn["content"], **({"tool_calls": calls} if calls else {})}
 
 
 def source_run(path: Path) -> Path:

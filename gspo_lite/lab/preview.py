@@ -7,12 +7,12 @@ what to change. Trains nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from gspo_lite.checked_recipe import refuse
-from gspo_lite.lab.advice import advice, without_form
+from gspo_lite.lab.advice import advice, without_calls, without_form
 from gspo_lite.lab.sampling import (
     Completions,
     Decoded,
@@ -20,6 +20,7 @@ from gspo_lite.lab.sampling import (
     Sampling,
     decoded,
     reward_previews,
+    rewards_of,
     sample,
     sampling,
 )
@@ -28,8 +29,12 @@ from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system.figures import brief, columns, number, share
 from gspo_lite.system.quiet import quietly
 from gspo_lite.system.say import say
+from gspo_lite.tools.shown import END_WORDS
+from gspo_lite.tools.shown import lines_of as told_lines
+from gspo_lite.tools.turns import TURNS
 
 SHOWN = 3  # sampled completions of the first problem
+WIDTH, RESULT = 70, 200  # characters of a line, and of the result of a tool
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,9 @@ def preview(recipe: Recipe, samples: int) -> Preview:
     start = time.perf_counter()
     greedy, sampled = sample(parts, rows)
     figures = sampling(parts, sampled, time.perf_counter() - start)
-    rewards = reward_previews(parts.rewards, sampled.calls, group)
-    obstacle = without_form(recipe, [*greedy.texts, *sampled.texts])
+    rewards = reward_previews(rewards_of(parts), sampled.calls, group)
+    answers = [*greedy.answers, *sampled.answers]
+    obstacle = without_calls(answers) or without_form(recipe, [one.text for one in answers])
     return Preview(
         obstacle,
         decoded(parts, greedy), figures, rewards,
@@ -80,9 +86,11 @@ def preview(recipe: Recipe, samples: int) -> Preview:
 
 def examples(decoding: str, done: Completions, count: int) -> list[dict[str, Any]]:
     """Return the first completions with their scores."""
-    return [
-        {"decoding": decoding, "completion": done.texts[index], "rewards": done.values(index)} for index in range(count)
-    ]
+    found = []
+    for index, answer in enumerate(done.answers[:count]):
+        turns = {} if answer.turns is None else {TURNS: answer.turns}
+        found.append({"decoding": decoding, "completion": answer.text, "rewards": done.values(index), **turns})
+    return found
 
 
 def lines_of(found: Preview) -> list[str]:
@@ -103,7 +111,9 @@ def lines_of(found: Preview) -> list[str]:
     ]
     for one in found.examples:
         values = "  ".join(f"{name} {number(value)}" for name, value in one["rewards"].items())
-        lines.append(f"  {one['decoding']:7}  {brief(one['completion'], 70):70}  {values}")
+        told = "" if TURNS in one else brief(one["completion"], WIDTH)
+        lines.append(f"  {one['decoding']:7}  {told:{WIDTH}}  {values}")
+        lines += [f"           {brief(line, WIDTH)}" for line in told_lines(one.get(TURNS, ()), RESULT)]
     return lines + ([f"change: {line}" for line in found.advice] or ["nothing to change: there is something to learn"])
 
 
@@ -119,6 +129,17 @@ def side_by_side(greedy: Decoded, sampled: Decoded) -> Iterator[list[str]]:
         yield ["right format", *(share(one.format_share) for one in both)]
     yield ["cut off", *(share(one.truncated_share) for one in both)]
     yield ["tokens, mean", *(f"{one.mean_tokens:.0f}" for one in both)]
+    if greedy.conversations:
+        yield from conversation_rows([one.conversations for one in both])
+
+
+def conversation_rows(both: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Yield the rows of the table on conversations with tools; ways in which no call went wrong are left out."""
+    yield ["turns, mean", *(f"{one['mean_turns']:.1f}" for one in both)]
+    yield ["calls, mean", *(f"{one['calls_per_episode']:.1f}" for one in both)]
+    for end, told in END_WORDS.items():
+        if any(one["tools"][end] for one in both):
+            yield [f"of these {told}", *(share(one["tools"][end]) for one in both)]
 
 
 def reward_rows(rewards: Sequence[RewardPreview]) -> Iterator[list[str]]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from gspo_lite.evaluation import format_rate, ruled, share
+from gspo_lite.evaluation import asked, format_rate, outcomes, share
 from gspo_lite.load_parts import Parts
-from gspo_lite.models.generate import Answer, answer
+from gspo_lite.models.generate import Answer, Play, Played
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
-from gspo_lite.rewards.contract.judging import judge_of, score
+from gspo_lite.rewards.contract.judging import score
 from gspo_lite.rewards.contract.sums import all_equal, weighted_sum
 from gspo_lite.system.progress import live
 
@@ -31,6 +32,7 @@ class Decoded:
         accuracy: share that is right by the reward that judges held-out answers; None where none can.
         format_share: share in the recipe's form; None where it has none.
         truncated_share: share cut off at max_completion_length.
+        conversations: with tools, mean_turns, calls_per_episode, and shares of calls that went wrong; else empty.
     """
 
     completions: int
@@ -39,6 +41,7 @@ class Decoded:
     format_share: float | None
     truncated_share: float
     mean_tokens: float
+    conversations: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,13 @@ class Completions:
     """A completion of each row, and what each reward says about it, by its name."""
 
     rows: Sequence[Row]
-    answers: list[Answer]
+    played: Played
     calls: dict[str, Call]
+
+    @property
+    def answers(self) -> list[Answer]:
+        """Their texts, token ids and, of conversations with tools, turns."""
+        return self.played.answers
 
     @property
     def texts(self) -> list[str]:
@@ -100,25 +108,31 @@ class Completions:
 def sample(parts: Parts, rows: Sequence[Row]) -> tuple[Completions, Completions]:
     """Return a greedy completion of each row, and a group of sampled ones of each, group after group."""
     loaded, recipe = parts.loaded, parts.recipe
-    group = recipe.generation.num_generations
+    group, temperature = recipe.generation.num_generations, recipe.generation.temperature
     repeated = [row for row in rows for _ in range(group)]
-    model, processing, temperature = loaded.model, loaded.processing_class, recipe.generation.temperature
+    play: Play = parts.play or partial(asked, loaded.model, loaded.processing_class, recipe)
     with live("sampling", len(rows) + len(repeated), ends=False) as view:
-        greedy = answer(model, processing, list(rows), recipe, None, view.update)
-        sampled = answer(model, processing, repeated, recipe, temperature, lambda done: view.update(len(rows) + done))
+        greedy = play(list(rows), None, view.update)
+        sampled = play(repeated, temperature, lambda done: view.update(len(rows) + done))
     return scored(parts, rows, greedy, len(rows)), scored(parts, repeated, sampled, group)
 
 
-def scored(parts: Parts, rows: Sequence[Row], answers: list[Answer], at_once: int) -> Completions:
-    """Score completions with every reward, `at_once` in a call."""
-    texts, ids = [one.text for one in answers], [one.ids for one in answers]
-    return Completions(rows, answers, score(parts.rewards, rows, texts, ids, at_once=at_once))
+def rewards_of(parts: Parts) -> list[GuardedReward]:
+    """Return the rewards of a run, and those that environments pay."""
+    return parts.play.rewards if parts.play else parts.rewards
+
+
+def scored(parts: Parts, rows: Sequence[Row], played: Played, at_once: int) -> Completions:
+    """Score completions with every reward, `at_once` in a call, unless they were while they were played."""
+    texts, ids = [one.text for one in played.answers], [one.ids for one in played.answers]
+    calls = played.said or score(parts.rewards, rows, texts, ids, at_once=at_once)
+    return Completions(rows, played, calls)
 
 
 def decoded(parts: Parts, done: Completions) -> Decoded:
     """Return the figures of completions."""
     lengths, limit = [len(one.ids) for one in done.answers], parts.recipe.generation.max_completion_length
-    right = ruled(judge_of(parts.recipe, parts.rewards), list(done.rows), done.answers, parts.recipe, done.calls)
+    right = outcomes(parts.rewards, list(done.rows), done.played, parts.recipe, done.calls)
     return Decoded(
         len(lengths),
         expected=statistics.fmean(total or 0.0 for total in totals(parts, done)),
@@ -126,6 +140,7 @@ def decoded(parts: Parts, done: Completions) -> Decoded:
         format_share=format_rate(done.answers, parts.recipe),
         truncated_share=statistics.fmean(length >= limit for length in lengths),
         mean_tokens=statistics.fmean(lengths),
+        conversations=done.played.figures,
     )
 
 
@@ -140,7 +155,7 @@ def sampling(parts: Parts, done: Completions, seconds: float) -> Sampling:
 
 def totals(parts: Parts, done: Completions) -> list[float | None]:
     """Return R of each completion; None where no reward could judge it."""
-    weights = [one.weight for one in parts.rewards]
+    weights = [one.weight for one in rewards_of(parts)]
     return [weighted_sum(list(done.values(index).values()), weights) for index in range(len(done.answers))]
 
 

@@ -1,4 +1,4 @@
-"""The curves of a run as plain numbers: series, bands and lines that `svg` and `png` draw.
+"""The curves of a run: which figures of metrics.jsonl and eval.json are drawn, in which charts.
 
 Owns the choice and names of charts. Must not know how they are drawn.
 """
@@ -8,63 +8,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from gspo_lite.report.chart import Band, Chart, Points, Series
 from gspo_lite.report.facts import PHASES, RunFacts
 from gspo_lite.system.figures import CUT_OFF, RATIO_CLIPPED
+from gspo_lite.tools.shown import END_WORDS
 from gspo_lite.training.watch.stop_early import ACCURACY, HIGH, LOW, evaluated
 
 LOG_RATIO = ("mean", "std", "min", "max")  # of log s_i, as gspo/log_ratio_...
 MOST_POINTS = 240  # of one series; neighbors are averaged beyond that
-Points = list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Series:
-    """A line.
-
-    Attributes:
-        color: index into the palette.
-        raw: the figures behind a smoothed line, drawn faint.
-        ends: lower and upper end of each point's interval; such points are drawn as dots with whiskers.
-    """
-
-    label: str
-    points: Points
-    color: int = 0
-    raw: Points = field(default_factory=list)
-    ends: list[tuple[float, float]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Band:
-    """An area between two lines, as (step, low, high); `strength` 1 is the faintest."""
-
-    label: str
-    points: list[tuple[float, float, float]]
-    strength: int = 1
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture.
-
-    Attributes:
-        limits: limits of the vertical axis; None follows the figures.
-        percent: whether figures are shares.
-        rules: horizontal lines, by label.
-        bend: value up to which the axis is linear, and logarithmic beyond; None is linear.
-    """
-
-    title: str
-    series: list[Series]
-    note: str = ""
-    limits: tuple[float | None, float | None] = (None, None)
-    percent: bool = False
-    bands: list[Band] = field(default_factory=list)
-    rules: dict[str, float] = field(default_factory=dict)
-    bend: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +40,10 @@ ENTROPY_ACTIVE = Curve(
 )
 FLAT = Curve("frac_reward_zero_std", "Groups without variance", (0, 1), percent=True, smooth=True)
 KL = Curve("kl", "KL from the reference, nats per token", (0, None), smooth=True)
+TURNS = Curve("turns/mean", "Turns of the model in an episode", (0, None), smooth=True)
+CALLS = Curve("tools/calls_per_episode", "Calls of tools in an episode", (0, None), smooth=True)
+ENDS = {f"tools/{end}": told for end, told in END_WORDS.items()}
+TOKENS = {"tokens/own": "written by the model", "tokens/foreign": "results of tools"}
 SPEED = Curve("tokens_per_second", "Speed, tokens per second", (0, None))
 CLIPPED = Curve("clip_ratio/region_mean", RATIO_CLIPPED.capitalize(), (0, 1), percent=True, smooth=True)
 SPREAD = Curve("gspo/log_ratio_std", "Spread of log s, standard deviation", (0, None), smooth=True)
@@ -101,7 +59,9 @@ def charts(runs: Sequence[RunFacts]) -> list[Chart]:
     drawn = [
         accuracy_chart(runs),
         held_out_chart(runs),
-        *(curve_chart(one, runs) for one in (total, *rewards, FLAT, LENGTH, CUT, ENTROPY, ENTROPY_ACTIVE)),
+        *(curve_chart(one, runs) for one in (total, *rewards, TURNS, CALLS)),
+        *tool_charts(alone),
+        *(curve_chart(one, runs) for one in (FLAT, LENGTH, CUT, ENTROPY, ENTROPY_ACTIVE)),
         clip_chart(alone) if alone else curve_chart(CLIPPED, runs),
         ratio_chart(alone) if alone else curve_chart(SPREAD, runs),
         curve_chart(KL, runs),
@@ -154,6 +114,28 @@ def held_out_chart(runs: Sequence[RunFacts]) -> Chart | None:
             bands += [Band("95% interval", ends)] if len(runs) == 1 else []
     note = "Greedy answers to the first held-out problems, at training.eval_steps."
     return Chart("Held-out accuracy while training", series, note, (0, 1), True, bands) if series else None
+
+
+def tool_charts(run: RunFacts | None) -> list[Chart | None]:
+    """Return the charts of calls that went wrong and of whose tokens episodes hold; none for a comparison of runs."""
+    if run is None:
+        return []
+    failed = {key: label for key, label in ENDS.items() if any(value for _, value in points_of(run, key))}
+    return [
+        together("Calls of tools that went wrong", run, failed, percent=True),
+        together("Tokens in an episode", run, TOKENS),
+    ]
+
+
+def together(title: str, run: RunFacts, figures: dict[str, str], *, percent: bool = False) -> Chart | None:
+    """Return a chart of several figures of a run, by key and label, or None if it has two points of none."""
+    series = []
+    for color, (key, label) in enumerate(figures.items()):
+        points = points_of(run, key)
+        if len(points) > 1:
+            smooth = running_mean(points, max(len(points) // 16, 1))
+            series.append(Series(label, thinned(smooth), color))
+    return Chart(title, series, "", (0, 1 if percent else None), percent) if series else None
 
 
 def clip_chart(run: RunFacts) -> Chart | None:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.methods import METHODS
 from gspo_lite.report import png, svg, texts
-from gspo_lite.report.curves import Chart, charts
+from gspo_lite.report.chart import Chart
+from gspo_lite.report.curves import charts
+from gspo_lite.report.episodes import episode, names_of_tools
 from gspo_lite.report.facts import PHASES, WARMED, RunFacts, gains, read_run, table
 from gspo_lite.report.verdict import comparison
+from gspo_lite.report.visible import SHORT
 from gspo_lite.system import run_folder
+from gspo_lite.tools.shown import lines_of
 
 HERE = Path(__file__).parent
 REPORT, MARKDOWN, CARD, PLOTS = "report.html", "report.md", "README.md", "plots"
@@ -50,6 +54,7 @@ def write_comparison(folders: Sequence[Path], path: Path) -> Path:
 def page(runs: Sequence[RunFacts], drawn: Sequence[Chart]) -> str:
     """Return the page of one run or several."""
     script = (HERE / "report.js").read_text(encoding="utf-8")
+    sheets = ["report.css", *(["episode.css"] if any(names_of_tools(run.recipe) for run in runs) else [])]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return render(
         "report.html.j2",
@@ -59,7 +64,7 @@ def page(runs: Sequence[RunFacts], drawn: Sequence[Chart]) -> str:
         rollouts=texts.sampled(runs),
         differences=differences(runs),
         dashes=svg.DASHES,
-        style=(HERE / "report.css").read_text(encoding="utf-8"),
+        style="".join((HERE / sheet).read_text(encoding="utf-8") for sheet in sheets),
         script=script,
         script_hash=f"sha256-{digest}",
     )
@@ -81,6 +86,7 @@ def about(runs: Sequence[RunFacts]) -> dict[str, Any]:
         "heads": [label for label, _ in measured],
         "table": table([figures for _, figures in measured]),
         "gains": gains(alone) if alone else [],
+        "tools": names_of_tools(runs[0].recipe),
     }
 
 
@@ -97,6 +103,12 @@ def leaves(value: Any, place: str = "") -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
         return [(place, value)]
     return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{place}.{key}" if place else str(key))]
+
+
+def markdown_episode(row: Mapping[str, Any]) -> str:
+    """Return the episode of a row, or its completion where it has no turns, as text for a code block."""
+    turns = row.get("turns")
+    return texts.visible("\n".join(lines_of(turns, SHORT))) if turns else texts.visible(row["completion"])
 
 
 def indented(text: str) -> str:
@@ -121,6 +133,6 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters = (texts.visible, texts.clean, texts.turns, texts.shared_system, indented, plain)
+    filters = (texts.visible, texts.clean, texts.turns, texts.shared_system, episode, markdown_episode, indented, plain)
     environment.filters |= {one.__name__: one for one in filters}
     return environment.get_template(template).render(**values)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.report.curves import Chart
+from gspo_lite.report.chart import Chart
 
 PALETTE = ("#0072B2", "#D55E00", "#007A5E", "#A8508A", "#555555", "#56B4E9")  # from Okabe and Ito, dark enough on white
 AREAS = {1: "#0072B222", 2: "#0072B255", 3: "#D55E0066"}

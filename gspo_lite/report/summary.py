@@ -10,8 +10,10 @@ from gspo_lite.report.facts import FORM, FigureRow, having_form
 from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, minutes, number
+from gspo_lite.tools.shown import END_WORDS
 
 OVERSAMPLE = "gspo/oversample/"
+CALLS = "tools/calls_per_episode"
 WORTH_SAYING = 0.1  # share of groups without variance
 WIDTH = 24  # of a column of figures, wider than `100.0% (100% to 100%)`
 ROWS: tuple[FigureRow, ...] = (
@@ -59,6 +61,7 @@ def outcome(folder: Path) -> list[str]:
         f"{steps[-1]['step']} steps in {minutes(facts['seconds']['train'])}, the whole run in "
         f"{minutes(sum(facts['seconds'].values()))}{resumed(facts)}, peak memory "
         f"{facts['peak_memory_gib']:.1f} GiB",
+        *failed_calls(steps),
         *dynamic_sampling(steps),
     ]
 
@@ -96,6 +99,18 @@ def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:
     gained = sum(share * (1 - share) for share in flat) / sum(1 - share for share in flat)
     offer = f"about {mean:.0%} more completions for {gained:.0%} more groups with variance"
     return [f"{said}; generation.oversample=1 would sample {offer}"]
+
+
+def failed_calls(steps: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line on the calls of tools in training that went wrong, or none where all went well."""
+    counted = [step for step in steps if step.get(CALLS)]
+    calls = sum(step[CALLS] for step in counted)
+    shares = {
+        told: sum(step[CALLS] * (step.get(f"tools/{end}") or 0) for step in counted) / calls if calls else 0
+        for end, told in END_WORDS.items()
+    }
+    named = [f"{share:.1%} {told}" for told, share in shares.items() if share > 0]
+    return [f"of the calls of tools in training, {', '.join(named)}; completions.jsonl shows some"] if named else []
 
 
 def warmed(evaluation: dict[str, Any]) -> list[str]:

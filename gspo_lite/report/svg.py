@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gspo_lite.report.curves import Band, Chart, Series
+from gspo_lite.report.chart import Band, Chart, Series
 
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 10, 10, 34

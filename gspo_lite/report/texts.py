@@ -6,32 +6,17 @@ Every text here is hostile until the template has escaped it. Owns how much of i
 from __future__ import annotations
 
 import html
-import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from gspo_lite.completion.text import chat_text, chat_turns
+from gspo_lite.report.episodes import episode_texts
 from gspo_lite.report.facts import PHASES, RunFacts
+from gspo_lite.report.visible import LONGEST, SHORT, clean, shade_of, visible
 
-LONGEST = 1500  # characters of a text
-SHORT = 200  # characters of a value that a reward logged
 ROOM = 700_000  # characters of escaped text for the problems of a page; half as many for training completions
-SHADES = 3  # of each color, for advantages of tokens
 
 Row = dict[str, Any]
-
-
-def visible(text: Any) -> str:
-    """Return a text cleaned and cut to `LONGEST` characters."""
-    text = clean(text)
-    left_out = len(text) - LONGEST
-    return text if left_out <= 0 else f"{text[:LONGEST]} ... ({left_out} characters more)"
-
-
-def clean(text: Any) -> str:
-    """Replace control characters and direction marks in a text, keeping its length."""
-    return re.sub(r"[^\n\t -~\u00a0-\u2027\u2030-\u2065\u2070-\ud7ff\ue000-\U0010ffff]", "\ufffd", str(text))
 
 
 def turns(row: Row, shared: str | None) -> list[tuple[str, str]]:
@@ -61,9 +46,12 @@ def problems(runs: Sequence[RunFacts]) -> list[Row]:
         rows = [{"label": name, **there[index]} for name, there in sides if same_prompt(there.get(index), first)]
         found.append({**first, "sides": rows, "kind": kind_of([row["correct"] is True for row in rows])})
     found.sort(key=lambda row: row["kind"].startswith("always"))
-    return list(
-        fitting(found, lambda row: [chat_text(row["prompt"]), *(side["completion"] for side in row["sides"])], ROOM)
-    )
+
+    def texts_of(row: Row) -> list[str]:
+        written = [text for side in row["sides"] for text in (side["completion"], *episode_texts(side))]
+        return [chat_text(row["prompt"]), *written]
+
+    return list(fitting(found, texts_of, ROOM))
 
 
 def columns(run: RunFacts, phases: Iterable[str]) -> list[tuple[str, dict[int, Row]]]:
@@ -96,9 +84,11 @@ def sampled(runs: Sequence[RunFacts]) -> list[Row]:
     found = [
         {**row, "run": name, "kind": sign_of(row), "parts": colored(row), "logged": logged(row)} for name, row in rows
     ]
-    return list(
-        fitting(found, lambda row: [chat_text(row["prompt"]), row["completion"] * 2, *row["logged"]], ROOM // 2)
-    )
+
+    def texts_of(row: Row) -> list[str]:
+        return [chat_text(row["prompt"]), row["completion"] * 2, *episode_texts(row), *row["logged"]]
+
+    return list(fitting(found, texts_of, ROOM // 2))
 
 
 def logged(row: Row) -> list[str]:
@@ -132,8 +122,7 @@ def colored(row: Row) -> list[tuple[str, str, float]]:
         if start > reached:
             parts.append((text[reached:start], "", 0.0))
         reached = end
-        depth = math.ceil(abs(value) / most * SHADES)
-        shade = f"{'p' if value > 0 else 'n'}{depth}" if depth else ""
+        shade = shade_of(value, most)
         if parts and parts[-1][2] == value and parts[-1][1] == shade:
             parts[-1] = (parts[-1][0] + text[start:end], shade, value)
         else:

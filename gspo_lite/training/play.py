@@ -23,7 +23,7 @@ from gspo_lite.completion.marks import Turns
 from gspo_lite.completion.text import Layout, completion_text
 from gspo_lite.models.generate import SAMPLING_SEED, Answer, Played, ready_to_generate
 from gspo_lite.recipe.schema import Recipe
-from gspo_lite.rewards.contract.guarded import Call
+from gspo_lite.rewards.contract.guarded import Call, GuardedReward
 from gspo_lite.rewards.contract.judging import joined, score
 from gspo_lite.rewards.contract.signature import ENVIRONMENTS
 from gspo_lite.tools.guarded import FAILURES, Episode, Limits, figures_of
@@ -109,6 +109,11 @@ class Player:
         if not isinstance(self.tools.environment, dict):
             return list(stage.tools)
         return list(stage._env_tools[row["environment"]])
+
+    @property
+    def rewards(self) -> list[GuardedReward]:
+        """What judges conversations: the rewards of the recipe, and those that environments pay."""
+        return list(self.stage.reward_funcs)
 
     def sample_at(self, temperature: float | None) -> None:
         """Sample at a temperature from now on, and greedily at None, where the model's engine looks for it."""

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from gspo_lite.report import write_comparison, write_reports
+from tests.report.test_episodes import make_episodes
 from tests.report.test_report import BOTH, make_run
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -78,5 +79,15 @@ def test_a_comparison_is_accessible(browser, tmp_path):
     runs = [make_run(tmp_path / name, evaluation=BOTH, problems=4) for name in ("first", "second")]
     page = opened(browser, write_comparison(runs, tmp_path / "both.html"), 390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert axe.Axe().run(page).response["violations"] == []
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_episodes_fit_and_are_accessible(browser, tmp_path, width, scheme):
+    page = opened(browser, write_reports(make_episodes(tmp_path / "run")), width, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("ol.episode:visible").count() == 3
     assert axe.Axe().run(page).response["violations"] == []
     page.close()

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from gspo_lite.report.summary import dynamic_sampling, final_summary, lines_of, next_commands, resumed, table, warmed
+from gspo_lite.report.summary import (
+    dynamic_sampling,
+    failed_calls,
+    final_summary,
+    lines_of,
+    next_commands,
+    resumed,
+    table,
+    warmed,
+)
 from gspo_lite.system import run_folder
 
 FLAT = "frac_reward_zero_std"
@@ -40,6 +49,20 @@ def test_it_is_silent_where_there_is_little_to_gain(steps, said):
 def test_where_nothing_could_be_learned_the_way_to_the_cause_is_named():
     (line,) = dynamic_sampling([{FLAT: 1.0}])
     assert line.endswith("taught nothing; `gspo-lite rewards preview RECIPE` says what to change")
+
+
+def test_calls_that_went_wrong_are_named_with_their_share():
+    many, few = {"tools/calls_per_episode": 3.0}, {"tools/calls_per_episode": 1.0}
+    steps = [
+        {**many, "tools/error": 0.5, "tools/late": 0.0, "tools/cut": 0.0, "tools/refused": 0.0},
+        {"loss": 1.0},
+        {**few, "tools/error": 0.1, "tools/late": 0.1, "tools/cut": 0.0, "tools/refused": 0.0},
+    ]
+    # errors: (3 x 0.5 + 1 x 0.1) / 4; late: 1 x 0.1 / 4
+    assert failed_calls(steps) == [
+        "of the calls of tools in training, 40.0% failed, 2.5% ran out of time; completions.jsonl shows some"
+    ]
+    assert failed_calls([{"loss": 1.0}, {**many, "tools/error": 0.0}, {"tools/calls_per_episode": 0.0}]) == []
 
 
 FIGURES = {

@@ -26,3 +26,11 @@ def test_clipped_ratios_and_cut_off_completions_are_told_apart():
 def test_what_is_not_cut_off_takes_no_room():
     cut, whole = {"reward": 0.5, "completions/clipped_ratio": 1.0}, {"reward": 0.5, "completions/clipped_ratio": 0.004}
     assert lines(cut, whole) == ["reward 0.50  cut off 100%", "reward 0.50"]
+
+
+def test_a_run_with_tools_says_how_often_they_are_called_and_fail():
+    bad = {"reward": 0.5, "tools/calls_per_episode": 1.52, "tools/error": 0.1, "tools/late": 0.02, "tools/refused": 0.0}
+    good = {"tools/calls_per_episode": 2.0, "tools/error": 0.0, "tools/cut": 1.0}
+    assert lines(bad, {"reward": 0.5}, good) == [
+        "reward 0.50  calls 1.5  failed 12%", "reward 0.50  calls 1.5  failed 12%", "reward 0.50  calls 2.0",
+    ]  # fmt: skip

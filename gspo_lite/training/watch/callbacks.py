@@ -21,6 +21,7 @@ from gspo_lite.training.watch.stop_early import evaluated
 
 KEPT = 100  # steps whose figures transformers keeps in memory, beside held-out ones; metrics.jsonl has all
 WORTH_SHOWING = 0.005  # share of completions that are cut off
+CALLS, FAILED = "tools/calls_per_episode", ("error", "late", "refused")
 NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the clip
 
 
@@ -120,6 +121,9 @@ class Progress(TrainerCallback):
         if logs.get("completions/clipped_ratio") is not None:
             share = logs["completions/clipped_ratio"]
             self.shown[CUT_OFF] = share if share >= WORTH_SHOWING else None
+        if logs.get(CALLS) is not None:
+            failed = sum(logs.get(f"tools/{end}") or 0 for end in FAILED)
+            self.shown["failed"] = failed if failed >= WORTH_SHOWING else None
         self.view.update(state.global_step, self.text())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -136,7 +140,7 @@ class Progress(TrainerCallback):
         parts = [
             ("reward", "reward", "{:.2f}"), ("accuracy", f"rewards/{self.accuracy_reward}/mean", "{:.0%}"),
             (RATIO_CLIPPED, RATIO_CLIPPED, "{:.0%}"), (CUT_OFF, CUT_OFF, "{:.0%}"),
-            ("tok/s", "tokens_per_second", "{:.0f}"),
+            ("calls", CALLS, "{:.1f}"), ("failed", "failed", "{:.0%}"), ("tok/s", "tokens_per_second", "{:.0f}"),
         ]  # fmt: skip
         known = [(label, key, form) for label, key, form in parts if self.shown.get(key) is not None]
         return "  ".join(f"{label} {form.format(self.shown[key])}" for label, key, form in known)
