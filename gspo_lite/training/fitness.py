@@ -42,7 +42,7 @@ def sums_of_trained(model: Any) -> torch.Tensor:
 
 def refuse_plain_prompts(trainer: Any) -> None:
     """Refuse prompts that are plain text where there are tools: calls and results are messages of a conversation."""
-    first = next(iter(trainer.train_dataset), {}) if trainer.tools else {}
+    first: dict[str, Any] = next(iter(trainer.train_dataset), {}) if trainer.tools else {}
     if isinstance(first.get("prompt"), str):
         raise UsageError(
             "the prompts are plain text, but tools need conversations",
