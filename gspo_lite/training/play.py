@@ -68,7 +68,7 @@ class Player:
     """
 
     def __init__(self, recipe: Recipe, model: Any, processing: Any, rewards: Sequence[Any], tools: Tools):
-        self.recipe, self.model = recipe, model
+        self.recipe, self.model, self.tools = recipe, model, tools
         with unchanged(model):
             self.stage = stage_of(recipe, model, processing, rewards, tools)
         self.stage.accelerator.gather = lambda tensor: tensor  # one process plays while the others wait
@@ -103,9 +103,9 @@ class Player:
     def tools_of(self, row: Mapping[str, Any]) -> list[Any]:
         """Return the tools that the chat template shows with the prompt of a row."""
         stage = self.stage
-        if stage.environment_factories is None:
+        if not isinstance(self.tools.environment, dict):
             return list(stage.tools)
-        return list(stage._env_tools[row["environment"] if stage._multi_environment else None])
+        return list(stage._env_tools[row["environment"]])
 
     def sample_at(self, temperature: float | None) -> None:
         """Sample at a temperature from now on, and greedily at None, where the model's engine looks for it."""

@@ -49,7 +49,7 @@ def scripted(monkeypatch, *accuracies):
     """Let the evaluations during training find these accuracies, one after the other."""
     coming = iter(accuracies)
 
-    def evaluate_greedy(*_):
+    def evaluate_greedy(*_, **__):
         found = next(coming)
         figures = {"accuracy": found, "ci95": [found - 0.01, found + 0.01], "format_rate": 1.0, "mean_tokens": 9.0}
         return type("Evaluation", (), {"figures": {**figures, "n": 6, "rewards": {}}})
