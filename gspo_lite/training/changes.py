@@ -38,7 +38,9 @@ def plain(value: Any) -> Any:
 
 def changed(wanted: dict[str, Any], trainer: Any) -> dict[str, tuple[Any, Any]]:
     """Return each watched setting that the trainer changed: name -> (given, used)."""
-    used = settings_of(trainer.args)
+    used, weights = settings_of(trainer.args), "reward_weights"
+    if wanted.get(weights) is not None:  # those of what environments pay follow the recipe's
+        used[weights] = used[weights][: len(wanted[weights])]
     found = {name: (value, used[name]) for name, value in wanted.items() if used.get(name, value) != value}
     for name, own in OBJECTIVE.items():
         if own and wanted.get(name) is not None and hasattr(trainer, own) and name not in found:
