@@ -155,6 +155,8 @@ HOOKS = (
     Hook("scaler", "read", "let float16 skip steps by itself", owner="accelerate:Accelerator"),
     Hook("rope_parameters", "read", "know that prompts may be trimmed", owner="transformers:PreTrainedConfig"),
     Hook("gradient_checkpointing", "read", "generate with a cache", owner=MODEL),
+    Hook("_hf_peft_config_loaded", "read", "play with a quantized model that has no adapter",
+         owner="transformers.trainer_utils:validate_quantization_for_training"),
     Hook("is_loaded_in_4bit is_loaded_in_8bit", "read", "say how weights are held", owner=MODEL),
     Hook("logging_dir tb_writer", "read", "write curves into the run's folder", owner=f"{TRACKERS}TensorBoardCallback"),
     Hook("setup", "called", "end a run of wandb by its callback's name", owner=f"{TRACKERS}WandbCallback"),

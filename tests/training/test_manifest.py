@@ -109,6 +109,14 @@ def test_a_change_that_leaves_the_steps_as_they_were_is_shown(tmp_path, new, lin
     assert refuse_changes(Checkpoint(tmp_path, 2, {"recipe": RECIPE}), new, force=False) == [line]
 
 
+def test_timeouts_of_tools_may_change(tmp_path):
+    def timed(own, general):
+        return {**RECIPE, "tools": [{"name": "a", "timeout": own}], "generation": {"tool_timeout": general}}
+
+    lines = refuse_changes(Checkpoint(tmp_path, 2, {"recipe": timed(None, 30.0)}), timed(5.0, 60.0), force=False)
+    assert lines == ["`tools.0.timeout` was null, is 5.0", "`generation.tool_timeout` was 30.0, is 60.0"]
+
+
 @pytest.mark.parametrize(
     ("new", "line"),
     [

@@ -200,7 +200,7 @@ def test_evaluation_decodes_as_training_does(monkeypatch, starter):
     monkeypatch.setattr(generate, "generate", lambda *_, **__: [ids])
     recipe = load_recipe("quickstart", ["data.thinking=magistral"]).recipe
     row = {"prompt": PROMPTS[0], "answer": "12"}
-    assert generate.answer(parts.model, tokenizer, [row], recipe, None) == [(written, ids)]
+    assert generate.answer(parts.model, tokenizer, [row], recipe, None) == [generate.Answer(written, ids)]
     figures = evaluate(parts.model, tokenizer, [row], recipe).figures
     assert (figures["accuracy"], figures["sampled_accuracy"], figures["format_rate"]) == (1.0, 1.0, 1.0)
 

@@ -81,7 +81,7 @@ def test_where_only_the_environment_pays_its_reward_is_the_accuracy(tmp_path, mo
     result = run(
         recipe_with(
             "environment=mine.py:Sum", "rewards=[]", "data.source=train.jsonl", "data.eval.source=test.jsonl",
-            "data.prompt=plain", "generation.max_turns=2",
+            "data.prompt=plain", "generation.max_turns=2", "training.eval_steps=2", "output.keep_best=true",
         )
     )  # fmt: skip
     figures = result.evaluation["before"]
@@ -89,6 +89,7 @@ def test_where_only_the_environment_pays_its_reward_is_the_accuracy(tmp_path, mo
     assert figures["rewards"] == {"Sum": 0.5}  # at an odd number the second call is not made: two turns
     assert (figures["accuracy"], figures["calls_per_episode"], figures["mean_turns"]) == (0.5, 1.0, 2.0)
     assert "get_reward() is at least 1" in figures["accuracy_is"]
+    assert result.evaluation["after"]["step"] == 2  # the best by what the environment pays
     samples = read_jsonl(result.folder / "eval_samples.jsonl")
     assert [one["correct"] for one in samples[:4]] == [True, False, True, False]
     assert [one["turns"][1]["content"] for one in samples[:2]] == ["yes", "no"]

@@ -10,7 +10,14 @@ import torch
 from gspo_lite.data.keys import key_of
 from gspo_lite.errors import RunError
 from gspo_lite.rewards.contract.guarded import Call, GuardedReward
-from gspo_lite.training.scoring import Scored, UnscoredRollouts, call_metrics, drop_rounding, scored_rows
+from gspo_lite.training.scoring import (
+    Scored,
+    UnscoredRollouts,
+    call_metrics,
+    drop_rounding,
+    scored_rows,
+    turn_advantages_of,
+)
 
 NOTHING = [{"rewards": {"a": None, "b": 1.0}}, {"rewards": {"a": math.nan, "b": None}}]
 SOMETHING = [{"rewards": {"a": math.nan, "b": 1.0}}, {"rewards": {"a": 0.0, "b": None}}]
@@ -82,3 +89,12 @@ def test_figures_of_each_call_are_metrics():
     call = Call("one", [1.0, None, None], [1.0, None, None], 1, 0.25)
     assert call_metrics([call]) == {
         "rewards/one/none_count": 2.0, "rewards/one/error_count": 1.0, "rewards/one/seconds": 0.25}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("advantages", "by_turn"),
+    [([1.0, 3.0, 9.0, 9.0, -2.0, 7.0], [2.0, -2.0]), (0.5, [0.5, 0.5])],  # the last token is padding
+)
+def test_a_turn_has_the_mean_advantage_of_its_tokens(advantages, by_turn):
+    masks = {"tool_mask": torch.tensor([[1, 1, 0, 0, 1, 1]]), "completion_mask": torch.tensor([[1, 1, 1, 1, 1, 0]])}
+    assert turn_advantages_of({**masks, "advantages": torch.tensor([advantages])}, 0) == by_turn
