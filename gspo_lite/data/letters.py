@@ -51,7 +51,7 @@ class GuessLetter:
         if self.won or not self.left:
             return OVER
         self.left -= 1
-        self.values.append(self.worth(letter))
+        self.values.append(self._worth(letter))
         if letter not in LETTERS:
             return "not a letter"
         if letter == self.answer:
@@ -61,7 +61,7 @@ class GuessLetter:
         self.possible = [one for one in self.possible if one != letter and (one > letter) == is_later]
         return "".join(self.possible)
 
-    def worth(self, letter: str) -> float:
+    def _worth(self, letter: str) -> float:
         """Return how much a guess rules out for certain, as a share of what the best guess would; 0 for a useless one.
 
         It does not depend on the letter to find, so that luck is not rewarded.

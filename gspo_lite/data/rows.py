@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gspo_lite.data import arithmetic, countdown, letters, people, products, word_problems
+from gspo_lite.data import arithmetic, countdown, directory, letters, people, word_problems
 from gspo_lite.data.columns import named
 from gspo_lite.data.files import Row, read_file
 from gspo_lite.data.local import is_folder, is_local, is_pattern, matching, path_of, source_problem
@@ -20,8 +20,8 @@ from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
 
 EMBEDDED = {
-    "arithmetic": arithmetic.problems, "countdown": countdown.problems, "letters": letters.problems,
-    "people": people.problems, "products": products.problems, "word_problems": word_problems.problems,
+    "arithmetic": arithmetic.problems, "countdown": countdown.problems, "directory": directory.problems,
+    "letters": letters.problems, "people": people.problems, "word_problems": word_problems.problems,
 }  # fmt: skip
 SAVED = "state.json"  # in a folder of Dataset.save_to_disk
 SAVED_SPLITS = "dataset_dict.json"  # in a folder of DatasetDict.save_to_disk

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ Row = list[tuple[str, bool]]  # parts of a conversation, and whether the model l
 Batch = dict[str, Any]  # input_ids and labels, (B, T)
 
 
+@dataclass(frozen=True)
+class WarmUp:
+    """How a starter is trained: optimizer steps, deviation of its first weights, and Adam's second decay rate."""
+
+    steps: int
+    initial: float = 0.02
+    beta2: float = 0.999
+
+
 def starter_folder(progress: Progress | None = None) -> Path:
     """Folder of the starter in Hugging Face format, built first where it is not cached yet.
 
@@ -56,7 +66,7 @@ def starter_folder(progress: Progress | None = None) -> Path:
     folder = cache_home() / f"{NAME}-{fingerprint()}"
     if not folder.is_dir():
         tokenizer = build_tokenizer()
-        build(folder, tokenizer, demonstration_batches(tokenizer), STEPS, progress)
+        build(folder, tokenizer, demonstration_batches(tokenizer), WarmUp(STEPS), progress)
     return folder
 
 
@@ -75,10 +85,12 @@ def fingerprint_of(*files: str) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
-def build(folder: Path, tokenizer: Any, batches: Iterable[Batch], steps: int, progress: Progress | None = None) -> None:
-    """Train a starter on so many batches and put it at `folder`."""
+def build(
+    folder: Path, tokenizer: Any, batches: Iterable[Batch], way: WarmUp, progress: Progress | None = None
+) -> None:
+    """Train a starter on as many batches as it has steps, and put it at `folder`."""
     with made_whole(folder) as unfinished:
-        warm_up(tokenizer, batches, steps, progress).save_pretrained(unfinished)
+        warm_up(tokenizer, batches, way, progress).save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
 
 
@@ -131,22 +143,22 @@ def demonstration(a: int, b: int, rng: random.Random) -> str:
     return f"<think>{','.join(steps)}</think>{tagged}"
 
 
-def warm_up(tokenizer: Any, batches: Iterable[Batch], steps: int, progress: Progress | None = None) -> Any:
-    """Train a fresh model on so many batches; float32, the same on every run of a machine."""
+def warm_up(tokenizer: Any, batches: Iterable[Batch], way: WarmUp, progress: Progress | None = None) -> Any:
+    """Train a fresh model on the batches; float32, the same on every run of a machine."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
         **SIZE, num_key_value_heads=2, head_dim=32, vocab_size=len(tokenizer), max_position_embeddings=4096,
         tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
+        bos_token_id=None, initializer_range=way.initial,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         model = Qwen3ForCausalLM(config).float()
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, way.beta2), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, way.steps, pct_start=0.1)
     for step, batch in enumerate(batches):
         loss = model(**batch).loss
         loss.backward()
@@ -155,7 +167,7 @@ def warm_up(tokenizer: Any, batches: Iterable[Batch], steps: int, progress: Prog
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
         if progress:
-            progress(step + 1, steps)
+            progress(step + 1, way.steps)
     return model.eval()
 
 

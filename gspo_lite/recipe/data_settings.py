@@ -46,7 +46,7 @@ class DataSettings(Settings):
 
     source: Text = Field(
         description="Hub id, local file (.jsonl, .json, .csv, .tsv, .parquet, .arrow), pattern of files, or folder; "
-        "the embedded `arithmetic`, `countdown`, `letters`, `people`, `products` or `word_problems`."
+        "the embedded `arithmetic`, `countdown`, `directory`, `letters`, `people` or `word_problems`."
     )
     subset: Text | None = Field(
         None,

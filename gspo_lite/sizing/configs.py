@@ -17,7 +17,7 @@ from gspo_lite.models.hub_cache import cached_snapshot
 
 KNOWN = Path(__file__).with_name("known_shapes.json")
 # Special tokens, 256 bytes, merges and tags; a test compares them with those that are built.
-VOCABULARIES = {starter.NAME: 268, starter_tools.NAME: 303}
+VOCABULARIES = {starter.NAME: 268, starter_tools.NAME: 353}
 
 
 def find_config(name: str) -> tuple[dict[str, Any], str]:

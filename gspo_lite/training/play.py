@@ -54,9 +54,8 @@ class Stage(GSPOTrainer):
     tells_template = False  # the trainer does
     output: Any = None
 
-    def _turn_rewards(self, args: Any, options: dict[str, Any], limits: Limits | None, columns: Any) -> Any:
-        """Look for no column that `reset` requires: the rows that will be played are not known yet."""
-        return super()._turn_rewards(args, options, limits, None)
+    def _turn_rewards(self, args: Any, options: dict[str, Any], limits: Limits | None, columns: Any) -> list[Any]:
+        return super()._turn_rewards(args, options, limits, None)  # the rows it plays are not those it was built with
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         self.output = super()._generate(*args, **kwargs)

@@ -2,23 +2,24 @@ import random
 
 import pytest
 
-from gspo_lite.data import letters
+from gspo_lite.data import directory, letters
 from gspo_lite.models import starter, starter_tools
 
-ROW = {"prompt": "What is 80 * 16?", "answer": "1280"}
-CALL = {"type": "function", "function": {"name": "multiply", "arguments": {"a": 80, "b": 16}}}
+ROOM = directory.find("Nora", "Berg")
+ROW = {"prompt": "Where is Nora Berg?", "answer": ROOM}
+CALL = {"type": "function", "function": {"name": "find", "arguments": {"first": "Nora", "last": "Berg"}}}
 EPISODE = [
     {"role": "system", "content": "Use the tools."},
     {"role": "user", "content": ROW["prompt"]},
     {"role": "assistant", "content": "", "tool_calls": [CALL]},
-    {"role": "tool", "name": "multiply", "content": "1280"},
-    {"role": "assistant", "content": "<answer>1280</answer>"},
+    {"role": "tool", "name": "find", "content": ROOM},
+    {"role": "assistant", "content": f"<answer>{ROOM}</answer>"},
 ]
 
 
 class Faultless(random.Random):
     def random(self):
-        return 1.0
+        return 0.9999
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +37,27 @@ def written(row):
 
 
 def test_an_episode_is_learned_as_the_template_writes_it(tokenizer):
-    learned = starter_tools.product_episode(ROW, Faultless())
+    learned = starter_tools.directory_episode(ROW, Faultless())
     assert text_of(learned) == tokenizer.apply_chat_template(EPISODE, tokenize=False)
     assert written(learned) == [
-        '<tool_call>{"name":"multiply","arguments":{"a":80,"b":16}}</tool_call><|end|>',
-        "<answer>1280</answer><|end|>",
+        '<tool_call>{"name":"find","arguments":{"first":"Nora","last":"Berg"}}</tool_call><|end|>',
+        f"<answer>{ROOM}</answer><|end|>",
     ]
 
 
 def test_a_call_is_few_tokens_and_no_part_of_it_is_special(tokenizer):
-    call = written(starter_tools.product_episode(ROW, Faultless()))[0]
-    assert len(tokenizer.tokenize(call)) == 8  # begin, 8, 0, comma, 1, 6, end, end of the message
+    call = written(starter_tools.directory_episode(ROW, Faultless()))[0]
+    assert len(tokenizer.tokenize(call)) == 6  # begin, Nora, between, Berg, end, end of the message
     assert not {*starter_tools.TAGS} & {*tokenizer.all_special_tokens}
 
 
-@pytest.mark.parametrize("episode", [starter_tools.product_episode, starter_tools.game_episode])
+@pytest.mark.parametrize("episode", [starter_tools.directory_episode, starter_tools.game_episode])
 def test_calls_are_read_from_what_the_model_writes(tokenizer, episode):
-    row = ROW if episode is starter_tools.product_episode else letters.problems("train")[0]
+    row = ROW if episode is starter_tools.directory_episode else letters.problems("train")[0]
     first, *_, last = written(episode(row, Faultless(2)))
     prefix = tokenizer.encode(starter_tools.question(row)[0], add_special_tokens=False)
     call = tokenizer.parse_response(tokenizer.encode(first, add_special_tokens=False), prefix=prefix)
-    assert call["tool_calls"][0]["function"]["name"] in ("multiply", "guess")
+    assert call["tool_calls"][0]["function"]["name"] in ("find", "guess")
     end = tokenizer.parse_response(tokenizer.encode(last, add_special_tokens=False), prefix=prefix)
     assert end == {"role": "assistant", "content": last.removesuffix("<|end|>")}
 
@@ -77,10 +78,10 @@ def test_trl_takes_the_template_as_it_is(tokenizer):
     assert is_chat_template_prefix_preserving(tokenizer)
 
 
-@pytest.mark.parametrize(("prompt", "rate"), [("What is 41 * 79?", 0.75), ("What is 41 * 80?", 0.30)])
+@pytest.mark.parametrize(("prompt", "rate"), [("Where is Irene Berg?", 0.75), ("Where is Laura Berg?", 0.25)])
 def test_it_gives_up_at_the_stated_rates(prompt, rate):
     rng, row = random.Random(0), {"prompt": prompt, "answer": "0"}
-    episodes = [starter_tools.product_episode(row, rng) for _ in range(4000)]
+    episodes = [starter_tools.directory_episode(row, rng) for _ in range(4000)]
     assert sum(len(one) == 2 for one in episodes) / 4000 == pytest.approx(rate, abs=0.03)
     called = [written(one)[-1] for one in episodes if len(one) > 2]
     assert sum("unknown" in text for text in called) / len(called) == pytest.approx(0.10, abs=0.03)
@@ -89,17 +90,17 @@ def test_it_gives_up_at_the_stated_rates(prompt, rate):
 def test_about_half_of_the_games_are_won_as_they_are_shown_and_all_when_played_well():
     rng = random.Random(0)
     games = [text_of(starter_tools.game_episode(row, rng)) for row in letters.problems("train")]
-    assert sum("<|tool|>right" in text for text in games) / len(games) == pytest.approx(0.46, abs=0.03)
+    assert sum("<|tool|>right" in text for text in games) / len(games) == pytest.approx(0.51, abs=0.03)
     assert {text.count("<tool_call>") <= 4 and text.endswith("Done.<|end|>") for text in games} == {True}
 
 
 def test_only_what_the_model_writes_is_learned(tokenizer):
-    row = starter_tools.product_episode(ROW, Faultless())
+    row = starter_tools.directory_episode(ROW, Faultless())
     batch = starter.padded(tokenizer, [row, starter.row_of("?", "1")])
     labels = batch["labels"][0]
     assert tokenizer.decode(labels[labels >= 0]) == "".join(written(row))
     assert tokenizer.decode(batch["input_ids"][0]) == text_of(row)
-    assert (batch["labels"][1, 4:] == -100).all()
+    assert (batch["labels"][1, 5:] == -100).all()
 
 
 def test_both_starters_have_folders_of_their_own(monkeypatch, tmp_path):

@@ -29,8 +29,8 @@ def test_quickstart_tools_begins_with_room_to_learn_and_calls_its_tool(tmp_path,
     assert 0.25 < result.evaluation["before"]["accuracy"] < 0.65
     calls = [turn for row in rows for turn in row["turns"] if turn["role"] == "tool"]
     assert calls
-    assert {(one["name"], one["end"]) for one in calls} == {("multiply", "done")}
-    right = [row for row in rows if row["rewards"]["math_correct"]]
+    assert {(one["name"], one["end"]) for one in calls} == {("find", "done")}
+    right = [row for row in rows if row["rewards"]["exact_match"]]
     assert right
     for row in right:
         assert row["turns"][-1]["content"] == f"<answer>{row['answer']}</answer>"
