@@ -47,7 +47,9 @@ def test_agreement_is_about_the_final_answer_and_identity_about_tokens():
     assert (result.agreement, result.identical) == (0.5, 0.25)
     assert (result.adapter_accuracy, result.export_accuracy) == (0.75, 0.5)
     # no box anywhere, so nothing is right, and texts stand for answers
-    boxed = exporting.compared(Played(reference), Played(found), rows(4), load_recipe("quickstart", ["data.prompt=boxed"]).recipe)
+    boxed = exporting.compared(
+        Played(reference), Played(found), rows(4), load_recipe("quickstart", ["data.prompt=boxed"]).recipe
+    )
     assert (boxed.adapter_accuracy, boxed.export_accuracy, boxed.agreement) == (0.0, 0.0, 0.25)
 
 
