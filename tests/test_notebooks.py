@@ -12,6 +12,7 @@ SHORTER = """overrides = ["output.if_exists=overwrite", "training.max_steps=8", 
 RUNS = {  # what each leaves
     "01_first_run": ["runs/quickstart"], "02_gspo_by_hand": [], "03_write_a_reward": ["runs/mended"],
     "04_token_credit": ["runs/quickstart_token"], "05_gsm8k_on_colab": ["runs/gsm8k"],
+    "06_turns_and_tools": ["runs/quickstart_tools"],
 }  # fmt: skip
 
 

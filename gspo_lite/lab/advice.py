@@ -42,7 +42,7 @@ def without_form(recipe: Recipe, texts: Sequence[str]) -> str | None:
 
 
 def without_calls(answers: Sequence[Answer]) -> str | None:
-    """Return what to do where no conversation called a tool, or every call failed; None if one did, or without tools."""
+    """Return what to do where no conversation called a tool or every call failed; None otherwise."""
     turns = [one for answer in answers for one in answer.turns or ()]
     results = [one for one in turns if one["role"] == "tool"]
     if not turns or any(one["end"] in ("done", "cut") for one in results):

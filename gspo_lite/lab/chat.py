@@ -61,14 +61,18 @@ class Chat:
 
     def reply(self, text: str, show: Show) -> str:
         """Answer one question, showing the text as it is generated; Ctrl-C cuts it short and forgets the turn."""
-        if self.problems and not text.isdecimal():
-            show(f"type the number of a held-out problem, 0 to {len(self.problems) - 1}: an environment begins with it")
-            return ""
         if self.problems:
-            return self.played(self.problems[int(text) % len(self.problems)], show)
+            return self.held_out(text, show)
         chat = messages([*self.turns, {"role": "user", "content": text}], self.system)
         problem = {"prompt": chat}
         return self.played(problem, show) if self.play else self.written(problem, show)
+
+    def held_out(self, number: str, show: Show) -> str:
+        """Play the held-out problem of this number, whose columns an environment begins with."""
+        if number.isdecimal() and int(number) < len(self.problems):
+            return self.played(self.problems[int(number)], show)
+        show(f"type the number of a held-out problem, 0 to {len(self.problems) - 1}: an environment begins with it")
+        return ""
 
     def written(self, problem: dict[str, Any], show: Show) -> str:
         """Answer one prompt, showing the text as it is generated."""
@@ -91,7 +95,7 @@ class Chat:
         kwargs = self.recipe.model.chat_template_kwargs | {"tools": self.play.tools_of(problem)}
         self.warn_of_length(prompt_length(self.loaded.processing_class, problem, kwargs))
         if self.problems:
-            show(f"{as_text(problem['prompt'][-1:])}")
+            show(as_text(problem["prompt"][-1:]))
         answer = self.play([problem], self.temperature, judge=False).answers[0]
         turns = answer.turns or []
         show("\n".join(lines_of(turns, RESULT)))

@@ -22,6 +22,7 @@ ROWS: tuple[FigureRow, ...] = (
     ("Correct answer anywhere in the text", "lenient_accuracy", None),
     ("Correct format", FORM, None),
 )
+CONVERSATIONS = {"Turns of the model, mean": "mean_turns", "Calls of tools, mean": "calls_per_episode"}
 PHASES = ("before", "after")
 WARMED = "warmed"  # between them, if a supervised warm-up preceded RL
 
@@ -109,6 +110,9 @@ def table(columns: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = [{"label": label, "cells": [measured(one, key, ends) for one in columns]} for label, key, ends in shown]
     lengths = [number(one.get("mean_tokens"), 1, "-") for one in columns]
     rows.append({"label": "Tokens in a completion, mean", "cells": lengths})
+    for label, key in CONVERSATIONS.items():  # where the recipe has tools
+        if any(key in one for one in columns):
+            rows.append({"label": label, "cells": [number(one.get(key), 1, "-") for one in columns]})
     for name in dict.fromkeys(name for one in columns for name in one["rewards"]):
         cells = [number(one["rewards"].get(name), 3, "-") for one in columns]
         rows.append({"label": f"Reward {name}", "cells": cells})

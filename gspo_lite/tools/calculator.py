@@ -1,7 +1,7 @@
 """A calculator that a model may call, named in a recipe as `gspo_lite.tools.calculator:calculate`.
 
-It evaluates arithmetic and nothing else, exactly, and within bounds: an expression is a model's text, which must neither
-run code nor keep a run waiting, as `9**9**9` would. Copy the file to change it: it needs only the standard library.
+It evaluates arithmetic and nothing else, exactly, and within bounds: an expression is a model's text, which must not
+run code or keep a run waiting, as `9**9**9` would. Copy the file to change it: it needs only the standard library.
 """
 
 from __future__ import annotations

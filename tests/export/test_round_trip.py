@@ -14,7 +14,7 @@ from gspo_lite.cli import main
 from gspo_lite.errors import MachineError, RunError, UsageError
 from gspo_lite.export import gguf, merge
 from gspo_lite.export import round_trip as exporting
-from gspo_lite.models.generate import Answer
+from gspo_lite.models.generate import Answer, Played
 from gspo_lite.recipe.schema import ModelSettings
 
 SEEN = "<answer>{}</answer>"
@@ -42,12 +42,14 @@ def trained(tmp_path_factory, starter):
 def test_agreement_is_about_the_final_answer_and_identity_about_tokens():
     reference = [*answers(0, 1, 2), Answer("no answer", [7])]
     found = [Answer("<think>x</think>" + SEEN.format(0), [9]), *answers(1, 5), Answer("nothing at all", [8])]
-    result = exporting.compared(reference, found, rows(4), load_recipe("quickstart").recipe)
+    result = exporting.compared(Played(reference), Played(found), rows(4), load_recipe("quickstart").recipe)
     # the same answers: 0 and 1 of 4; the same tokens: 1 of 4; right: 0, 1, 2 and 0, 1
     assert (result.agreement, result.identical) == (0.5, 0.25)
     assert (result.adapter_accuracy, result.export_accuracy) == (0.75, 0.5)
     # no box anywhere, so nothing is right, and texts stand for answers
-    boxed = exporting.compared(reference, found, rows(4), load_recipe("quickstart", ["data.prompt=boxed"]).recipe)
+    boxed = exporting.compared(
+        Played(reference), Played(found), rows(4), load_recipe("quickstart", ["data.prompt=boxed"]).recipe
+    )
     assert (boxed.adapter_accuracy, boxed.export_accuracy, boxed.agreement) == (0.0, 0.0, 0.25)
 
 

@@ -21,7 +21,7 @@ ALWAYS = RewardPreview("short", 0.2, 1.0, 1.0, 1.0, 0.0, 0.5, 0.0, 0.1)
 def sampling(**options):
     return Sampling(**{"groups": 8, "group_size": 8, "completions": 64, "expected": 0.5, "accuracy": 0.5,
                        "format_share": 1.0, "flat_share": 0.1, "truncated_share": 0.0, "mean_tokens": 20.0,
-                       "generation_seconds": 5.0, **options})  # fmt: skip
+                       "generation_seconds": 5.0, "conversations": {}, **options})  # fmt: skip
 
 
 def reward(**options):

@@ -4,6 +4,7 @@ What the model writes is scripted; template, parser, tools, training and evaluat
 """
 
 import json
+import re
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +25,6 @@ MORE = [
     "training.eval_steps=null", "output.keep_best=false", "data.limit=20", "training.max_steps=2",
     "training.steps_per_generation=2",
 ]  # fmt: skip
-ASSISTANT = "<|im_start|>assistant\n"
 
 
 def call(name, **arguments):
@@ -51,6 +51,8 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tools")
     template = files("trl").joinpath("chat_templates", "qwen3.jinja").read_text(encoding="utf-8")
     model = write_family(replace(FAMILIES["qwen3"], template=template), folder / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 4096}))
     rows = [{"question": f"What is {n} + 1?", "answer": f"#### {n + 1}"} for n in range(20)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     sources = {"gsm8k_tools": [f"data.source={folder / 'rows.jsonl'}"], "countdown_game": []}
@@ -114,7 +116,7 @@ def test_a_game_is_played_to_its_end_and_pays(played):
 def test_an_export_plays_the_same_conversations(played):
     result, _ = played
     found = export(result.folder, "adapter", None, Options(prompts=3), allow_outside=True).round_trip
-    assert (found.agreement, found.identical, found.n) == (1.0, 1.0, 2)
+    assert (found.agreement, found.identical) == (1.0, 1.0)
 
 
 def told_by(path, *questions):
@@ -148,8 +150,8 @@ def test_a_preview_plays_conversations_and_shows_one(played):
     found = preview(played[1], 2)
     text = "\n".join(lines_of(found))
     assert found.obstacle is None
-    assert "calls, mean   1.0     1.0" in text
-    assert "turns, mean   2.0     2.0" in text
+    assert re.search(r"^calls, mean +1.0 +1.0$", text, re.MULTILINE)
+    assert re.search(r"^turns, mean +2.0 +2.0$", text, re.MULTILINE)
     assert "           -> calculate(expression='2 + 3')\n           <- calculate: 5\n" in text
 
 

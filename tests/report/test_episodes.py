@@ -64,6 +64,18 @@ def test_a_page_shows_episodes_before_after_and_in_training(tmp_path):
     assert "<pre>I look.1852</pre>" not in text  # the same again
 
 
+def test_the_table_has_turns_and_calls_and_says_what_accuracy_is(tmp_path):
+    run = make_episodes(tmp_path / "run")
+    figures = {"mean_turns": 2.5, "calls_per_episode": 1.5, "accuracy_is": "the share that is <paid>"}
+    evaluation = run_folder.read_json(run / run_folder.EVAL)
+    run_folder.write_json(run / run_folder.EVAL, {**evaluation, "after": {**evaluation["after"], **figures}})
+    text = page_of(run)
+    turns = '<th scope="row">Turns of the model, mean</th><td class="number">-</td><td class="number">2.5</td>'
+    assert turns in text
+    assert turns.replace("Turns of the model", "Calls of tools").replace("2.5", "1.5") in text
+    assert "Accuracy is the share that is &lt;paid&gt;." in text
+
+
 def test_card_and_markdown_name_the_tools_and_show_the_calls(tmp_path):
     run = make_episodes(tmp_path / "run")
     write_reports(run)
