@@ -16,8 +16,9 @@ Results = dict[str, dict[str, Any]]  # by arm and seed
 
 
 def train(recipe: Path, folder: Path, overrides: Sequence[str], seed: int, steps: int) -> None:
-    """Run a recipe in a process of its own, unless its folder holds it already."""
-    if (folder / "report.html").is_file():
+    """Run a recipe in a process of its own, unless its folder holds the whole run already."""
+    measured = folder / "eval.json"
+    if measured.is_file() and "after" in json.loads(measured.read_text()):
         return
     settings = [*overrides, f"training.seed={seed}", "output.if_exists=overwrite"]
     command = [sys.executable, "-m", "gspo_lite", "run", str(recipe), "--output", str(folder), "--allow-outside"]
