@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,8 +41,12 @@ def as_dataset(rows: Any, name: str = "train_dataset") -> Any:
     return Dataset.from_list([row if isinstance(row, dict) else {"prompt": row} for row in rows])
 
 
-def check_arguments(args: GSPOConfig, *, strict: bool) -> None:
-    """Refuse settings that cannot work; warn of those that make GSPO another method, or refuse them if `strict`."""
+def check_arguments(args: GSPOConfig, columns: Sequence[str] | None, *, strict: bool) -> None:
+    """Refuse settings that cannot work; warn of those that make GSPO another method, or refuse them if `strict`.
+
+    Args:
+        columns: of the training data, None if they are not known.
+    """
     if args.importance_sampling_level not in LEVELS:
         near = did_you_mean(args.importance_sampling_level, LEVELS)
         allowed = ", ".join(f"`{name}`" for name in LEVELS)
@@ -59,6 +63,11 @@ def check_arguments(args: GSPOConfig, *, strict: bool) -> None:
         raise UsageError(
             f"advantages per token are defined for the sum of the rewards, not for `{aggregation}`",
             "set multi_objective_aggregation to `sum_then_normalize`, or use level `sequence`",
+        )
+    if args.use_transformers_continuous_batching and not {"image", "images"}.isdisjoint(columns or ()):
+        raise UsageError(
+            "`use_transformers_continuous_batching` generates from text alone: the model would not see the images",
+            "leave it off, or generate by vLLM",
         )
     for doubt in doubts(args):
         if strict:

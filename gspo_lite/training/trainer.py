@@ -124,9 +124,9 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         **options: Any,
     ):
         args = as_config(args)
-        check_arguments(args, strict=strict)
         train_dataset, eval_dataset = as_dataset(train_dataset), as_dataset(eval_dataset, "eval_dataset")
         columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
+        check_arguments(args, columns, strict=strict)
         refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)

@@ -165,6 +165,13 @@ def test_token_credit_of_rewards_normalised_apart_is_refused(tmp_path):
         trainer(tmp_path, args=args, credits=["answer"])
 
 
+def test_images_that_generation_would_not_see_are_refused(tmp_path):
+    args = config(tmp_path, use_transformers_continuous_batching=True)
+    rows = [{**row, "image": "a.png"} for row in ROWS]
+    with pytest.raises(UsageError, match="would not see the images"):
+        GSPOTrainer("nowhere", varied, args, rows)
+
+
 def test_a_grpo_config_trains_with_the_values_it_has(tmp_path):
     args = GRPOConfig(
         output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_steps=1,
