@@ -36,7 +36,18 @@ def test_check_says_what_would_run():
 
 def test_schema_is_json_with_every_part_of_a_recipe():
     schema = json.loads(command("schema").stdout)
-    parts = {"model", "data", "rewards", "warmup", "objective", "generation", "training", "output"}
+    parts = {
+        "model",
+        "data",
+        "tools",
+        "environment",
+        "rewards",
+        "warmup",
+        "objective",
+        "generation",
+        "training",
+        "output",
+    }
     assert set(schema["properties"]) == parts
 
 

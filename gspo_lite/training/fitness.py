@@ -40,6 +40,16 @@ def sums_of_trained(model: Any) -> torch.Tensor:
     return torch.tensor([float(one.sum(dtype=exact)) for one in trained], dtype=torch.float64)
 
 
+def refuse_plain_prompts(trainer: Any) -> None:
+    """Refuse prompts that are plain text where there are tools: calls and results are messages of a conversation."""
+    first: dict[str, Any] = next(iter(trainer.train_dataset), {}) if trainer.tools else {}
+    if isinstance(first.get("prompt"), str):
+        raise UsageError(
+            "the prompts are plain text, but tools need conversations",
+            'give each prompt as messages: [{"role": "user", "content": "..."}]',
+        )
+
+
 def refuse_too_few_prompts(trainer: Any) -> None:
     """Refuse data that cannot fill one rollout: TRL would silently take no step."""
     rows, needed = trainer.train_dataset, trainer.args.generation_batch_size // trainer.num_generations

@@ -30,7 +30,7 @@ from gspo_lite.tools.guarded import Limits
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.episodes import Episodes, with_weights
-from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_too_few_prompts
+from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_plain_prompts, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
@@ -146,6 +146,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         check_hooks(GSPOTrainer, self)
         self._begin_episodes(len(reward_funcs), len(paid))
         refuse_frozen(self.model)
+        refuse_plain_prompts(self)
         refuse_too_few_prompts(self)
         self.rollout: list[dict[str, Any]] = []
         self.calls: list[Call] = []

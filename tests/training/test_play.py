@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gspo_lite import load_recipe
+from gspo_lite import GSPOTrainer, load_recipe
 from gspo_lite.errors import UsageError
 from gspo_lite.evaluation import evaluate_path
 from gspo_lite.load_parts import load_parts
@@ -20,6 +20,7 @@ from gspo_lite.system.run_folder import read_jsonl
 from gspo_lite.tools.load import load_tools
 from gspo_lite.training.play import Player
 from tests.training.playing import ENVIRONMENT, SHORT, TOOL, calling, play_by, with_roles
+from tests.training.test_trainer import config
 
 
 @pytest.fixture
@@ -139,6 +140,16 @@ def test_a_player_answers_as_evaluation_does_where_no_tool_is_called(recipe_with
     assert [[token for token in one.ids if token != end] for one in played.answers] == [one.ids for one in plain]
     assert [one.text for one in played.answers] == [one.text for one in plain]
     assert list(played.said) == ["math_correct", "think_format"]
+
+
+def test_plain_prompts_cannot_have_tools(tmp_path, recipe_with):
+    parts = load_model(recipe_with("tools=[mine.py:add]").model, "transformers")
+    tools = load_tools(recipe_with("tools=[mine.py:add]")).functions
+    with pytest.raises(UsageError, match="the prompts are plain text, but tools need conversations"):
+        GSPOTrainer(
+            parts.model, lambda completions: [0.0] * len(completions), config(tmp_path), ["What is 1 + 1?"] * 8,
+            processing_class=parts.processing_class, tools=tools,
+        )  # fmt: skip
 
 
 def test_a_template_without_tool_roles_is_refused_before_the_model_is_loaded(recipe_with, monkeypatch):

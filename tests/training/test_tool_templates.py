@@ -19,7 +19,7 @@ FAMILIES = {
     "llama3_1": ("<|eot_id|>", "<|eot_id|>", "", False),
     "llama3_2": ("<|eot_id|>", "<|eot_id|>", "", False),
     "gptoss": ("<|return|>", "<|call|>", "<|channel|>final<|message|>", False),
-    "gemma4": ("<eos>", "<tool_call|>", "", False),
+    "gemma4": ("<eos>", "<|tool_response>", "", False),
     "glm4moe": ("<|endoftext|>", "</tool_call>", "\n<think></think>\n", False),
 }
 PROMPT = [{"role": "user", "content": "2 + 3?"}]

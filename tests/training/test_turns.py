@@ -12,7 +12,7 @@ from gspo_lite.errors import RewardError, UsageError
 from gspo_lite.models.load import load_model
 from gspo_lite.recipe.schema import ModelSettings
 from gspo_lite.tools.guarded import Limits, figures_of
-from gspo_lite.training.episodes import refuse_processes
+from gspo_lite.training.episodes import Episodes
 from tests.training.test_trainer import config
 
 TEMPLATE = (
@@ -290,12 +290,14 @@ def test_ten_thousand_calls_in_one_message_end_soon(tmp_path, starter):
 @pytest.mark.parametrize("together", ["use_vllm", "deepspeed", "fsdp"])
 def test_processes_that_must_call_the_model_equally_often_are_refused(together):
     args = SimpleNamespace(**{"use_vllm": False, "deepspeed": None, "fsdp": [], "world_size": 2, together: "yes"})
+    alone, apart = (SimpleNamespace(**{**vars(args), name: None}) for name in ("world_size", together))
+    alone.world_size = 1
     for options in ({"tools": [add]}, {"environment_factory": Guessing}):
         with pytest.raises(UsageError, match="need one process, but there are 2"):
-            refuse_processes(args, options)
-        refuse_processes(SimpleNamespace(**{**vars(args), "world_size": 1}), options)
-        refuse_processes(SimpleNamespace(**{**vars(args), together: None}), options)
-    refuse_processes(args, {"tools": None})
+            Episodes()._turn_rewards(args, {**options}, None, None)
+        for other in (alone, apart):
+            Episodes()._turn_rewards(other, {**options}, None, None)
+    Episodes()._turn_rewards(args, {"tools": None}, None, None)
 
 
 def test_an_environment_in_which_a_call_still_runs_is_not_used_again(tmp_path, starter):
