@@ -5,6 +5,7 @@ Owns how a folder becomes a chat model, and one turn. Must not know terminals.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,8 @@ class Chat:
         self.warn_of_length(prompt_length(self.loaded.processing_class, problem, kwargs))
         if self.problems:
             show(as_text(problem["prompt"][-1:]))
-        answer = self.play([problem], self.temperature, judge=False).answers[0]
+        anew = random.randrange(2**31)  # the same question may be answered in another way, as without tools
+        answer = self.play([problem], self.temperature, judge=False, sampling_seed=anew).answers[0]
         turns = answer.turns or []
         show("\n".join(lines_of(turns, RESULT)))
         if self.remember and not self.problems:

@@ -84,17 +84,19 @@ class Player:
         progress: Callable[[int], None] | None = None,
         *,
         judge: bool = True,
+        sampling_seed: int = SAMPLING_SEED,
     ) -> Played:
         """Play one conversation for each row; greedy if `temperature` is None.
 
         Args:
             progress: called with the number of rows done.
             judge: whether rewards judge the conversations; they need the columns of the data.
+            sampling_seed: of the model's tokens and of environments; the same conversations come of the same one.
         """
         size, states, played = self.recipe.data.eval.batch_size, random_states(), []
         self.sample_at(temperature)
         try:
-            seed(SAMPLING_SEED)
+            seed(sampling_seed)
             with ready_to_generate(self.model), torch.no_grad():
                 for start in range(0, len(rows), size):
                     played.append(self.batch(rows[start : start + size], judge))

@@ -140,6 +140,8 @@ def test_a_player_answers_as_evaluation_does_where_no_tool_is_called(recipe_with
     assert [[token for token in one.ids if token != end] for one in played.answers] == [one.ids for one in plain]
     assert [one.text for one in played.answers] == [one.text for one in plain]
     assert list(played.said) == ["math_correct", "think_format"]
+    anew = parts.play(rows, temperature, sampling_seed=1)
+    assert ([one.text for one in anew.answers] == [one.text for one in plain]) is (temperature is None)
 
 
 def test_plain_prompts_cannot_have_tools(tmp_path, recipe_with):
