@@ -11,6 +11,7 @@ from gspo_lite.errors import UsageError
 from gspo_lite.lab.judging import judge, stress
 from gspo_lite.lab.sampling import scored
 from gspo_lite.lab.trials import lines_of_trials, stressed, trials
+from gspo_lite.models.generate import Answer, Played
 from gspo_lite.recipe.schema import RewardSettings
 from gspo_lite.rewards.contract.guarded import calls
 from gspo_lite.rewards.contract.judging import score
@@ -63,7 +64,8 @@ def test_a_signature_works_wherever_rewards_are_called(home, name, options, valu
     assert made.trainer_state is state
     (made,) = built(home, name, options)
     assert score([made], ROWS, TEXTS, IDS, at_once=2)[name].values == values  # evaluation
-    previewed = scored(SimpleNamespace(rewards=[made]), ROWS, [*zip(TEXTS, IDS, strict=True)], at_once=3)
+    played = Played([Answer(*one) for one in zip(TEXTS, IDS, strict=True)])
+    previewed = scored(SimpleNamespace(rewards=[made]), ROWS, played, at_once=3)
     assert previewed.calls[name].values == values
     assert len(judge([made], ROWS[0], TEXTS, Layout())) == 3  # rewards test
     stress([made], ROWS[0], Layout(), 20)  # rewards stress

@@ -38,7 +38,7 @@ def test_headers_name_cards():
     assert {name: card for name, card in HEADERS.items() if card > 2} == {
         "gsm8k_gspo": 16, "gsm8k_gspo_token": 16, "gsm8k_grpo": 16, "gsm8k_moe": 80, "geometry_vlm": 24,
         "countdown": 16, "json_output": 16, "math_boxed": 16, "multiple_choice": 16, "reward_model": 16,
-        "word_problems": 16, "smollm2_json": 8,
+        "word_problems": 16, "smollm2_json": 8, "gsm8k_tools": 16, "countdown_game": 16,
     }  # fmt: skip
 
 
