@@ -92,7 +92,7 @@ def evaluate_greedy(
     said = played.said or judged(rewards, rows, greedy, recipe)
     strict = outcomes(rewards, rows, played, recipe, said)
     by_environment = paid_for(rewards, played) is not None
-    lenient = strict and ((None if by_environment else found_anywhere(judge, rows, greedy)) or strict)
+    lenient = strict if by_environment or strict is None else found_anywhere(judge, rows, greedy, strict)
     values = {name: call.values for name, call in said.items()}
     figures = {
         "accuracy": strict and share(strict),
@@ -172,13 +172,18 @@ def judged(
     return score(rewards, rows, texts, ids, at_once=recipe.data.eval.batch_size)
 
 
-def found_anywhere(judge: GuardedReward, rows: list[dict[str, Any]], answers: list[Answer]) -> list[bool | None] | None:
-    """Return whether each completion has the right answer somewhere; None where the judge cannot tell.
+def found_anywhere(
+    judge: GuardedReward, rows: list[dict[str, Any]], answers: list[Answer], strict: list[bool | None]
+) -> list[bool | None]:
+    """Return whether each completion has the right answer somewhere; the strict verdict where the judge cannot tell.
 
-    The last number of a text says nothing about an expression, a letter or JSON.
+    The last number of a text says nothing about an expression, a word, a letter or JSON.
     """
     anywhere = getattr(judge.function, "anywhere", None)
-    return anywhere and [anywhere(one.text, row.get("answer")) for one, row in zip(answers, rows, strict=True)]
+    if anywhere is None:
+        return strict
+    found = (anywhere(one.text, row.get("answer")) for one, row in zip(answers, rows, strict=True))
+    return [verdict if one is None else one for one, verdict in zip(found, strict, strict=True)]
 
 
 def format_rate(answers: list[Answer], recipe: Recipe) -> float | None:

@@ -49,6 +49,14 @@ def test_a_right_number_without_its_marker_is_right_leniently_only(monkeypatch):
     assert (figures["n"], figures["mean_tokens"]) == (3, 4.0)
 
 
+def test_where_a_last_number_says_nothing_a_right_answer_is_right_leniently_as_well(monkeypatch):
+    """Else a report would ascribe all that was gained to the format."""
+    monkeypatch.setattr(evaluation, "answer", lambda *args: [Answer(f"<answer>{one}</answer>", [0]) for one in "ab"])
+    recipe = load_recipe("quickstart", ["rewards=[{name: exact_match}]"]).recipe
+    figures = evaluate(None, None, [{"prompt": "?", "answer": "a"}] * 2, recipe).figures
+    assert figures["accuracy"] == figures["lenient_accuracy"] == 0.5
+
+
 TEXT = "{name: json_valid, options: {marker: text}}"
 
 
