@@ -1,6 +1,6 @@
 """What credit by turn is worth: `gspo_token` that pays each guess of a game beside `gspo` with the game's outcome.
 
-    python benchmarks/turn_credit.py [--steps 160] [--seeds 42 43 44 45 46] [--json FILE] [--plot FILE]
+    python benchmarks/turn_credit.py [--steps 100] [--seeds 42 43 44 45 46] [--json FILE] [--plot FILE]
 
 Trains recipes/quickstart_turns.yaml as it stands, and as `gspo` with the outcome alone: equal rollouts, one run after
 the other. A run that is there already is not repeated. Prints held-out success before and after, and the mean over the
@@ -22,7 +22,7 @@ ARMS = {"gspo_token, turns": ("CoachedGuessLetter", []), "gspo, outcome": ("Gues
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44, 45, 46])
     parser.add_argument("--folder", type=Path, default=Path("runs/turn_credit"))
     parser.add_argument("--json", type=Path)
