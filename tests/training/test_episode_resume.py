@@ -94,6 +94,14 @@ def outcome(trainer):
     return weights, [one for one in logs if "loss" in one], trainer.rollout
 
 
+@pytest.fixture(autouse=True)
+def plain_interrupts():
+    """Handle Ctrl-C as Python does: after a test of the command line, the second one would end the test process."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def whole(request, tmp_path_factory):
     noted.end_at = None
