@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,38 @@ ROOT = Path(__file__).resolve().parent.parent
 COLORS = ("#0072b2", "#d55e00", "#009e73")  # told apart by the colour-blind too
 FIGURES = ("accuracy", "ci95", "sampled_accuracy", "sampled_ci95", "format_rate")
 Results = dict[str, dict[str, Any]]  # by arm and seed
+Arm = tuple[list[str], dict[str, str]]  # overrides of the recipe, and the metrics that are curves, by their names
+
+
+def compare(
+    about: str, recipe: str, arms: Mapping[str, Arm], told: Callable[[dict[str, Any]], str], *, steps: int,
+    seeds: Sequence[int], folder: str,
+) -> None:  # fmt: skip
+    """Train every arm with every seed, one after the other, and print a line on each, of which `told` is the end."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--seeds", type=int, nargs="+", default=seeds)
+    parser.add_argument("--folder", type=Path, default=Path(folder), help="a run that is there is not repeated")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    chosen = parser.parse_args()
+    results: Results = {}
+    for seed in chosen.seeds:
+        for arm, (overrides, curves) in arms.items():
+            run = chosen.folder.resolve() / f"{arm.replace(', ', '-')}-{seed}"
+            train(ROOT / "recipes" / recipe, run, overrides, seed, chosen.steps)
+            one = results[f"{arm} {seed}"] = figures(run, curves)
+            print(f"{arm:17} seed {seed:<3} {told(one)}", flush=True)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(results, indent=2))
+    if chosen.plot:
+        plot(results, chosen.plot)
+
+
+def over_run(one: Mapping[str, Any], curve: str) -> float:
+    """Return the mean of a curve over a whole run."""
+    values = [value for _, value in one["curves"][curve]]
+    return sum(values) / len(values)
 
 
 def train(recipe: Path, folder: Path, overrides: Sequence[str], seed: int, steps: int) -> None:

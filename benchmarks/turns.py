@@ -2,10 +2,10 @@
 
     python benchmarks/turns.py [--turns 1 2 4 8] [--rows 16] [--tokens 24] [--rounds 3] [--json FILE]
 
-The model samples for real, but what it says is replaced by scripted messages of the same length, because a starter that
-calls no tool would show nothing. `without` is one generation of the same number of own tokens. The rest is TRL's loop:
+The model samples for real, but what it says is replaced by scripted messages of the same length, so that every episode
+has as many turns. `without` is one generation of the same number of own tokens. The rest is TRL's loop:
 `template` renders and tokenizes tool results and reads calls; `tools` is a function that adds two numbers.
-A CPU with the starter takes about a minute.
+A CPU takes half a minute, once `starter-tools` is built.
 """
 
 from __future__ import annotations
@@ -20,26 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}<|user|>{{ message['content'] }}"
-    "{% elif message['role'] == 'tool' %}<|user|>={{ message['content'] }}"
-    "{% elif message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}"
-    "{% for call in message['tool_calls'] or [] %}[{{ call['function'] | tojson }}]{% endfor %}<|end|>{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-RESPONSE = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": "<|assistant|>",
-    "fields": {
-        "tool_calls": {
-            "open": "[", "close_pattern": r"\]", "repeats": True, "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
-        },
-        "content": {"close_pattern": r"<\|end\|>", "content": "text"},
-    },
-}  # fmt: skip
-CALL = '[{"name": "add", "arguments": {"a": 17, "b": 25}}]'
+CALL = '<tool_call>{"name":"add","arguments":{"a":17,"b":25}}</tool_call>'
 PARTS = ("generation", "template", "tools")
 
 
@@ -54,14 +35,13 @@ def add(a: int, b: int) -> int:
 
 
 def trainer(folder: str, *, tools: bool) -> Any:
-    """A trainer of the starter, whose template knows tools."""
+    """A trainer of the starter with tools."""
     from gspo_lite import GSPOConfig, GSPOTrainer
     from gspo_lite.models.load import load_model
     from gspo_lite.recipe.schema import ModelSettings
 
-    settings = ModelSettings(name="starter", backend="transformers", load_in_4bit=False, dtype="float32")
+    settings = ModelSettings(name="starter-tools", backend="transformers", load_in_4bit=False, dtype="float32")
     loaded = load_model(settings, "transformers", seed=0)
-    loaded.processing_class.chat_template, loaded.processing_class.response_template = TEMPLATE, RESPONSE
     args = GSPOConfig(
         output_dir=folder, use_cpu=True, bf16=False, report_to="none", max_completion_length=4096,
         per_device_train_batch_size=8,

@@ -138,7 +138,7 @@ def decoded(parts: Parts, done: Completions) -> Decoded:
         expected=statistics.fmean(total or 0.0 for total in totals(parts, done)),
         accuracy=None if right is None else share(right),
         format_share=format_rate(done.answers, parts.recipe),
-        truncated_share=statistics.fmean(length >= limit for length in lengths),
+        truncated_share=statistics.fmean(len(one.ids) + one.foreign >= limit for one in done.answers),
         mean_tokens=statistics.fmean(lengths),
         conversations=done.played.figures,
     )

@@ -22,11 +22,17 @@ SAMPLING_SEED = 0  # of completions at the training temperature, the same before
 
 
 class Answer(NamedTuple):
-    """A completion: its text and token ids, those of the model alone where tools wrote others, and then its turns."""
+    """A completion: its text and token ids, those of the model alone where tools wrote others.
+
+    Attributes:
+        turns: of a conversation with tools; None for a completion without.
+        foreign: number of tokens that tools wrote.
+    """
 
     text: str
     ids: list[int]
     turns: list[dict[str, Any]] | None = None
+    foreign: int = 0
 
 
 @dataclass(frozen=True)

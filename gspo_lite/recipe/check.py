@@ -106,7 +106,7 @@ def lengths_fit(recipe: Recipe) -> Iterator[Problem]:
     if needed > model.max_seq_length:
         message = f"{model.max_seq_length} is less than max_prompt_length + max_completion_length = {needed}"
         yield Problem(("model", "max_seq_length"), message)
-    short = generation.max_completion_length < SHORT_COMPLETION and not model.name.startswith("starter")
+    short = generation.max_completion_length < SHORT_COMPLETION and model.name not in ("starter", "starter-tools")
     if recipe.data.prompt == "think_answer" and recipe.data.system_prompt == "auto" and short:
         message = f"{generation.max_completion_length} tokens cut off most `think_answer` completions before their"
         message += f" answer; allow at least {SHORT_COMPLETION}. It does not apply to rows that bring a system message"

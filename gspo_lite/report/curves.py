@@ -14,7 +14,7 @@ from typing import Any
 from gspo_lite.report.chart import Band, Chart, Points, Series
 from gspo_lite.report.facts import PHASES, RunFacts
 from gspo_lite.system.figures import CUT_OFF, RATIO_CLIPPED
-from gspo_lite.tools.shown import END_WORDS
+from gspo_lite.tools.shown import CALLS, END_WORDS
 from gspo_lite.training.watch.stop_early import ACCURACY, HIGH, LOW, evaluated
 
 LOG_RATIO = ("mean", "std", "min", "max")  # of log s_i, as gspo/log_ratio_...
@@ -41,7 +41,7 @@ ENTROPY_ACTIVE = Curve(
 FLAT = Curve("frac_reward_zero_std", "Groups without variance", (0, 1), percent=True, smooth=True)
 KL = Curve("kl", "KL from the reference, nats per token", (0, None), smooth=True)
 TURNS = Curve("turns/mean", "Turns of the model in an episode", (0, None), smooth=True)
-CALLS = Curve("tools/calls_per_episode", "Calls of tools in an episode", (0, None), smooth=True)
+TOOL_CALLS = Curve(CALLS, "Calls of tools in an episode", (0, None), smooth=True)
 ENDS = {f"tools/{end}": told for end, told in END_WORDS.items()}
 TOKENS = {"tokens/own": "written by the model", "tokens/foreign": "results of tools"}
 SPEED = Curve("tokens_per_second", "Speed, tokens per second", (0, None))
@@ -59,7 +59,7 @@ def charts(runs: Sequence[RunFacts]) -> list[Chart]:
     drawn = [
         accuracy_chart(runs),
         held_out_chart(runs),
-        *(curve_chart(one, runs) for one in (total, *rewards, TURNS, CALLS)),
+        *(curve_chart(one, runs) for one in (total, *rewards, TURNS, TOOL_CALLS)),
         *tool_charts(alone),
         *(curve_chart(one, runs) for one in (FLAT, LENGTH, CUT, ENTROPY, ENTROPY_ACTIVE)),
         clip_chart(alone) if alone else curve_chart(CLIPPED, runs),

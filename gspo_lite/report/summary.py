@@ -10,10 +10,9 @@ from gspo_lite.report.facts import FORM, FigureRow, having_form
 from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, minutes, number
-from gspo_lite.tools.shown import END_WORDS
+from gspo_lite.tools.shown import CALLS, END_WORDS
 
 OVERSAMPLE = "gspo/oversample/"
-CALLS = "tools/calls_per_episode"
 WORTH_SAYING = 0.1  # share of groups without variance
 WIDTH = 24  # of a column of figures, wider than `100.0% (100% to 100%)`
 ROWS: tuple[FigureRow, ...] = (

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from gspo_lite.rewards.contract.calling import FAULTS, call_each, copied
 from gspo_lite.rewards.contract.failures import named
 from gspo_lite.tools.results import plain, result_of
+from gspo_lite.tools.shown import CALLS
 
 FAILURES = ("error", "late", "cut", "refused")  # the bad ends of a call
 SHOWN = 2_000  # characters of an error that the model is told
@@ -159,7 +160,7 @@ def figures_of(episodes: list[Episode]) -> dict[str, float]:
     calls = [call for episode in episodes for call in episode.calls]
     total = max(len(calls), 1)
     return {
-        "tools/calls_per_episode": len(calls) / max(len(episodes), 1),
+        CALLS: len(calls) / max(len(episodes), 1),
         "tools/seconds": sum(call.seconds for call in calls),
         **{f"tools/{end}": sum(call.end == end for call in calls) / total for end in FAILURES},
     }

@@ -12,6 +12,7 @@ from typing import Any
 END_WORDS = {  # how a call ended; `done` needs no word
     "error": "failed", "late": "ran out of time", "refused": "refused: too many calls", "cut": "result cut off",
 }  # fmt: skip
+CALLS = "tools/calls_per_episode"  # in metrics.jsonl
 Message = Mapping[str, Any]
 
 

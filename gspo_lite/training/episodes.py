@@ -28,8 +28,8 @@ from gspo_lite.tools.turns import figures_of_tokens
 
 PARSE = "parse_response"
 SWAPPED = (
-    "note  the model's chat template renders messages otherwise once others follow, so TRL's training template takes "
-    "its place"
+    "note     the model's chat template renders messages otherwise once others follow, so TRL's training template "
+    "takes its place"
 )
 TOOL_MASK = 2  # place in what `_generate` returns
 

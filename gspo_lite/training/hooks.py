@@ -98,8 +98,6 @@ HOOKS = (
     Hook("_environment_pool", "set", "leave out environments in which a call still runs", SCORED),
     Hook("environments", "read", "know which environment pays which turns", SCORED),
     Hook("_env_tools", "set", "know which tools a prompt shows", "_tokenize_prompts"),
-    Hook("_multi_environment", "read", "know which environment a row asks for", SCORED),
-    Hook("environment_factories", "read", "know whether there are environments", SCORED),
     Hook("tools", "read", "know that completions are episodes", "_generate"),
     Hook("environment", "key", "know which environment a row asks for", SCORED),
     Hook("response_template response_schema", "key", "know whether calls can be read", "_generate"),

@@ -28,6 +28,7 @@ from gspo_lite.rewards.contract.judging import joined, score
 from gspo_lite.rewards.contract.signature import ENVIRONMENTS
 from gspo_lite.tools.guarded import FAILURES, Episode, Limits, figures_of
 from gspo_lite.tools.load import Tools
+from gspo_lite.tools.shown import CALLS
 from gspo_lite.tools.turns import count_turns, turns_told
 from gspo_lite.training.checkpoint.numeric_state import random_states, restore_random_states
 from gspo_lite.training.config import config_from_recipe
@@ -35,9 +36,8 @@ from gspo_lite.training.trainer import GSPOTrainer
 
 # What a trainer would do to the model, to the disk or to other processes, or would warn of, and a player need not.
 WITHOUT_TRAINING: dict[str, Any] = {
-    "beta": 0.0, "oversample": 0, "reward_weights": None, "importance_sampling_level": "token",
-    "epsilon": 0.2, "epsilon_high": 0.2,
-    "loss_type": "grpo", "use_vllm": False, "use_transformers_continuous_batching": False,
+    "beta": 0.0, "oversample": 0, "reward_weights": None, "importance_sampling_level": "token", "loss_type": "grpo",
+    "epsilon": 0.2, "epsilon_high": 0.2, "use_vllm": False, "use_transformers_continuous_batching": False,
     "gradient_checkpointing": False, "disable_dropout": False, "cast_lm_head_to_fp32": False, "use_liger_kernel": False,
     "log_completions": False, "report_to": [], "eval_strategy": "no", "save_strategy": "no",
     "load_best_model_at_end": False, "push_to_hub": False, "mask_truncated_completions": False,
@@ -165,7 +165,8 @@ class Batch:
         for row, (messages, ids, mask, episode) in enumerate(rows):
             marks = {name: one[row].values for name, one in valued.items() if isinstance(one[row], Turns)}
             told = turns_told(messages, episode.calls, thinking, rewards=marks)
-            yield Answer(completion_text(messages, thinking), [*compress(ids, mask)], told)
+            own = [*compress(ids, mask)]
+            yield Answer(completion_text(messages, thinking), own, told, len(ids) - len(own))
 
 
 def together(batches: Sequence[Batch]) -> Played:
@@ -181,7 +182,7 @@ def together(batches: Sequence[Batch]) -> Played:
         paid if any(value is not None for value in paid) else None,
         {
             "mean_turns": sum(turns) / len(turns),
-            "calls_per_episode": figures["tools/calls_per_episode"],
+            "calls_per_episode": figures[CALLS],
             "tools": {end: figures[f"tools/{end}"] for end in FAILURES},
         },
     )

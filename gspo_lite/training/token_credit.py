@@ -157,21 +157,21 @@ class TokenCredit:
 
     def from_prefixes(self, rewards: np.ndarray, completion_ids: Sequence[list[int]], width: int) -> torch.Tensor:
         """Return advantages (N, width) from the values of shared prefixes."""
-        totals = [weighted_sum(row, self.weights) for row in rewards.tolist()]
-        sums = [math.nan if total is None else total for total in totals]
-        rows = torch.tensor(
-            [
-                row + [0.0] * (width - len(row))
-                for row in prefix_tree_advantages(completion_ids, sums, self.num_generations)
-            ]
-        )
-        return rows * self.spreads(rewards, self.weights).unsqueeze(1)
+        sums = [math.nan if total is None else total for total in sums_of(rewards, self.weights)]
+        rows = prefix_tree_advantages(completion_ids, sums, self.num_generations)
+        padded = torch.tensor([row + [0.0] * (width - len(row)) for row in rows])
+        return padded * self.spreads(rewards, self.weights).unsqueeze(1)
 
     def spreads(self, rewards: np.ndarray, weights: Sequence[float]) -> torch.Tensor:
         """Return 1 for each row whose group has different rewards R, else 0, (N,)."""
-        sums, size = [weighted_sum(row, weights) for row in rewards.tolist()], self.num_generations
+        sums, size = sums_of(rewards, weights), self.num_generations
         spread = [not all_equal(sums[start : start + size]) for start in range(0, len(sums), size)]
         return torch.tensor(spread).float().repeat_interleave(size)
+
+
+def sums_of(rewards: np.ndarray, weights: Sequence[float]) -> list[float | None]:
+    """Return R of each completion, (N,); None where no reward could judge it."""
+    return [weighted_sum(row, weights) for row in rewards.tolist()]
 
 
 def written_before(text: str, whole: str) -> int:

@@ -32,10 +32,11 @@ def call(name, **arguments):
 
 
 def calculates(prompt):
-    """A message of the model by what it was shown: a call, then an answer that is right for every other question."""
-    if "tool_response" in prompt.rpartition("<|im_start|>user")[2]:
-        return "So it is \\boxed{5}."
-    return "Two and three." + call("calculate", expression="9**9**9" if "is 1 " in prompt else "2 + 3")
+    """A message of the model by what it was shown: a call with the sum that is asked for, then what the tool said."""
+    asked, _, rest = prompt.rpartition("What is ")[2].partition("?")
+    if found := re.search(r"<tool_response>\s*(.*?)\s*</tool_response>", rest):
+        return f"So it is \\boxed{{{found[1]}}}."
+    return "A sum." + call("calculate", expression="9**9**9" if asked.startswith("1 ") else asked)
 
 
 def plays(prompt):
@@ -92,7 +93,8 @@ def test_a_calculator_is_called_in_training_and_before_and_after(played):
         turns = [row["turns"] for row in rows_of(result.folder, name)]
         assert all([one["role"] for one in row] == ["assistant", "tool", "assistant"] for row in turns)
         told = {(row[0]["calls"][0]["arguments"]["expression"], row[1]["content"], row[1]["end"]) for row in turns}
-        assert ("2 + 3", "5", "done") in told
+        sums = {expression: content for expression, content, end in told if end == "done"}
+        assert sums == {expression: str(sum(map(int, expression.split(" + ")))) for expression in sums} != {}
     assert result.evaluation["after"]["calls_per_episode"] == 1
     assert rows_of(result.folder, "metrics.jsonl")[0]["tools/calls_per_episode"] == 1
     page = (result.folder / "report.html").read_text(encoding="utf-8")
@@ -117,6 +119,7 @@ def test_an_export_plays_the_same_conversations(played):
     result, _ = played
     found = export(result.folder, "adapter", None, Options(prompts=3), allow_outside=True).round_trip
     assert (found.agreement, found.identical) == (1.0, 1.0)
+    assert found.export_accuracy == found.adapter_accuracy > 0  # what the model would say alone is noise
 
 
 def told_by(path, *questions):
@@ -129,7 +132,7 @@ def told_by(path, *questions):
 def test_a_chat_calls_the_tools_and_shows_what_became_of_it(played, capsys):
     said = told_by(played[0].folder, "What is 2 + 3?", "What is 1 + 1?")
     right, wrong = said.splitlines()[:4], said.splitlines()[4:]
-    assert right == ["Two and three.", "-> calculate(expression='2 + 3')", "<- calculate: 5", "So it is \\boxed{5}."]
+    assert right == ["A sum.", "-> calculate(expression='2 + 3')", "<- calculate: 5", "So it is \\boxed{5}."]
     assert wrong[1] == "-> calculate(expression='9**9**9')"
     assert "(failed)" in wrong[2]
     assert "exponent" in wrong[2]
@@ -152,7 +155,10 @@ def test_a_preview_plays_conversations_and_shows_one(played):
     assert found.obstacle is None
     assert re.search(r"^calls, mean +1.0 +1.0$", text, re.MULTILINE)
     assert re.search(r"^turns, mean +2.0 +2.0$", text, re.MULTILINE)
-    assert "           -> calculate(expression='2 + 3')\n           <- calculate: 5\n" in text
+    (first, told) = re.search(
+        r"^ +-> calculate\(expression='(\d+) \+ 1'\)\n +<- calculate: (\d+)$", text, re.MULTILINE
+    ).groups()
+    assert int(told) == int(first) + 1
 
 
 @pytest.mark.parametrize("played", ["countdown_game"], indirect=True)

@@ -4,9 +4,32 @@ import json
 import re
 import shutil
 
-from gspo_lite import GSPOTrainer
-from tests.training.test_turns import RESPONSE, TEMPLATE
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}<|user|>{{ message['content'] }}"
+    "{% elif message['role'] == 'tool' %}<|user|>={{ message['content'] }}"
+    "{% elif message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}"
+    "{% for call in message['tool_calls'] or [] %}[{{ call['function'] | tojson }}]{% endfor %}<|end|>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
+
+def read_between(begin, end):
+    """Return how a message between two tokens is read: calls as JSON in brackets, all else as text."""
+    return {
+        "defaults": {"role": "assistant"},
+        "start_anchor": begin,
+        "fields": {
+            "tool_calls": {
+                "open": "[", "close_pattern": r"\]", "repeats": True, "content": "json",
+                "transform": {"type": "function", "function": "{content}"},
+            },
+            "content": {"close_pattern": re.escape(end), "content": "text"},
+        },
+    }  # fmt: skip
+
+
+RESPONSE = read_between("<|assistant|>", "<|end|>")
 TOOL = '''
 def add(a: int, b: int) -> int:
     """Add two numbers.
@@ -61,6 +84,7 @@ def calling(name, **arguments):
 
 def play_by(script, monkeypatch):
     """Let `script(a, b, results)` write every turn, from the numbers of the prompt and the results so far."""
+    from gspo_lite import GSPOTrainer  # not before Unsloth, which a script beside the tests imports
 
     def turn(self, prompt_ids, *_, **__):
         written = []

@@ -100,6 +100,16 @@ def test_what_a_kill_after_the_last_save_left_is_removed_when_resumed(tmp_path, 
     assert holds(tmp_path / "checkpoint-2", run)
 
 
+def test_checkpoints_beside_one_that_is_named_are_kept(tmp_path):
+    """A folder of another run, or later steps of this one, are not what a kill left behind."""
+    options = {"max_completion_length": 8, "save_strategy": "steps", "save_steps": 1, "learning_rate": 0.0}
+    trainer(tmp_path, args=config(tmp_path / "old", **options)).train()
+    for output, step, most in ((tmp_path / "new", 4, 4), (tmp_path / "old", 2, 2)):
+        run = trainer(tmp_path, args=config(output, **options | {"max_steps": most}, save_total_limit=1))
+        run.train(resume_from_checkpoint=str(tmp_path / "old" / f"checkpoint-{step}"))
+        assert len(list((tmp_path / "old").glob("checkpoint-*"))) == 4
+
+
 def test_early_stopping_ends_training_at_the_best(tmp_path, monkeypatch):
     scored_by_step(monkeypatch)
     args = config(

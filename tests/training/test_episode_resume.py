@@ -7,7 +7,8 @@ import signal
 import pytest
 import torch
 
-from tests.training.test_turns import Guessing, add, calling, guess, trainer_of
+from tests.training.playing import calling
+from tests.training.test_turns import Guessing, add, guess, trainer_of
 
 OPTIONS = {"max_steps": 8, "importance_sampling_level": "sequence_token", "temperature": 1.0}
 CALLS = []  # of all tools in this process

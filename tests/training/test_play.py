@@ -103,7 +103,9 @@ def test_several_environments_are_chosen_by_a_column(tmp_path, monkeypatch, reci
     sets = ["rewards=[]", "data.source=train.jsonl", "data.eval.limit=4", "data.prompt=plain"]
     parts = load_parts(recipe_with("environment={a: mine.py:Sum, b: mine.py:Sum}", *sets))
     assert [one.__name__ for one in parts.play.tools_of(rows[0])] == ["say"]
-    assert parts.play(list(parts.problems.held_out), None).paid == [1.0] * len(parts.problems.held_out)
+    played = parts.play(list(parts.problems.held_out), None)
+    assert played.paid == [1.0] * len(parts.problems.held_out)
+    assert all(one.foreign > 0 for one in played.answers)  # the environment's replies
     with pytest.raises(UsageError, match=r"row 2 .* `environment` is `b`, .*allowed: `a`"):
         load_parts(recipe_with("environment={a: mine.py:Sum}", *sets))
 

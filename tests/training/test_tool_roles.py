@@ -6,7 +6,7 @@ from trl import chat_template_utils as templates
 from gspo_lite.errors import UsageError
 from gspo_lite.models.starter import build_tokenizer
 from gspo_lite.training.tool_roles import families, refuse_without_tool_roles
-from tests.training.test_turns import RESPONSE, TEMPLATE
+from tests.training.playing import RESPONSE, TEMPLATE
 
 
 def tokenizer(template, response=None):

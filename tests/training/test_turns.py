@@ -1,6 +1,5 @@
 """Conversations with tools through TRL's own loop: completions are scripted, everything else is real."""
 
-import json
 import re
 import time
 from types import SimpleNamespace
@@ -13,27 +12,9 @@ from gspo_lite.models.load import load_model
 from gspo_lite.recipe.schema import ModelSettings
 from gspo_lite.tools.guarded import Limits, figures_of
 from gspo_lite.training.episodes import Episodes
+from tests.training.playing import RESPONSE, TEMPLATE, calling
 from tests.training.test_trainer import config
 
-TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}<|user|>{{ message['content'] }}"
-    "{% elif message['role'] == 'tool' %}<|user|>={{ message['content'] }}"
-    "{% elif message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}"
-    "{% for call in message['tool_calls'] or [] %}[{{ call['function'] | tojson }}]{% endfor %}<|end|>{% endif %}"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-RESPONSE = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": "<|assistant|>",
-    "fields": {
-        "tool_calls": {
-            "open": "[", "close_pattern": r"\]", "repeats": True, "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
-        },
-        "content": {"close_pattern": r"<\|end\|>", "content": "text"},
-    },
-}  # fmt: skip
 PROMPTS = [[{"role": "user", "content": f"{a}+7"}] for a in range(8)]
 
 
@@ -71,10 +52,6 @@ class Guessing:
 
     def get_turn_rewards(self):
         return self.near
-
-
-def calling(name, **arguments):
-    return f"[{json.dumps({'name': name, 'arguments': arguments})}]"
 
 
 def guess(value):

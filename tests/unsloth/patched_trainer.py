@@ -183,17 +183,6 @@ EPISODE = (
     "{% if m['role'] == 'assistant' %}<|im_end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>{% endif %}"
 )
-RESPONSE = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": "<|im_start|>",
-    "fields": {
-        "tool_calls": {
-            "open": "[", "close_pattern": r"\]", "repeats": True, "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
-        },
-        "content": {"close_pattern": r"<\|im_end\|>", "content": "text"},
-    },
-}  # fmt: skip
 
 
 def look_up(word: str) -> str:
@@ -430,10 +419,12 @@ def run(name):
     tokenizer, asked = tiny_tokenizer(pad_is_eos), PROMPTS[prompts]
     if episodes:
         sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+        from tests.training.playing import read_between
         from tests.training.trl_behaviours.parts import bytes_tokenizer
 
         tokenizer, asked = bytes_tokenizer(), [[{"role": "user", "content": one}] for one in asked]
-        tokenizer.chat_template, tokenizer.response_template = EPISODE, RESPONSE
+        tokenizer.chat_template = EPISODE
+        tokenizer.response_template = read_between("<|im_start|>", "<|im_end|>")
 
     def played(completions, **columns):
         return [Turns([len(message["content"]) / 4 for message in one if "name" not in message]) for one in completions]

@@ -119,6 +119,11 @@ def by_step(checkpoints: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match.group(1)), path) for match, path in named if match), reverse=True)
 
 
+def is_last(checkpoint: Path, checkpoints: Path) -> bool:
+    """Return whether a checkpoint lies in this folder and has its latest step."""
+    return any(checkpoint.resolve() == path.resolve() for _, path in by_step(checkpoints)[:1])
+
+
 def newest_complete(checkpoints: Path) -> Found:
     """Return the checkpoint to resume from; reads only."""
     skipped: list[str] = []

@@ -99,8 +99,8 @@ class Checkpoints:
         self._load_from_checkpoint(checkpoint)
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
         self.state.best_model_checkpoint = best = self._best_of(Path(checkpoint).parent)
-        # A kill after the last save left what transformers removes at the end: with a limit of 1 all but the best.
-        self._rotate(Path(best if best is not None and self.args.save_total_limit == 1 else checkpoint))
+        if manifest.is_last(Path(checkpoint), Path(self.args.output_dir)):  # a kill may have left what goes at the end
+            self._rotate(Path(best if best is not None and self.args.save_total_limit == 1 else checkpoint))
         if self.args.load_best_model_at_end and best is not None:
             self._load_best_model()  # type: ignore[attr-defined]
         losses = [one["loss"] for one in self.state.log_history if "loss" in one]
