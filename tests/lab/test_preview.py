@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -10,8 +11,9 @@ from gspo_lite import load_recipe
 from gspo_lite.cli import app
 from gspo_lite.lab.advice import advice, without_form
 from gspo_lite.lab.preview import preview
-from gspo_lite.lab.sampling import RewardPreview, Sampling
+from gspo_lite.lab.sampling import Completions, RewardPreview, Sampling, decoded
 from gspo_lite.models import generate
+from gspo_lite.models.generate import Answer, Played
 
 QUICK = ["generation.num_generations=8", "data.limit=16", "data.eval.limit=8"]
 ONE = RewardPreview("correct", 1.0, 0.5, 0.0, 1.0, 0.4, 0.1, 0.0, 0.1)
@@ -51,6 +53,14 @@ def test_advice(figures, rewards, said):
 def test_problems_are_not_called_hard_before_completions_have_the_form():
     (found,) = advice(sampling(flat_share=0.9, expected=0.01), [ONE], 48, obstacle="add a warm-up")
     assert found == "90% of the groups have no variance and teach nothing: first see to their form"
+
+
+def test_what_tools_wrote_counts_towards_the_limit_of_a_completion():
+    recipe = load_recipe("quickstart", ["generation.max_completion_length=48"]).recipe
+    parts = SimpleNamespace(recipe=recipe, rewards=[], play=None)
+    answers = [Answer("a", [1] * 8, [], foreign) for foreign in (40, 39)]
+    found = decoded(parts, Completions([{"prompt": []}] * 2, Played(answers), {}))
+    assert (found.truncated_share, found.mean_tokens) == (0.5, 8)
 
 
 JSON = "rewards=[{name: json_valid}]"
