@@ -32,6 +32,7 @@ from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.episodes import Episodes, with_weights
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_plain_prompts, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
+from gspo_lite.training.loss.logps import SharedPrompts
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
@@ -52,7 +53,7 @@ if UNSLOTH is not None:
     install(UNSLOTH)
 
 
-class StockPath(LeanRollout, SequenceTokenLoss):
+class StockPath(LeanRollout, SequenceTokenLoss, SharedPrompts):
     """Mixins in front of stock TRL's trainer."""
 
 
