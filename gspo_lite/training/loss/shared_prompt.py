@@ -56,7 +56,7 @@ class Blocks:
         Args:
             window: columns that a token looks back, itself included, in layers with a sliding window.
         """
-        _, prompt, _, width = self.shape
+        prompt = self.shape[1]
         if window is None or window >= int(self.columns.max()) + 1:
             return None, self.visible
         back = torch.arange(prompt, device=self.tokens.device)
