@@ -10,6 +10,7 @@ from typing import Any
 from trl import GRPOTrainer
 
 from gspo_lite.training.loss.groups import WholeGroups
+from gspo_lite.training.loss.logps import SharedPrompts
 from gspo_lite.training.loss.stock import SequenceTokenLoss
 from gspo_lite.training.loss.stock_rows import StockRows
 from gspo_lite.training.loss.unsloth import generated_module, install
@@ -20,7 +21,7 @@ if UNSLOTH is not None:
     install(UNSLOTH)
 
 
-class StockPath(StockRows, SequenceTokenLoss, WholeGroups):
+class StockPath(StockRows, SequenceTokenLoss, SharedPrompts, WholeGroups):
     """Mixins in front of stock TRL's trainer."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from gspo_lite.training.loss import rows
+from gspo_lite.training.loss.logps import SharedPrompts, hindrance
 from gspo_lite.training.loss.rows import LOSS_SCALE, OLD, Batch, RowRules, rows_of
 
 REMEMBER = "remember_logps"  # a micro-batch whose first pass gives the old log-probs of later ones
@@ -126,4 +127,5 @@ def rules_of(trainer: Any) -> RowRules | None:
         aux_loss=trainer.aux_loss_enabled,
         rotary=bool(getattr(config, "rope_parameters", None)),
         processes=trainer.accelerator.num_processes,
+        shared=isinstance(trainer, SharedPrompts) and not hindrance(trainer),
     )
