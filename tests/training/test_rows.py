@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.groups import WholeGroups
-from gspo_lite.training.loss.rollout import LeanRollout, rules_of
+from gspo_lite.training.loss.rollout import rules_of
 from gspo_lite.training.loss.rows import MICRO_BATCH_COST, arranged, cheapest_cuts, costs, row_rules
 from gspo_lite.training.sampling import suppress_placeholders
 from gspo_lite.training.trainer import GSPOTrainer
@@ -255,7 +255,7 @@ def test_an_advantage_that_is_not_a_number_stays_to_be_seen():
         ("grpo", {"beta": 0.1}, False, True, True, "the KL penalty needs every row"),
         ("grpo", {"entropy": True}, False, False, True, "the entropy needs every row"),
         ("grpo", {"aux_loss": True}, False, False, True, "the auxiliary loss needs every row"),
-        ("grpo", {"processes": 2}, False, False, True, "several processes"),
+        ("grpo", {"processes": 2}, True, False, True, "only rows that have an advantage"),
         ("grpo", {"rotary": False}, True, True, False, "only rows that have an advantage"),
     ],
 )
@@ -265,10 +265,12 @@ def test_rules(loss_type, changed, drop, pool, trim, why):
     assert why in str(rules)
 
 
-def test_under_vllm_every_row_is_computed_as_trl_does():
-    trainer = LeanRollout()
-    trainer.use_vllm = True
-    assert rules_of(trainer) is None
+def test_with_other_processes_no_micro_batch_is_empty():
+    """All of them must take part in every forward and backward pass; a row without an advantage weighs nothing."""
+    flat = batch([6, 1], [0.0, 0.0], [2, 3])
+    (found,) = arranged([flat], 1, row_rules("grpo", **{**RULES, "processes": 2}))
+    assert found["extra"] == ["row 1"]  # the shorter one
+    assert found["advantages"].tolist() == [0.0]
 
 
 @pytest.mark.parametrize("method", ["_compute_loss", "compute_loss"])

@@ -18,17 +18,18 @@ import numpy as np
 import torch
 
 Batch = dict[str, Any]
-OLD = "old_per_token_logps"
+OLD, REFERENCE, SAMPLED = "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"
+SAMPLER_RATIO = "importance_sampling_ratio"  # of the trainer to vLLM, where stock TRL corrects it
 PROMPT = ("prompt_ids", "prompt_mask")
 COMPLETION = (
-    "completion_ids", "completion_mask", "tool_mask", "advantages", OLD, "ref_per_token_logps",
-    "sampling_per_token_logps", "importance_sampling_ratio",
+    "completion_ids", "completion_mask", "tool_mask", "advantages", OLD, REFERENCE, SAMPLED, SAMPLER_RATIO,
 )  # fmt: skip
 BY_TOKENS = ("bnpo",)  # loss types that divide by the tokens of their own micro-batch, so rows must stay in it
 BY_WHOLE = ("dapo", "cispo", "vespo")  # loss types that divide by a number of the whole rollout
 SUMS = (*BY_TOKENS, *BY_WHOLE, "grpo", "dr_grpo", "luspo", "sapo")  # loss types that sum rows times their advantage
 LOSS_SCALE, ROW_SHARE, TOKEN_SHARE = "loss_scale", "row_share", "token_share"
 MICRO_BATCH_COST = 64  # fixed cost of a micro-batch, in tokens
+UNTOUCHED = {"pixel_values", "pixel_values_videos", "unsloth_sample_weight"}  # a batch with one of these stays whole
 ATTENTION_SHARE = 0.25  # of a token's cost; the rest is computed without padding where prompts are shared
 LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative if it took over some
 
@@ -41,6 +42,8 @@ class RowRules:
     drop: bool  # leave out rows without an advantage
     pool: bool  # deal the rows of an optimizer step to its micro-batches by length
     trim_prompts: bool  # cut the columns of padding on the left, which shifts positions
+    trim: bool = True  # cut columns that no row uses
+    least: int = 0  # rows that every micro-batch keeps
     reason: str = ""
     shared: bool = False  # a prompt is computed once in a micro-batch, and no padding but in attention
 
@@ -64,15 +67,17 @@ def row_rules(
         entropy: the loss or its mask uses the entropy of every token.
         aux_loss: a router's auxiliary loss is trained on every token.
         rotary: only differences of positions matter, so that shifting a row changes nothing.
-        processes: with more than one, all must compute batches of the same shape.
+        processes: with more than one, all must compute the same number of micro-batches, so that none may be empty.
         shared: a prompt is computed once in a micro-batch.
     """
     needs = {"the KL penalty": beta != 0, "the entropy": entropy, "the auxiliary loss": aux_loss}
     needed = [name for name, needs_all in needs.items() if needs_all]
-    reason = f"{needed[0]} needs every row" if needed else "several processes compute in step" if processes > 1 else ""
-    free = not reason
-    moving = processes == 1 and not aux_loss and not entropy and loss_type not in BY_TOKENS
-    return RowRules(loss_type, drop=free, pool=moving, trim_prompts=rotary, reason=reason, shared=shared)
+    reason = f"{needed[0]} needs every row" if needed else ""
+    pool = processes == 1 and not aux_loss and not entropy and loss_type not in BY_TOKENS
+    least = int(processes > 1)
+    return RowRules(
+        loss_type, drop=not reason, pool=pool, trim_prompts=rotary, least=least, reason=reason, shared=shared
+    )
 
 
 class Size(NamedTuple):
@@ -95,7 +100,7 @@ def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Bat
         batches: of one rollout, in the order they are used; tensors (B, ...) and scalars.
         window: micro-batches of one optimizer step, g.
     """
-    if any("pixel_values" in batch for batch in batches):
+    if any(UNTOUCHED & batch.keys() for batch in batches):
         return list(batches)  # tensors of images have no row per completion
     found: list[Batch] = []
     for start in range(0, len(batches), window):
@@ -177,7 +182,11 @@ def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
     count = rows_of(batch)
     if not rules.drop:
         return torch.arange(count, device=batch["completion_ids"].device)
-    return matters(batch).nonzero().squeeze(1)
+    kept = matters(batch).nonzero().squeeze(1)
+    if len(kept) >= rules.least:
+        return kept
+    shortest = batch["completion_mask"].sum(1).argsort(stable=True)  # they weigh nothing
+    return shortest[: rules.least]
 
 
 def matters(batch: Batch) -> torch.Tensor:
@@ -186,18 +195,17 @@ def matters(batch: Batch) -> torch.Tensor:
     return ((advantages != 0) & batch["completion_mask"].bool()).any(1)  # NaN is not 0 and stays to be seen
 
 
-def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None = None, trim: bool = True) -> Batch:
+def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None = None) -> Batch:
     """Return these rows of a batch, cut to their lengths, with the factor that restores their loss weight.
 
     Args:
         kept: indices of rows; none makes an empty micro-batch.
         whole: size of the micro-batch that this one replaces; the batch's own if left out.
-        trim: cut columns that no row uses.
     """
     whole = size_of(batch["completion_mask"]) if whole is None else whole
     mask = batch["completion_mask"][kept]
-    width = used_columns(mask) if trim else None
-    left = unused_left(batch["prompt_mask"][kept]) if trim and rules.trim_prompts else 0
+    width = used_columns(mask) if rules.trim else None
+    left = unused_left(batch["prompt_mask"][kept]) if rules.trim and rules.trim_prompts else 0
     found = {name: cut(name, value, kept, rows_of(batch), width, left) for name, value in batch.items()}
     size = size_of(mask)
     row_share, token_share = size.rows / whole.rows, size.tokens / max(whole.tokens, 1.0)
