@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 Batch = dict[str, Any]
-OLD = "old_per_token_logps"
+OLD, SAMPLED = "old_per_token_logps", "sampling_per_token_logps"
 PROMPT = ("prompt_ids", "prompt_mask")
 COMPLETION = (
     "completion_ids", "completion_mask", "tool_mask", "advantages", OLD, "ref_per_token_logps",
-    "sampling_per_token_logps", "importance_sampling_ratio",
+    SAMPLED, "importance_sampling_ratio",
 )  # fmt: skip
 BY_TOKENS = ("bnpo",)  # loss types that divide by the tokens of their own micro-batch, so rows must stay in it
 BY_WHOLE = ("dapo", "cispo", "vespo")  # loss types that divide by a number of the whole rollout
