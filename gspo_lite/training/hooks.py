@@ -21,7 +21,7 @@ from gspo_lite.errors import MachineError
 from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.system.environment import installed
 from gspo_lite.training.changes import OBJECTIVE, SIZES
-from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP
+from gspo_lite.training.loss.row_metrics import CLIPS, LOWEST_CLIP
 
 PACKAGES = ("trl", "transformers", "peft", "accelerate", "unsloth")
 TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes behind it
@@ -61,17 +61,17 @@ HOOKS = (
     Hook("__init__", "called", "build the trainer", takes="model reward_funcs args train_dataset"),
     Hook("train", "overridden", "resume from the newest complete checkpoint", takes="resume_from_checkpoint"),
     Hook("training_step", "overridden", "notice a loss that is not finite", "_run_epoch"),
-    Hook("_prepare_inputs", "overridden", "arrange the micro-batches of a rollout", "training_step", path="TRL"),
+    Hook("_prepare_inputs", "overridden", "arrange the micro-batches of a rollout", "training_step"),
     Hook(SCORED, "overridden", "give credit, oversample and keep the rollout's rows", "_prepare_inputs", "inputs"),
     Hook(SCORED, "written", "know that the first log-probs are the old ones, for which a placeholder is due", "",
-         rf"((?!{LOGPS}).)*\bold_per_token_logps, _, _ = self\.{LOGPS}\(", "TRL"),
+         rf"((?!{LOGPS}).)*\bold_per_token_logps, _, _ = self\.{LOGPS}\("),
     Hook("_generate", "overridden", "sample through plain weights", SCORED),
     Hook("_calculate_rewards", "overridden", "keep the rollout's rows and the rewards of all processes", SCORED,
          "inputs prompts completions completion_ids_list"),
     Hook(LOGPS, "overridden", "take old log-probs from the arranged micro-batches and shift the ratio",
-         f"{SCORED} _compute_loss", "model input_ids attention_mask logits_to_keep", "TRL"),
+         f"{SCORED} _compute_loss", "model input_ids attention_mask logits_to_keep"),
     Hook("_compute_loss", "overridden", "add the level `sequence_token`", "compute_loss", "model inputs", "TRL"),
-    Hook("compute_loss", "overridden", "leave out idle rows", "training_step", "model inputs", "Unsloth"),
+    Hook("compute_loss", "overridden", "weigh the rows", "training_step", "model inputs", "Unsloth"),
     Hook("log", "overridden", "log the gauges beside TRL's metrics", "_maybe_log_save_evaluate", "logs"),
     Hook("evaluate", "overridden", "measure held-out problems while training", "_evaluate"),
     Hook("_maybe_log_save_evaluate", "written", "log held-out figures with their step and save the best", "",
@@ -169,7 +169,8 @@ HOOKS = (
     Hook("grpo_accumulated_loss", "written", "hear the ratios and their mask, the last of its results", "",
          r".*\breturn [\w, ]+, coef_1, completion_mask\s*$", "Unsloth", GENERATED),
     Hook("grpo_accumulated_loss", "written", "see that no row has a gradient", "",
-         r".*\bUnslothEfficientGRPO\.apply\(\s*new_logprobs,", "Unsloth", GENERATED),
+         r".*\bUnslothEfficientGRPO\.apply\(\s*new_logprobs,\s*old_logps,\s*ref_logps,\s*sampling_per_token_logps,",
+         "Unsloth", GENERATED),
 )  # fmt: skip
 
 
@@ -220,7 +221,9 @@ def faults(hook: Hook, live: type, owner: Any, trainer: Any) -> Iterator[tuple[s
         if not there:
             yield name, "is not there"
         elif hook.kind == "written":
-            if not re.match(hook.takes, inspect.getsource(member), re.DOTALL):
+            held = [cell.cell_contents for cell in member.__closure__ or ()]  # what a wrapper of Unsloth's wraps
+            written = [one for one in (member, *held) if isinstance(one, FunctionType)]
+            if not any(re.match(hook.takes, inspect.getsource(one), re.DOTALL) for one in written):
                 yield name, "is written in another order"
         elif hook.takes and not accepts(member, hook.takes.split()):
             yield name, f"no longer takes `{hook.takes}`"

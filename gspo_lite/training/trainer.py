@@ -33,7 +33,8 @@ from gspo_lite.training.episodes import Episodes, with_weights
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_plain_prompts, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.path import UNSLOTH, LossPath
-from gspo_lite.training.loss.rollout import OTHER_CLIPS, rules_of
+from gspo_lite.training.loss.rollout import rules_of
+from gspo_lite.training.loss.row_metrics import OTHER_CLIPS
 from gspo_lite.training.loss.stock import LEVEL
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.reference import keep_reference, learned_weights, restore
@@ -246,8 +247,6 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         scored = self._rewarded
         self.calls = scored.calls
-        if self.use_vllm:
-            self.gauges.record_sampler(output)
         drop_rounding(self, scored.rewards, output)
         self.rollout = scored_rows(self, scored, output)
         if self.token_credit is not None:

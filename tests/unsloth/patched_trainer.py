@@ -31,9 +31,11 @@ SETTINGS = {
 
 # What each scenario sets on top of BASE; `credit` gives every token an advantage of its own, `idle` leaves half of the
 # groups without a variance of rewards, whose rows Unsloth then never sees, `tools` takes some tokens for a tool's,
-# `turns` pays each of the turns between them, and `episodes` plays TRL's own loop with a tool.
+# `turns` pays each of the turns between them, `episodes` plays TRL's own loop with a tool, `whole` arranges nothing.
 SCENARIOS = {
     "gspo": {},
+    "gspo whole": {"whole": True},
+    "gspo_token credit whole": {"importance_sampling_level": "sequence_token", "credit": True, "whole": True},
     "gspo padded": {"prompts": "equal"},
     "gspo_token": {"importance_sampling_level": "sequence_token"},
     "gspo_token credit": {"importance_sampling_level": "sequence_token", "credit": True},
@@ -82,6 +84,10 @@ SCENARIOS = {
     "gspo idle rows": {"idle": True},
     "gspo idle rows padded": {"idle": True, "prompts": "equal"},
     "gspo idle rows accumulation": {"idle": True, "gradient_accumulation_steps": 2, "steps_per_generation": 4},
+    "gspo idle rows two iterations": {"idle": True, "num_iterations": 2, "max_steps": 12},
+    "gspo idle rows beta": {
+        "idle": True, "beta": 0.1, "gradient_accumulation_steps": 2, "steps_per_generation": 4,
+    },
     "gspo idle rows dapo": {"idle": True, "loss_type": "dapo"},
     "gspo idle rows bnpo": {"idle": True, "loss_type": "bnpo"},
     "gspo_token credit idle rows": {"importance_sampling_level": "sequence_token", "credit": True, "idle": True},
@@ -301,6 +307,8 @@ def checked_trainer(trainer_class):
         gaps: list
         begun: object  # the model as it was before training, which a KL penalty refers to
         seen: list  # rows of each micro-batch that Unsloth was given
+        window: list  # loss, gradient and whether it was followed back, of each micro-batch since the last comparison
+        plain: list  # the rollout before its rows were arranged
         passes: list  # backward passes through the model
 
         def _heard_loss(self, model, inputs, *args, **kwargs):
@@ -336,9 +344,8 @@ def checked_trainer(trainer_class):
             output = super()._generate_and_score_completions(inputs)
             if self.credit:
                 draw = torch.Generator().manual_seed(self.state.global_step)
-                idle = output["advantages"].unsqueeze(1) == 0 if self.row_rules is not None else False
                 spread = torch.randn(output["completion_ids"].shape, generator=draw).to(self.model.device)
-                output["advantages"] = torch.where(torch.as_tensor(idle, device=spread.device), 0.0, spread)
+                output["advantages"] = torch.where(output["advantages"].unsqueeze(1) == 0, 0.0, spread)
             if self.turns:
                 self.check_turns(output)
             with torch.no_grad():
@@ -347,52 +354,74 @@ def checked_trainer(trainer_class):
                     output["twin_ref"] = twin_logps(self.twin(self.begun), output)
             return output
 
+        def _arranged(self, batches, rules):
+            self.plain = list(batches)  # every row of the rollout, in the optimizer step it was dealt to
+            return super()._arranged(batches, rules)
+
         def compute_loss(self, model, inputs, **kwargs):
             forgotten = {"tool_mask": torch.ones_like(inputs["tool_mask"])} if self.forgets_tools else {}
             loss = super().compute_loss(model, {**inputs, **forgotten}, **kwargs)
             trained = [p for p in model.parameters() if p.requires_grad]
             before = len(self.passes)
             gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, trained, retain_graph=True)])
-            followed = len(self.passes) > before
+            self.window.append((float(loss.detach()), gradient.double(), len(self.passes) > before))
+            if self.row_rules is None:
+                self.compare([inputs])
+            elif len(self.window) == self.args.gradient_accumulation_steps:
+                ends = self._step % self.args.steps_per_generation + 1
+                self.compare(self.plain[ends - len(self.window) : ends])
+            return loss
+
+        def compare(self, step):
+            """Lay loss and gradient of the micro-batches since the last time beside the twin's on all of their rows."""
             twin = self.twin()
+            parts = [self.expected(twin, inputs) for inputs in step]
+            wanted = [p for p in twin.parameters() if p.requires_grad]
+            twin_gradient = torch.cat([g.flatten() for g in torch.autograd.grad(sum(parts)[0], wanted)])
+            value, ratio = (float(sum(parts)[0].detach()), max(float(part[1]) for part in parts))
+            losses, gradients, followed = zip(*self.window, strict=True)
+            idle = [(inputs["advantages"] == 0).reshape(len(inputs["advantages"]), -1).all(1) for inputs in step]
+            tools = [set(turn_counts(inputs)) for inputs in step if "tool_mask" in inputs]
+            self.gaps.append(
+                {
+                    "loss": abs(sum(losses) - value) / max(1.0, abs(value)),
+                    "gradient": float((sum(gradients) - twin_gradient).norm() / twin_gradient.norm().clamp(1e-12)),
+                    "rows": sum(map(len, idle)),
+                    "idle": int(torch.cat(idle).sum()),
+                    "seen": sum(self.seen),
+                    "largest_log_ratio": ratio,
+                    "turns": self.advantage_gap,
+                    "played": sorted(set().union(*tools)),
+                    "left_padding": sum(int((inputs["prompt_mask"] == 0).sum()) for inputs in step),
+                    "zero": not bool(twin_gradient.any()),
+                    "followed": any(followed),
+                }
+            )
+            self.window.clear()
+            self.seen.clear()
+
+        def expected(self, twin, inputs):
+            """The twin's loss of a micro-batch with all of its rows, and its largest log ratio."""
             args = self.args
             mask = inputs["completion_mask"] * (inputs["completion_ids"] != self.processing_class.pad_token_id)
             mask = mask * inputs.get("tool_mask", 1)
             sampled = (twin_logps(twin, inputs), inputs["twin_old"], mask, inputs["advantages"].double())
-            if args.loss_type in LOSS_TYPES:
-                expected = gspo_loss(
-                    *sampled,
-                    level=args.importance_sampling_level,
-                    loss_type=args.loss_type,
-                    epsilon=args.epsilon,
-                    epsilon_high=args.epsilon_high,
-                    beta=self.beta,
-                    ref_per_token_logps=inputs.get("twin_ref"),
-                    max_completion_length=args.max_completion_length,
-                    num_items_in_batch=self.items(inputs),
-                    gradient_accumulation_steps=args.gradient_accumulation_steps,
-                ).loss
-            else:
-                expected = other_loss(args, *sampled, self.items(inputs))
-            wanted = [p for p in twin.parameters() if p.requires_grad]
-            twin_gradient = torch.cat([g.flatten() for g in torch.autograd.grad(expected, wanted)])
-            ratio = float((twin_logps(twin, inputs).detach() - inputs["twin_old"])[mask.bool()].abs().max())
-            value = float(expected.detach())
-            self.gaps.append(
-                {
-                    "loss": abs(float(loss.detach()) - value) / max(1.0, abs(value)),
-                    "gradient": float((gradient.double() - twin_gradient).norm() / twin_gradient.norm().clamp(1e-12)),
-                    "idle": int((inputs["advantages"] == 0).reshape(len(mask), -1).all(1).sum()),
-                    "seen": self.seen.pop() if self.seen else 0,
-                    "largest_log_ratio": ratio,
-                    "turns": self.advantage_gap,
-                    "played": sorted(set(turn_counts(inputs))) if "tool_mask" in inputs else [],
-                    "left_padding": int((inputs["prompt_mask"] == 0).sum()),
-                    "zero": not bool(twin_gradient.any()),
-                    "followed": followed,
-                }
-            )
-            return loss
+            largest = (sampled[0].detach() - inputs["twin_old"])[mask.bool()].abs().max()
+            if args.loss_type not in LOSS_TYPES:
+                return torch.stack([other_loss(args, *sampled, self.items(inputs)), largest])
+            loss = gspo_loss(
+                *sampled,
+                level=args.importance_sampling_level,
+                loss_type=args.loss_type,
+                epsilon=args.epsilon,
+                epsilon_high=args.epsilon_high,
+                beta=self.beta,
+                ref_per_token_logps=inputs.get("twin_ref"),
+                max_completion_length=args.max_completion_length,
+                num_items_in_batch=self.items(inputs),
+                gradient_accumulation_steps=args.gradient_accumulation_steps,
+            ).loss
+            return torch.stack([loss, largest])
 
         def items(self, inputs):
             """Tokens in one accumulation window, which dapo divides by."""
@@ -408,13 +437,13 @@ def run(name):
 
     from gspo_lite.credit import Turns
     from gspo_lite.training.config import GSPOConfig
-    from gspo_lite.training.loss import unsloth as hook
+    from gspo_lite.training.loss import unsloth_rows as hook
     from gspo_lite.training.loss.path import UNSLOTH
     from gspo_lite.training.trainer import GSPOTrainer
 
     options = {**BASE, **SCENARIOS[name]}
-    credit, control, idle, tools, turns, episodes = (
-        options.pop(name, False) for name in ("credit", "control", "idle", "tools", "turns", "episodes")
+    credit, control, idle, tools, turns, episodes, whole = (
+        options.pop(name, False) for name in ("credit", "control", "idle", "tools", "turns", "episodes", "whole")
     )
     pad_is_eos, prompts = options.pop("pad_is_eos", False), options.pop("prompts", "mixed")
     tokenizer, asked = tiny_tokenizer(pad_is_eos), PROMPTS[prompts]
@@ -446,18 +475,19 @@ def run(name):
     model = tiny_model(tokenizer)
     begun = copy.deepcopy(model)
     rewards = [reward, by_turn] if turns else [reward, played] if episodes else [reward]
-    trainer = checked_trainer(GSPOTrainer)(
+    trainer = GSPOTrainer(
         model, rewards, args=args, train_dataset=rows, processing_class=tokenizer, tools=[look_up] if episodes else None
     )
+    trainer.__class__ = checked_trainer(GSPOTrainer)  # built as what it is: a loss of its own would get every row
     if episodes:
         trainer._generate_single_turn = spoken(tokenizer)
     trainer.begun = begun
-    trainer.credit, trainer.gaps, trainer.seen, trainer.passes = credit, [], [], []
+    trainer.credit, trainer.gaps, trainer.seen, trainer.passes, trainer.window = credit, [], [], [], []
     trainer.tools_taken, trainer.turns = tools, turns
     layer = trainer.model.get_base_model().model.layers[0]
     layer.register_full_backward_hook(lambda *_: trainer.passes.append(1))
-    if not idle:
-        trainer.row_rules = None  # stock TRL would deal rows anew, and the twin looks at them as they were dealt
+    if whole:
+        trainer.row_rules = None
     undo = break_it(control, hook, UNSLOTH, trainer)
     try:
         trainer.train()

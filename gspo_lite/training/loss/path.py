@@ -10,21 +10,23 @@ from typing import Any
 from trl import GRPOTrainer
 
 from gspo_lite.training.loss.groups import WholeGroups
-from gspo_lite.training.loss.rollout import LeanRollout
+from gspo_lite.training.loss.logps import SharedPrompts
 from gspo_lite.training.loss.sampled import OwnSampler
 from gspo_lite.training.loss.stock import SequenceTokenLoss
-from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
+from gspo_lite.training.loss.stock_rows import StockRows
+from gspo_lite.training.loss.unsloth import generated_module, install
+from gspo_lite.training.loss.unsloth_rows import UnslothRows
 
 UNSLOTH = generated_module(GRPOTrainer)  # None if the trainer is stock TRL's
 if UNSLOTH is not None:
     install(UNSLOTH)
 
 
-class StockPath(OwnSampler, LeanRollout, SequenceTokenLoss, WholeGroups):
+class StockPath(OwnSampler, StockRows, SequenceTokenLoss, SharedPrompts, WholeGroups):
     """Mixins in front of stock TRL's trainer."""
 
 
-class UnslothPath(UnslothTokenLoss, WholeGroups):
+class UnslothPath(UnslothRows, WholeGroups):
     """Mixins in front of Unsloth's trainer."""
 
 

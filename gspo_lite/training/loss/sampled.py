@@ -17,6 +17,7 @@ import torch
 
 from gspo_lite.models.sampler import sampling_by_rows
 from gspo_lite.system.say import say
+from gspo_lite.training.loss.logps import drops
 from gspo_lite.training.loss.rows import OLD, SAMPLED, Batch, RowRules
 
 MEASURED_EVERY = 10  # rollouts
@@ -86,9 +87,3 @@ class OwnSampler:
         if self.use_vllm:
             return found
         return [{name: value for name, value in batch.items() if name != SAMPLED} for batch in found]
-
-
-def drops(model: Any) -> bool:
-    """Return whether a model in training drops out anything."""
-    layers = any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in model.modules())
-    return layers or bool(getattr(model.config.get_text_config(), "attention_dropout", 0))

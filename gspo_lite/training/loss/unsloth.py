@@ -1,7 +1,4 @@
-"""GSPO-token on Unsloth's patched trainer: one more level in its loss, and advantages aligned with its packing.
-
-Rows without an advantage are left out, and so is the backward pass of a micro-batch whose rows are all clipped. Unsloth
-computes the gradient for the log-probs in the forward pass; that for the weights is what is saved.
+"""GSPO-token in Unsloth's loss: one more level, and listeners to what the loss computes.
 
 Unsloth generates a module with a trainer; its loss `grpo_compute_loss` turns the level into log importance weights in
 an if-chain. `install` adds the level `sequence_token` to the syntax tree of the installed function, in memory; none of
@@ -24,16 +21,10 @@ from typing import Any, NamedTuple
 import torch
 
 from gspo_lite.errors import MachineError
-from gspo_lite.models.kinds import tokenizer_of
-from gspo_lite.training.loss.backward import without_idle_backward
-from gspo_lite.training.loss.rollout import CLIPS, LOWEST_CLIP, OTHER_CLIPS, nothing
-from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, ROW_SHARE, TOKEN_SHARE, Batch, RowRules, kept_rows, lean
 from gspo_lite.training.loss.stock import LEVEL
-from gspo_lite.training.watch.gauges import RatioGauges
 
 LOSSES = ("grpo_compute_loss", "grpo_compute_loss_slow")
 WEIGHTS = "log_importance_weights"
-UNTOUCHED = {"pixel_values", "pixel_values_videos", "unsloth_sample_weight"}  # a batch with one of these stays whole
 
 
 class Heard(NamedTuple):
@@ -44,91 +35,6 @@ class Heard(NamedTuple):
 
 
 LISTENERS: list[Heard] = []
-
-
-class UnslothTokenLoss:
-    """Mixin in front of Unsloth's trainer that leaves out rows without an advantage and packs advantages (B, T)."""
-
-    gauges: RatioGauges
-    row_rules: RowRules | None = None
-    # of the trainer
-    args: Any
-    aux_loss_enabled: bool
-    importance_sampling_level: str
-    _entropy_bonus_enabled: bool
-    _metrics: Any
-
-    def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
-        rules, batch = self.row_rules, inputs
-        if rules is not None and rules.drop and model.training and not UNTOUCHED & inputs.keys():
-            batch = active_rows(inputs, rules)
-            self.gauges.leave_out(*batch[LEFT_OUT])
-            if not len(batch["completion_ids"]):
-                return nothing(model, self._metrics["train"], self.args.loss_type)
-        loss = self._heard_loss(model, batch, *args, **kwargs)
-        if batch is not inputs:
-            self._correct_metrics(batch, inputs)
-        return loss
-
-    def _heard_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Return Unsloth's loss and record its ratios in the gauges."""
-        if inputs["advantages"].dim() == 2:
-            pad = tokenizer_of(self.processing_class).pad_token_id  # type: ignore[attr-defined]
-            inputs = {**inputs, "advantages": packed_advantages(inputs, pad)}
-        heard = Heard([], [])
-        LISTENERS.append(heard)
-        try:
-            loss: torch.Tensor = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
-        finally:
-            LISTENERS.remove(heard)
-        for ratio, mask in heard.ratios:
-            self.gauges.record(ratio.log(), mask, inputs["advantages"])
-        return without_idle_backward(loss, heard.logps, model) if self._by_logps_alone else loss
-
-    @property
-    def _by_logps_alone(self) -> bool:
-        """Whether the loss depends on the model through its log-probs only, not through entropies or a router."""
-        return not (self._entropy_bonus_enabled or self.aux_loss_enabled)
-
-    def _correct_metrics(self, batch: Batch, inputs: Batch) -> None:
-        """Extend metrics of the computed rows to all rows."""
-        metrics = self._metrics["train"]
-        share = batch[ROW_SHARE if self.importance_sampling_level == "sequence" else TOKEN_SHARE]
-        for name in filter(metrics.get, OTHER_CLIPS.get(self.args.loss_type, CLIPS)):  # luspo has none
-            metrics[name][-1] *= share  # a row without advantage is never clipped
-        if share < 1 and metrics.get(LOWEST_CLIP):
-            metrics[LOWEST_CLIP][-1] = 0.0
-        metrics["completion_length"][-1] = float(inputs["completion_mask"].sum(1).float().mean())
-
-
-def active_rows(inputs: Batch, rules: RowRules) -> Batch:
-    """Return the rows of a micro-batch that have an advantage, at the batch's width, each with its old weight.
-
-    Unsloth computes the gradient in the forward pass and would ignore a factor on the loss; positive factors on the
-    advantages have the same effect. Padding stays, because Unsloth's packing leaves it out.
-    """
-    batch = lean(inputs, kept_rows(inputs, rules), rules, trim=False)
-    return {**batch, "advantages": batch["advantages"] * batch[LOSS_SCALE]}
-
-
-def packed_advantages(inputs: dict[str, Any], pad_token_id: int) -> torch.Tensor:
-    """Return advantages (B, T) aligned with Unsloth's log-probs (B, W); unchanged with images.
-
-    Unsloth moves each row's padding to the right with a stable sort and keeps the last W columns; the same permutation
-    is applied here. W is the width of the old or reference log-probs; without them, T plus a prompt's most padding.
-    """
-    advantages, completion_ids = inputs["advantages"], inputs["completion_ids"]
-    if advantages.shape != completion_ids.shape:
-        raise ValueError(f"advantages {tuple(advantages.shape)} must match completions {tuple(completion_ids.shape)}")
-    if "max_left_pad" not in inputs or inputs.get("pixel_values") is not None:
-        return advantages
-    before = [inputs[name] for name in ("old_per_token_logps", "ref_per_token_logps") if inputs.get(name) is not None]
-    left_pad = int((inputs["prompt_ids"] == pad_token_id).sum(1).max())
-    width = before[0].shape[1] if before else completion_ids.shape[1] + left_pad
-    ids = torch.cat([inputs["prompt_ids"], completion_ids], dim=1)
-    full = torch.cat([advantages.new_zeros(inputs["prompt_ids"].shape), advantages], dim=1)
-    order = (ids != pad_token_id).argsort(dim=1, descending=True, stable=True)
-    return full.gather(1, order)[:, -width:]
 
 
 def generated_module(trainer_class: type) -> ModuleType | None:
@@ -168,14 +74,19 @@ def heard(accumulated_loss: Any) -> Any:
 
 
 def telling(function: Any) -> Any:
-    """Return Unsloth's autograd function; listeners get the log-probs that it is called with."""
+    """Return Unsloth's autograd function; listeners get the log-probs that it is called with.
+
+    Where vLLM's log-probs are given and no old ones, the policy has not moved: the old ones are then the new ones.
+    """
 
     class Telling(function):
         @classmethod
-        def apply(cls, logps: torch.Tensor, *rest: Any) -> Any:
+        def apply(cls, logps: torch.Tensor, old: Any, ref: Any, sampled: Any, *rest: Any) -> Any:
             for listener in LISTENERS:
                 listener.logps.append(logps)
-            return super().apply(logps, *rest)
+            if old is None and sampled is not None:
+                old = logps.detach()
+            return super().apply(logps, old, ref, sampled, *rest)
 
     return Telling
 

@@ -84,7 +84,8 @@ class RatioGauges:
         if old is None or sampled is None:
             return
         log_s = sequence_means(old.float() - sampled.float(), batch["completion_mask"] * batch.get("tool_mask", 1))
-        self.sampler_gaps.append(float(log_s.abs().max()))
+        if len(log_s):
+            self.sampler_gaps.append(float(log_s.abs().max()))
         if self.kept is not None:
             self.kept["sampler"] += log_s.tolist()
 
