@@ -146,6 +146,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
         self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
         level, clips = args.importance_sampling_level, args.loss_type not in OTHER_CLIPS
         self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
+        self.sampler_trusted = True  # while its log-probs agree with those of the training pass
         self.layout = first_layout(getattr(one, "layout", None) for one in self.reward_funcs)
         self.token_credit = self._token_credit(credits, credit_estimator, gamma)
         self.row_rules = rules_of(self)
@@ -166,13 +167,14 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
 
     def _counters(self) -> dict[str, Any]:
         drawn = {} if self.oversampler is None else {"fresh_prompts": self.oversampler.prompts.drawn}
-        return {"unscored_rollouts": self.unscored.in_a_row, **drawn}
+        return {"unscored_rollouts": self.unscored.in_a_row, "sampler_trusted": self.sampler_trusted, **drawn}
 
     def _guard_counters(self) -> dict[str, Any]:
         return {} if self.guards is None else self.guards.counters()
 
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
         self.unscored.in_a_row = counters["unscored_rollouts"]
+        self.sampler_trusted = counters.get("sampler_trusted", True)
         if self.oversampler is not None:
             self.oversampler.prompts.drawn = counters.get("fresh_prompts", 0)
         if self.guards is not None and guards:

@@ -110,14 +110,19 @@ def hindrance(trainer: Any) -> str:
     """Return why a trainer's prompts cannot be shared; nothing if they may be."""
     model, config = trainer.model, trainer.model.config.get_text_config()
     adapters = model.peft_config.values() if is_peft_model(model) else ()
-    noise = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     reasons = {
         f"attention is `{config._attn_implementation}`": config._attn_implementation != ATTENTION,
         "not only attention looks at other tokens": not LAYERS.issuperset(getattr(config, "layer_types", None) or ()),
-        "dropout differs from row to row": any(noise) or getattr(config, "attention_dropout", 0) > 0,
+        "dropout differs from row to row": drops(model),
         "the adapter is a prompt of its own": any(one.is_prompt_learning for one in adapters),
         "several processes compute in step": trainer.accelerator.num_processes > 1 or trainer.is_fsdp_enabled,
         "`use_liger_kernel` is on": trainer.args.use_liger_kernel,
         "the model is compiled": trainer.args.torch_compile,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def drops(model: Any) -> bool:
+    """Return whether a model leaves out parts at random while it is trained."""
+    layers = any(module.p for module in model.modules() if isinstance(module, torch.nn.Dropout))
+    return layers or getattr(model.config.get_text_config(), "attention_dropout", 0) > 0

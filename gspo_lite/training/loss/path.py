@@ -11,6 +11,7 @@ from trl import GRPOTrainer
 
 from gspo_lite.training.loss.groups import WholeGroups
 from gspo_lite.training.loss.logps import SharedPrompts
+from gspo_lite.training.loss.sampled import OwnSampler
 from gspo_lite.training.loss.stock import SequenceTokenLoss
 from gspo_lite.training.loss.stock_rows import StockRows
 from gspo_lite.training.loss.unsloth import generated_module, install
@@ -21,7 +22,7 @@ if UNSLOTH is not None:
     install(UNSLOTH)
 
 
-class StockPath(StockRows, SequenceTokenLoss, SharedPrompts, WholeGroups):
+class StockPath(OwnSampler, StockRows, SequenceTokenLoss, SharedPrompts, WholeGroups):
     """Mixins in front of stock TRL's trainer."""
 
 

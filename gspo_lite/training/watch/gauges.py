@@ -7,6 +7,8 @@
     gspo/fully_clipped_share                   share of sequences that have moved, with an advantage, whose every token
                                                with an advantage is clipped: they add nothing to the gradient
     gspo/noise_floor                           log_ratio_std before any weight has moved, if two passes are compared
+    gspo/sampler_gap                           largest absolute log s_i between the training pass and the sampler,
+                                               in rollouts that have log-probs of both
     gspo/computed_share                        share of sequences that were computed; the others have no advantage
 
 log s_i covers the computed sequences, the clip shares all: sequences without an advantage are never clipped. s_i is the
@@ -39,6 +41,7 @@ class RatioGauges:
         self.seen: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.left_out = {"sequences": 0.0, "tokens": 0.0}
         self.compared = True  # every ratio is of two passes
+        self.sampler_gaps: list[float] = []  # largest absolute log s of each batch, since the last figures
 
     def record(
         self, log_ratio: torch.Tensor, mask: torch.Tensor, advantages: torch.Tensor, compared: bool = True
@@ -75,11 +78,16 @@ class RatioGauges:
             self.seen[f"{side} sequences"].append(tokens.any(1)[counted].float())
             self.seen[f"{side} tokens"].append(tokens[mask].float())
 
-    def record_sampler(self, output: dict[str, Any]) -> None:
-        """Keep log s between the trainer's old log-probs and those of the sampler, if a rollout has both."""
-        old, sampled = output.get("old_per_token_logps"), output.get("sampling_per_token_logps")
-        if self.kept is not None and old is not None and sampled is not None:
-            self.kept["sampler"] += sequence_means(old.float() - sampled.float(), output["completion_mask"]).tolist()
+    def record_sampler(self, batch: dict[str, Any]) -> None:
+        """Record log s between the trainer's old log-probs and those of the sampler, if a batch has both."""
+        old, sampled = batch.get("old_per_token_logps"), batch.get("sampling_per_token_logps")
+        if old is None or sampled is None:
+            return
+        log_s = sequence_means(old.float() - sampled.float(), batch["completion_mask"] * batch.get("tool_mask", 1))
+        if len(log_s):
+            self.sampler_gaps.append(float(log_s.abs().max()))
+        if self.kept is not None:
+            self.kept["sampler"] += log_s.tolist()
 
     def leave_out(self, sequences: float, tokens: float) -> None:
         """Count sequences and tokens that were not computed because they have no advantage."""
@@ -92,6 +100,7 @@ class RatioGauges:
         noise, left_out = unmoved and self.compared, self.left_out
         self.seen.clear()
         self.left_out, self.compared = dict.fromkeys(left_out, 0.0), True
+        gaps, self.sampler_gaps = self.sampler_gaps, []
         if not seen or not seen["log_s"].numel():
             return {}
         log_s = seen["log_s"]
@@ -111,6 +120,8 @@ class RatioGauges:
         figures["computed_share"] = len(log_s) / (len(log_s) + left_out["sequences"])
         if noise:
             figures["noise_floor"] = figures["log_ratio_std"]
+        if gaps:
+            figures["sampler_gap"] = max(gaps)
         return {f"gspo/{name}": float(value) for name, value in figures.items()}
 
 
