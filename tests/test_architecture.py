@@ -126,6 +126,7 @@ def files_of(part):
                 "training/build",
                 "training/loss/stock",
                 "training/loss/unsloth",
+                "training/oversample",
                 "training/warmup",
             },
         ),

@@ -35,7 +35,7 @@ from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
 from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
-from gspo_lite.training.oversample import Oversampler, refuse_oversampling
+from gspo_lite.training.oversample import Oversampling, refuse_oversampling, room_in_vllm
 from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
 from gspo_lite.training.sampling import end_at_every_token, suppress_placeholders
@@ -59,7 +59,7 @@ class StockPath(LeanRollout, SequenceTokenLoss):
 LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
 
 
-class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
+class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, Oversampling, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Args:
@@ -127,7 +127,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         train_dataset, eval_dataset = as_dataset(train_dataset), as_dataset(eval_dataset, "eval_dataset")
         columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
         check_arguments(args, columns, strict=strict)
-        refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
+        refuse_oversampling(args, columns)
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = resolve_name(model) if isinstance(model, str) and is_made_here(model) else model
@@ -142,7 +142,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         begun_with = learned_weights(model)
         args = with_weights(args, len(paid))
-        super().__init__(model, [*reward_funcs, *paid], args=args, **data, **options)
+        with room_in_vllm(args.sample_factor):
+            super().__init__(model, [*reward_funcs, *paid], args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
         self._begin_episodes(len(reward_funcs), len(paid))
         refuse_frozen(self.model)
@@ -152,7 +153,6 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         self.calls: list[Call] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
-        self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
         level, clips = args.importance_sampling_level, args.loss_type not in OTHER_CLIPS
         self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
         self.layout = first_layout(getattr(one, "layout", None) for one in self.reward_funcs)
@@ -174,16 +174,13 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
             self.add_callback(self.guards)
 
     def _counters(self) -> dict[str, Any]:
-        drawn = {} if self.oversampler is None else {"fresh_prompts": self.oversampler.prompts.drawn}
-        return {"unscored_rollouts": self.unscored.in_a_row, **drawn}
+        return {"unscored_rollouts": self.unscored.in_a_row}
 
     def _guard_counters(self) -> dict[str, Any]:
         return {} if self.guards is None else self.guards.counters()
 
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
         self.unscored.in_a_row = counters["unscored_rollouts"]
-        if self.oversampler is not None:
-            self.oversampler.prompts.drawn = counters.get("fresh_prompts", 0)
         if self.guards is not None and guards:
             self.guards.restore(guards)
 
@@ -224,8 +221,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTra
         for name, value in call_metrics(self.calls).items():
             self._metrics["train"][name].append(value)
         self.unscored.take(self.rollout, self.reward_weights.tolist())
-        if self.oversampler is not None:
-            output, self.rollout = self.oversampler.filled(output, inputs)
+        if self.args.sample_factor > 1:
+            output = self._chosen(output)
         self.per_token = per_token(output)
         return output
 

@@ -89,6 +89,10 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "credit": True, "idle": True,
         "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
+    "gspo oversampled idle rows": {"idle": True, "sample_factor": 2, "max_steps": 8},
+    "gspo_token credit oversampled": {
+        "importance_sampling_level": "sequence_token", "credit": True, "sample_factor": 2,
+    },
     "gspo tools": {"tools": True},
     "gspo_token credit tools": {"importance_sampling_level": "sequence_token", "credit": True, "tools": True},
     "gspo_token turns": {"importance_sampling_level": "sequence_token", "tools": True, "turns": True},
@@ -298,6 +302,7 @@ def checked_trainer(trainer_class):
     class Checked(trainer_class):
         credit = tools_taken = turns = forgets_tools = False
         advantage_gap = 0.0  # of the turns, from numbers by hand
+        asked = 1  # rows sampled for each that is trained on
         gaps: list
         begun: object  # the model as it was before training, which a KL penalty refers to
         seen: list  # rows of each micro-batch that Unsloth was given
@@ -334,6 +339,7 @@ def checked_trainer(trainer_class):
 
         def _generate_and_score_completions(self, inputs):
             output = super()._generate_and_score_completions(inputs)
+            self.asked = len(inputs) / len(output["completion_ids"])
             if self.credit:
                 draw = torch.Generator().manual_seed(self.state.global_step)
                 idle = output["advantages"].unsqueeze(1) == 0 if self.row_rules is not None else False
@@ -384,6 +390,7 @@ def checked_trainer(trainer_class):
                     "gradient": float((gradient.double() - twin_gradient).norm() / twin_gradient.norm().clamp(1e-12)),
                     "idle": int((inputs["advantages"] == 0).reshape(len(mask), -1).all(1).sum()),
                     "seen": self.seen.pop() if self.seen else 0,
+                    "asked": self.asked,
                     "largest_log_ratio": ratio,
                     "turns": self.advantage_gap,
                     "played": sorted(set(turn_counts(inputs))) if "tool_mask" in inputs else [],
