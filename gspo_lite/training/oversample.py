@@ -28,7 +28,7 @@ import torch
 from trl.generation.vllm_generation import VLLMGeneration
 
 from gspo_lite.errors import UsageError
-from gspo_lite.training.loss.rows import Batch, cut, rows_of
+from gspo_lite.training.loss.rows import Batch, cut, matters, rows_of
 
 METRIC = "gspo/oversample/"
 
@@ -99,7 +99,7 @@ class Oversampling:
         Args:
             output: tensors (B, ...) and lists of B, in whole groups.
         """
-        teaches = teaching_groups(output, self.num_generations)
+        teaches: list[bool] = matters(output).view(-1, self.num_generations).any(1).tolist()
         groups = chosen_groups(teaches, len(teaches) // self.args.sample_factor)
         rows = rows_in(groups, self.num_generations)
         kept, varying = part_of(output, rows), sum(teaches[group] for group in groups)
@@ -112,17 +112,6 @@ class Oversampling:
         for name, value in figures.items():
             self._metrics["train"][METRIC + name].append(value)
         return kept
-
-
-def teaching_groups(output: Batch, num_generations: int) -> list[bool]:
-    """Return whether each group has an advantage other than 0 on a counted token; NaN counts, to be seen.
-
-    Args:
-        output: advantages (B,) or (B, T), completion_mask (B, T) and, with tools, tool_mask (B, T).
-    """
-    advantages, mask = output["advantages"], counted(output)
-    moves = ((advantages if advantages.dim() == 2 else advantages.unsqueeze(1)) != 0) & mask.bool()
-    return moves.any(1).view(-1, num_generations).any(1).tolist()
 
 
 def chosen_groups(teaches: Sequence[bool], count: int) -> list[int]:
