@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from gspo_lite.errors import GspoLiteError
 
+LOGITS_AT_ONCE = 2**25  # tokens times vocabulary; in float32 128 MiB
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -14,7 +14,7 @@ from trl import GRPOTrainer
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.groups import WholeGroups
 from gspo_lite.training.loss.rollout import LeanRollout, rules_of
-from gspo_lite.training.loss.rows import MICRO_BATCH_COST, arranged, least_padding, row_rules
+from gspo_lite.training.loss.rows import MICRO_BATCH_COST, arranged, cheapest_cuts, costs, row_rules
 from gspo_lite.training.sampling import suppress_placeholders
 from gspo_lite.training.trainer import GSPOTrainer
 from tests.unsloth.patched_trainer import BASE, tiny_model, tiny_tokenizer
@@ -226,13 +226,13 @@ def test_no_other_deal_has_less_padding(seed):
     cuts = [(a, b - a, 7 - b) for a in range(8) for b in range(a, 8)]
     fits = [c for c in cuts if max(padded_area([n], completions[s:], prompts[s:]) - MICRO_BATCH_COST
                                    for n, s in zip(c, (0, c[0], c[0] + c[1]), strict=True)) <= limit]  # fmt: skip
-    found = least_padding(np.array(completions), np.array(prompts), 3, limit)
+    found = cheapest_cuts(costs(np.array(completions), np.array(prompts), limit), 3)
     assert tuple(found) in fits
     assert padded_area(found, completions, prompts) == min(padded_area(c, completions, prompts) for c in fits)
 
 
 def test_rows_of_one_length_stay_in_one_micro_batch():
-    assert sorted(least_padding(np.full(4, 50), np.full(4, 10), 2, 8 * 60)) == [0, 4]
+    assert sorted(cheapest_cuts(costs(np.full(4, 50), np.full(4, 10), 8 * 60), 2)) == [0, 4]
 
 
 def test_a_micro_batch_of_nothing_is_empty():

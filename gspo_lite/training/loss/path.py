@@ -10,6 +10,7 @@ from typing import Any
 from trl import GRPOTrainer
 
 from gspo_lite.training.loss.groups import WholeGroups
+from gspo_lite.training.loss.logps import SharedPrompts
 from gspo_lite.training.loss.rollout import LeanRollout
 from gspo_lite.training.loss.stock import SequenceTokenLoss
 from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
@@ -19,7 +20,7 @@ if UNSLOTH is not None:
     install(UNSLOTH)
 
 
-class StockPath(LeanRollout, SequenceTokenLoss, WholeGroups):
+class StockPath(LeanRollout, SequenceTokenLoss, SharedPrompts, WholeGroups):
     """Mixins in front of stock TRL's trainer."""
 
 

@@ -17,6 +17,7 @@ import torch
 
 from gspo_lite.training.loss import rows
 from gspo_lite.training.loss.backward import zero_of
+from gspo_lite.training.loss.logps import SharedPrompts, hindrance
 from gspo_lite.training.loss.rows import LEFT_OUT, LOSS_SCALE, OLD, ROW_SHARE, TOKEN_SHARE, Batch, RowRules
 
 REMEMBER = "remember_logps"  # a micro-batch whose first pass gives the old log-probs of later ones
@@ -162,4 +163,5 @@ def rules_of(trainer: Any) -> RowRules | None:
         aux_loss=trainer.aux_loss_enabled,
         rotary=bool(getattr(config, "rope_parameters", None)),
         processes=trainer.accelerator.num_processes,
+        shared=isinstance(trainer, SharedPrompts) and not hindrance(trainer),
     )

@@ -29,6 +29,7 @@ BY_WHOLE = ("dapo", "cispo", "vespo")  # loss types that divide by a number of t
 SUMS = (*BY_TOKENS, *BY_WHOLE, "grpo", "dr_grpo", "luspo", "sapo")  # loss types that sum rows times their advantage
 LOSS_SCALE, ROW_SHARE, TOKEN_SHARE = "loss_scale", "row_share", "token_share"
 MICRO_BATCH_COST = 64  # fixed cost of a micro-batch, in tokens
+ATTENTION_SHARE = 0.25  # of a token's cost; the rest is computed without padding where prompts are shared
 LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative if it took over some
 
 
@@ -41,12 +42,22 @@ class RowRules:
     pool: bool  # deal the rows of an optimizer step to its micro-batches by length
     trim_prompts: bool  # cut the columns of padding on the left, which shifts positions
     reason: str = ""
+    shared: bool = False  # a prompt is computed once in a micro-batch, and no padding but in attention
 
     def __str__(self) -> str:
         return f"computing every row ({self.reason})" if self.reason else "computing only rows that have an advantage"
 
 
-def row_rules(loss_type: str, *, beta: float, entropy: bool, aux_loss: bool, rotary: bool, processes: int) -> RowRules:
+def sharing(reason: str = "") -> str:
+    """Return what is said once about shared prompts, and the reason if they are not."""
+    if reason:
+        return f"each prompt is computed again for each of its completions ({reason})"
+    return "each prompt is computed once for the completions of its group in a micro-batch"
+
+
+def row_rules(
+    loss_type: str, *, beta: float, entropy: bool, aux_loss: bool, rotary: bool, processes: int, shared: bool = False
+) -> RowRules:
     """Return the rules of a configuration.
 
     Args:
@@ -54,13 +65,14 @@ def row_rules(loss_type: str, *, beta: float, entropy: bool, aux_loss: bool, rot
         aux_loss: a router's auxiliary loss is trained on every token.
         rotary: only differences of positions matter, so that shifting a row changes nothing.
         processes: with more than one, all must compute batches of the same shape.
+        shared: a prompt is computed once in a micro-batch.
     """
     needs = {"the KL penalty": beta != 0, "the entropy": entropy, "the auxiliary loss": aux_loss}
     needed = [name for name, needs_all in needs.items() if needs_all]
     reason = f"{needed[0]} needs every row" if needed else "several processes compute in step" if processes > 1 else ""
     free = not reason
     moving = processes == 1 and not aux_loss and not entropy and loss_type not in BY_TOKENS
-    return RowRules(loss_type, drop=free, pool=moving, trim_prompts=rotary, reason=reason)
+    return RowRules(loss_type, drop=free, pool=moving, trim_prompts=rotary, reason=reason, shared=shared)
 
 
 class Size(NamedTuple):
@@ -93,42 +105,68 @@ def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Bat
 
 
 def dealt(step: Sequence[Batch], rules: RowRules) -> list[Batch]:
-    """Deal the rows of one optimizer step, longest first, to its micro-batches with little padding."""
+    """Deal the rows of one optimizer step, longest first, to its micro-batches at the least cost.
+
+    Rows of one prompt stay side by side where it is computed once for them.
+    """
     pool = joined(step)
     rows = kept_rows(pool, rules)
     lengths = pool["completion_mask"].sum(1) + pool["prompt_mask"].sum(1)
     rows = rows[lengths[rows].argsort(descending=True, stable=True)]
+    asked = None
+    if rules.shared:
+        asked = first_with(pool["prompt_ids"] * pool["prompt_mask"], rows)
+        rows, asked = rows[asked.argsort(stable=True)], asked.sort().values.cpu().numpy()
     prompts = pool["prompt_mask"].flip(1) if rules.trim_prompts else torch.ones_like(pool["prompt_mask"])
     completions, prompts = (end_of(mask)[rows].cpu().numpy() for mask in (pool["completion_mask"], prompts))
     limit = rows_of(step[0]) * (pool["completion_ids"].shape[1] + pool["prompt_ids"].shape[1])
-    counts = least_padding(completions, prompts, len(step), limit)
+    counts = cheapest_cuts(costs(completions, prompts, limit, asked), len(step))
     average = Size(rows_of(step[0]), *(value / len(step) for value in size_of(pool["completion_mask"])[1:]))
     return [lean(pool, chunk, rules, average) for chunk in rows.split(counts)]
 
 
-def least_padding(completions: np.ndarray, prompts: np.ndarray, parts: int, limit: int) -> list[int]:
-    """Return the numbers of consecutive rows of `parts` micro-batches with the least total cost.
+def first_with(prompts: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return for each of these rows the place in `rows` of the first one that has its prompt, (rows,)."""
+    kinds = torch.unique(prompts[rows], dim=0, return_inverse=True)[1]
+    places = torch.arange(len(rows), device=rows.device)
+    first = places.new_full((len(rows),), len(rows)).scatter_reduce(0, kinds, places, "amin")
+    return first[kinds]
 
-    A micro-batch costs its rows times the sum of its widest prompt and completion, and a fixed amount.
+
+def costs(completions: np.ndarray, prompts: np.ndarray, limit: int, asked: np.ndarray | None = None) -> np.ndarray:
+    """Return the cost in tokens of a micro-batch of rows i to j - 1 at [i, j], infinite beyond the limit.
+
+    A micro-batch has an area, its rows times the sum of its widest prompt and completion, and a fixed cost. The area is
+    computed; where prompts are shared only attention sees it, and each prompt is computed once.
 
     Args:
         completions, prompts: widths of the rows.
-        limit: most tokens of a micro-batch, padding included: TRL's own, so that memory does not grow. A cut into equal
-            parts of TRL's size always exists.
+        limit: largest area of a micro-batch: TRL's own, so that memory does not grow. A cut into equal parts of TRL's
+            size always exists.
+        asked: which prompt a row has; its rows stand side by side. None if prompts are not shared.
     """
     count = len(completions)
-    cost = np.full((count + 1, count + 1), np.inf)  # of rows i to j
+    cost = np.full((count + 1, count + 1), np.inf)
     cost[np.arange(count + 1), np.arange(count + 1)] = 0.0
     for start in range(count):
         widest = np.maximum.accumulate(completions[start:]) + np.maximum.accumulate(prompts[start:])
         area = widest * np.arange(1, count - start + 1)
-        cost[start, start + 1 :] = np.where(area <= limit, area + MICRO_BATCH_COST, np.inf)
+        tokens = area
+        if asked is not None:
+            new = np.diff(asked[start:], prepend=-1) != 0
+            tokens = area * ATTENTION_SHARE + np.cumsum(prompts[start:] * new + completions[start:])
+        cost[start, start + 1 :] = np.where(area <= limit, tokens + MICRO_BATCH_COST, np.inf)
+    return cost
+
+
+def cheapest_cuts(cost: np.ndarray, parts: int) -> list[int]:
+    """Return the numbers of consecutive rows in `parts` micro-batches at the least total cost, (rows + 1, rows + 1)."""
     best, choices = cost[0], []
     for _ in range(parts - 1):
         total = best[:, None] + cost
         choices.append(total.argmin(0))
         best = total.min(0)
-    ends = [count]
+    ends = [len(cost) - 1]
     for choice in reversed(choices):
         ends.append(int(choice[ends[-1]]))
     return np.diff([0, *reversed(ends)]).tolist()
