@@ -66,8 +66,8 @@ def plan(recipe: Recipe, room: Room) -> Plan:
     """
     shape = find_shape(recipe.model.name)
     phases = predict(recipe, shape, room)
-    faster = list(speed_up(recipe, shape, room)) if fit(phases) else []
-    return Plan(recipe, shape, room, phases, list(suggest(recipe, shape, room)), faster)
+    suggestions, faster = list(suggest(recipe, shape, room)), list(speed_up(recipe, shape, room))
+    return Plan(recipe, shape, room, phases, suggestions, faster)
 
 
 def room_for(recipe: Recipe, vram: float) -> Room:

@@ -127,7 +127,7 @@ def test_a_recipe_that_fits_is_told_what_would_be_faster():
     assert "faster" not in "\n".join(lines_of(planned(16)))
     assert not planned(12).faster
     assert not planned(24, "model.load_in_4bit=false").faster
-    assert not planned(24, "model.dtype=float32").faster  # its unquantized weights have 32 bits
+    assert not planned(80, "model.dtype=float32").faster  # its unquantized weights have 32 bits
     (eight,) = planned(24, "model.load_in_4bit=false", "model.load_in_8bit=true").faster
     assert eight.change == {"model.load_in_8bit": False}
 

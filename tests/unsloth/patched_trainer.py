@@ -89,7 +89,7 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "credit": True, "idle": True,
         "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
-    "gspo oversampled idle rows": {"idle": True, "sample_factor": 2, "max_steps": 8},
+    "gspo oversampled": {"idle": True, "sample_factor": 2},  # half of the groups are left, those with variance
     "gspo_token credit oversampled": {
         "importance_sampling_level": "sequence_token", "credit": True, "sample_factor": 2,
     },
