@@ -1,26 +1,46 @@
 """Computes each prompt of a micro-batch once for all of its completions, and no padding.
 
     tokens (N,)      the distinct prompts, then the completions, in one row: what all layers but attention see
-    attention        each prompt looks at itself; each completion at its prompt and itself: prompts (n, P) padded on
-                     the right with queries and keys, completions (B, T) with queries, and keys (B, P + T)
+    attention        in parts, padded on the right: the prompts, then completions of similar lengths, whose keys are
+                     those of their prompt and their own
 
 Every token keeps the position that it has in the padded batch, so that any kind of positions gives the same numbers.
-Attention itself is the installed one, called for these blocks. Gradients reach a prompt from all of its completions.
-Pure functions on tensors; must not know trainers. Letters: B rows, n distinct prompts, P and T their widest prompt and
-completion, N tokens, M completion tokens, H heads of width d.
+Attention itself is the installed one, called for each part. Gradients reach a prompt from all of its completions.
+Pure functions on tensors; must not know trainers. Letters: B rows, n distinct prompts, N tokens, M completion tokens,
+b rows of a part with t queries and k keys each, H heads of width d.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from gspo_lite.training.loss.rows import cheapest_cuts
+
 ATTENTION = "sdpa"  # the implementation of attention that can be told of blocks
 BLOCKS = "prompt_blocks"  # keyword by which a model hands the blocks on to its attention
+PARTS = 4  # most parts of completions
+PART_COST = 2**15  # fixed cost of a part, in pairs of a query and a key
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows whose attention is computed together.
+
+    Attributes:
+        queries, keys: their tokens, (b, t) and (b, k); at padding any token.
+        visible: keys that a query sees (b, 1, t, k); None if these are all tokens up to itself.
+    """
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    visible: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -29,40 +49,35 @@ class Blocks:
 
     Attributes:
         tokens, positions: ids and columns in the padded batch, (N,).
-        shape: n, P, B, T.
-        queries: token at each place of the padded prompts and completions, (n P + B T,); at a padded place any token.
-        keys: the same for the prompts and for each completion behind its prompt, (n P + B (P + T),).
-        order: place of each token among those of `queries`, (N,).
-        visible: keys that the queries of a completion see, (B, 1, T, P + T).
-        columns: of the completions' keys, (B, P + T).
+        width: columns of the padded batch.
+        parts: of attention; every token is a query of one of them.
+        order: place of each token among the queries of all parts, (N,).
         before: for each completion token the token in front of it, whose hidden state predicts it, (M,).
         targets: ids of the completion tokens, (M,).
     """
 
     tokens: torch.Tensor
     positions: torch.Tensor
-    shape: tuple[int, int, int, int]
-    queries: torch.Tensor
-    keys: torch.Tensor
+    width: int
+    parts: Sequence[Part]
     order: torch.Tensor
-    visible: torch.Tensor
-    columns: torch.Tensor
     before: torch.Tensor
     targets: torch.Tensor
 
-    def masks(self, window: int | None) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Return what prompts (P, P) and completions (B, 1, T, P + T) see; None is all before and itself.
+    def masks(self, window: int | None) -> Iterator[torch.Tensor | None]:
+        """Yield what is visible in each part.
 
         Args:
             window: columns that a token looks back, itself included, in layers with a sliding window.
         """
-        prompt = self.shape[1]
-        if window is None or window >= int(self.columns.max()) + 1:
-            return None, self.visible
-        back = torch.arange(prompt, device=self.tokens.device)
-        back = back[:, None] - back
-        own = self.columns[:, None, prompt:, None] - self.columns[:, None, None]
-        return ((back >= 0) & (back < window))[None, None], self.visible & (own < window)
+        for part in self.parts:
+            if window is None or window >= self.width:
+                yield part.visible
+            else:
+                steps = torch.arange(part.queries.shape[1], device=part.queries.device)
+                visible = steps[:, None] >= steps if part.visible is None else part.visible
+                back = self.positions[part.queries][:, None, :, None] - self.positions[part.keys][:, None, None]
+                yield visible & (back < window)
 
 
 def blocks_of(ids: torch.Tensor, mask: torch.Tensor, width: int) -> Blocks | None:
@@ -72,36 +87,73 @@ def blocks_of(ids: torch.Tensor, mask: torch.Tensor, width: int) -> Blocks | Non
         ids, mask: prompts and completions (B, W).
         width: columns of the completions.
     """
-    start, used = ids.shape[1] - width, mask.bool()
+    start, used, device = ids.shape[1] - width, mask.bool(), ids.device
     if not padded_outside(used[:, :start].int(), used[:, start:].int()):
         return None
     own, first = distinct(torch.where(used[:, :start], ids[:, :start] + 1, 0))
-    prompt_lengths, lengths = used[first, :start].sum(1), used[:, start:].sum(1)
-    count, prompt, rows, longest = len(first), int(prompt_lengths.max()), len(ids), int(lengths.max())
-    steps = torch.arange(max(prompt, longest), device=ids.device)
-    in_prompt = steps[:prompt] < prompt_lengths[:, None]
-    in_completion = steps[:longest] < lengths[:, None]
-    real = torch.cat([in_prompt.flatten(), in_completion.flatten()])
-    queries, order = (real.cumsum(0) - 1).clamp(min=0), real.nonzero().squeeze(1)
-    prompts, completions = queries[: count * prompt].view(count, prompt), queries[count * prompt :].view(rows, longest)
-    prompt_columns = (start - prompt_lengths[:, None] + steps[:prompt]).clamp(max=start - 1)
-    columns = torch.cat([prompt_columns[own], (start + steps[:longest]).expand(rows, longest)], dim=1)
-    prompt_ids, completion_ids = ids[first[:, None], prompt_columns], ids[:, start : start + longest]
-    causal = (steps[:longest, None] >= steps[:longest]).expand(rows, longest, longest)
-    seen = torch.cat([in_prompt[own][:, None].expand(rows, longest, prompt), causal], dim=2)
-    last = prompts.gather(1, prompt_lengths[:, None] - 1)
-    return Blocks(
-        tokens=torch.cat([prompt_ids.flatten(), completion_ids.flatten()])[order],
-        positions=torch.cat([prompt_columns.flatten(), columns[:, prompt:].flatten()])[order],
-        shape=(count, prompt, rows, longest),
-        queries=queries,
-        keys=torch.cat([prompts.flatten(), torch.cat([prompts[own], completions], dim=1).flatten()]),
-        order=order,
-        visible=seen[:, None],
-        columns=columns,
-        before=torch.cat([last[own], completions[:, :-1]], dim=1)[in_completion],
-        targets=completion_ids[in_completion],
-    )
+    count, completions = len(first), used[:, start:].sum(1)
+    # Prompts and completions are sequences, in this order; their tokens stand one after the other.
+    lengths = torch.cat([used[first, :start].sum(1), completions])
+    begins = lengths.cumsum(0) - lengths
+    sequences = torch.arange(len(lengths), device=device).repeat_interleave(lengths)
+    steps = torch.arange(len(sequences), device=device) - begins[sequences]
+    columns = torch.cat([start - lengths[:count], torch.full_like(completions, start)])[sequences] + steps
+    rows = torch.cat([first, torch.arange(len(ids), device=device)])[sequences]
+    tokens, written = ids[rows, columns], sequences >= count
+    last = (begins + lengths - 1)[own]  # of each row's prompt
+    hands = attention_hands(completions.cpu().numpy(), lengths[own].cpu().numpy())
+    parts, places = parts_of(hands, own, lengths, begins)
+    previous = torch.where(steps == 0, last[rows], torch.arange(len(tokens), device=device) - 1)
+    return Blocks(tokens, columns, ids.shape[1], parts, places[sequences] + steps, previous[written], tokens[written])
+
+
+def parts_of(
+    hands: Sequence[np.ndarray], own: torch.Tensor, lengths: torch.Tensor, begins: torch.Tensor
+) -> tuple[list[Part], torch.Tensor]:
+    """Return the parts of attention, and the place of each sequence's first token among their queries.
+
+    Args:
+        hands: rows of each part of completions.
+        own: prompt of each row.
+        lengths, begins: of the sequences, which are the prompts and then the completions.
+    """
+    count = len(lengths) - len(own)
+
+    def tokens(sequences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        steps, ends = torch.arange(int(lengths[sequences].max()), device=own.device), lengths[sequences, None]
+        return begins[sequences, None] + steps.minimum(ends - 1), steps < ends
+
+    prompts, _ = tokens(torch.arange(count, device=own.device))
+    places, taken = torch.zeros_like(lengths), prompts.numel()
+    places[:count] = torch.arange(count, device=own.device) * prompts.shape[1]
+    parts = [Part(prompts, prompts, None)]
+    for hand in hands:
+        rows = torch.from_numpy(hand).to(own.device)
+        (asked, known), (queries, _) = tokens(own[rows]), tokens(count + rows)
+        size, width = queries.shape
+        before = known[:, None].expand(size, width, asked.shape[1])
+        causal = torch.ones(width, width, dtype=torch.bool, device=own.device).tril().expand(size, -1, -1)
+        parts.append(Part(queries, torch.cat([asked, queries], dim=1), torch.cat([before, causal], dim=2)[:, None]))
+        places[count + rows] = taken + torch.arange(size, device=own.device) * width
+        taken += queries.numel()
+    return parts, places
+
+
+def attention_hands(completions: np.ndarray, prompts: np.ndarray) -> list[np.ndarray]:
+    """Return rows in parts of similar lengths, with the fewest pairs of a query and a key.
+
+    Args:
+        completions, prompts: lengths of each row's; rows without a completion are left out.
+    """
+    rows = np.argsort(-completions, kind="stable")[: np.count_nonzero(completions)]
+    queries, keys = completions[rows], prompts[rows]
+    cost = np.full((len(rows) + 1, len(rows) + 1), np.inf)
+    np.fill_diagonal(cost, 0.0)
+    for start, longest in enumerate(queries):
+        pairs = longest * (longest + np.maximum.accumulate(keys[start:])) * np.arange(1, len(rows) - start + 1)
+        cost[start, start + 1 :] = pairs + PART_COST
+    cuts = np.cumsum(cheapest_cuts(cost, PARTS))[:-1]
+    return [hand for hand in np.split(rows, cuts) if len(hand)]
 
 
 def padded_outside(prompt: torch.Tensor, completion: torch.Tensor) -> bool:
@@ -117,39 +169,34 @@ def distinct(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return own, index.new_full((len(kinds),), len(rows)).scatter_reduce(0, own, index, "amin")
 
 
-def padded(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Return states (1, H, N, d) at these places, (places, H, d)."""
+def in_parts(states: torch.Tensor, places: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """Yield states (1, H, N, d) at places (b, t) of each part, as (b, H, t, d)."""
     _, heads, count, size = states.shape
+    table = states[0].transpose(0, 1).reshape(count, heads * size)
     # An embedding, because its gradient adds up tokens that are used many times faster than that of an index.
-    return F.embedding(places, states[0].transpose(0, 1).reshape(count, heads * size)).view(-1, heads, size)
+    found = F.embedding(torch.cat([one.flatten() for one in places]), table)
+    for part, one in zip(found.split([one.numel() for one in places]), places, strict=True):
+        yield part.view(*one.shape, heads, size).transpose(1, 2)
 
 
-def attend_blocks(
+def attend(
     attention: Any, module: Any, states: tuple[torch.Tensor, torch.Tensor, torch.Tensor], blocks: Blocks, **options: Any
 ) -> torch.Tensor:
     """Return the attention of all tokens, (1, N, H, d).
 
     Args:
-        attention: the installed function for padded blocks.
+        attention: the installed function for padded rows.
         states: queries, keys and values (1, H, N, d).
         options: what the model tells its attention.
     """
-    count, prompt, rows, width = blocks.shape
-    parts = []
-    for one, places, ahead in zip(states, (blocks.queries, blocks.keys, blocks.keys), (0, prompt, prompt), strict=True):
-        found, cut = padded(one, places), count * prompt
-        parts.append((by_row(found[:cut], count, prompt), by_row(found[cut:], rows, ahead + width)))
+    queries, keys = [part.queries for part in blocks.parts], [part.keys for part in blocks.parts]
+    padded = [in_parts(one, places) for one, places in zip(states, (queries, keys, keys), strict=True)]
     outputs = [
-        attention(module, *block, mask, **options)[0].flatten(0, 1)
-        for block, mask in zip(zip(*parts, strict=True), blocks.masks(options.get("sliding_window")), strict=True)
+        attention(module, *block, visible, **options)[0].flatten(0, 1)
+        for *block, visible in zip(*padded, blocks.masks(options.get("sliding_window")), strict=True)
     ]
     joined = torch.cat(outputs)
     return F.embedding(blocks.order, joined.flatten(1)).view(1, -1, *joined.shape[1:])
-
-
-def by_row(states: torch.Tensor, rows: int, width: int) -> torch.Tensor:
-    """Return states (rows x width, H, d) as (rows, H, width, d)."""
-    return states.view(rows, width, *states.shape[1:]).transpose(1, 2)
 
 
 def teach_attention() -> None:
@@ -162,7 +209,7 @@ def teach_attention() -> None:
         blocks = options.pop(BLOCKS, None)
         if blocks is None:
             return installed(module, query, key, value, mask, *args, **options)
-        return attend_blocks(installed, module, (query, key, value), blocks, **options), None
+        return attend(installed, module, (query, key, value), blocks, **options), None
 
     attention.takes_blocks = True  # type: ignore[attr-defined]
     ALL_ATTENTION_FUNCTIONS[ATTENTION] = attention
