@@ -94,7 +94,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     args = config_from_recipe(recipe, Path(recipe.output.dir), use_vllm=engine.name == "vllm")
     play = player_of(recipe, loaded, rewards, tools)  # last, because a configuration resets what accelerate knows
     problems = drop_long_prompts(problems, loaded.processing_class, longest, kwargs, play.tools_of if play else None)
-    refuse_oversampling(args, problems.train.column_names, unsloth=backend == "unsloth")
+    refuse_oversampling(args, problems.train.column_names)
     name = recipe.model.adapter
     begun_with = None if name is None else described(adapter_folder(name) / WEIGHTS)["sha256"]
     return Parts(recipe, problems, rewards, loaded, engine, args, tools, play, begun_with)

@@ -156,6 +156,8 @@ def begin(folder: Path, parts: Parts, command: str | None, resume: bool, clock: 
     if recipe.plays:
         say(f"tools    {', '.join([*(tool.name for tool in recipe.tools), *recipe.environments.values()])}")
     say(f"machine  {facts['hardware']}; completions by {parts.engine.title}{parts.args.correction}")
+    if (factor := recipe.generation.sample_factor) > 1:
+        say(f"         {factor} times a rollout's prompts in one call: groups with variance first, the rest is dropped")
     if processes.count() > 1:
         together = recipe.training.rollout_size * processes.count()
         say(f"         {processes.count()} processes (DDP): {together} completions a rollout in total")

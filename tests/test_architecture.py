@@ -126,6 +126,7 @@ def files_of(part):
                 "training/build",
                 "training/loss/path",
                 "training/loss/stock",
+                "training/oversample",
                 "training/warmup",
             },
         ),

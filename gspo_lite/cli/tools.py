@@ -27,9 +27,11 @@ def check(recipe: RecipeArgument, overrides: SetOption = None, allow_outside: Ou
     """Report every problem of a recipe, without loading anything."""
     checked = load(recipe, overrides or [], allow_outside=allow_outside)
     chosen, training = checked.recipe, checked.recipe.training
+    factor = chosen.generation.sample_factor
+    rollout = f"{training.rollout_size} completions" + (f" of {factor * training.rollout_size}" if factor > 1 else "")
     print(
         f"{checked.path}: ok. {chosen.objective.algorithm} on {chosen.model.name}, {training.max_steps} steps; "
-        f"{training.rollout_size} completions a rollout, {training.updates_per_rollout:g} optimizer steps on each"
+        f"{rollout} a rollout, {training.updates_per_rollout:g} optimizer steps on each"
     )
 
 

@@ -139,7 +139,7 @@ def left_behind(recipe: Recipe) -> list[str]:
         "objective.scale_rewards `batch`: divided by the group's deviation": objective.scale_rewards == "batch",
         "objective.mask_truncated_completions": objective.mask_truncated_completions,
         "objective.use_bias_correction_kl": objective.use_bias_correction_kl and objective.beta > 0,
-        "generation.oversample: see algorithm.filter_groups": generation.oversample > 0,
+        "generation.sample_factor: see data.gen_batch_size and algorithm.filter_groups": generation.sample_factor > 1,
         "generation.min_p": generation.min_p is not None,
         "generation.repetition_penalty": generation.repetition_penalty != 1,
         f"training.lr_scheduler_type `{training.lr_scheduler_type}`": training.lr_scheduler_type not in SCHEDULES,

@@ -228,18 +228,6 @@ def a_template_is_given_its_own_variables(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(("model", "chat_template_kwargs", name), message)
 
 
-def groups_can_be_swapped(recipe: Recipe) -> Iterator[Problem]:
-    place = ("generation", "oversample")
-    if recipe.generation.oversample == 0:
-        return
-    if recipe.model.backend == "unsloth":
-        message = "Unsloth's trainer cannot join two generations. Set it to 0, or model.backend to `transformers`"
-        yield Problem(place, message)
-    if recipe.objective.scale_rewards == "batch":
-        message = "scale_rewards `batch` divides by the spread of one generation. Set it to `group` or `none`"
-        yield Problem(place, message)
-
-
 def the_best_step_is_measured(recipe: Recipe) -> Iterator[Problem]:
     training = recipe.training
     wanted = {("output", "keep_best"): recipe.output.keep_best, ("training", "stop_early"): training.stop_early}
@@ -249,7 +237,7 @@ def the_best_step_is_measured(recipe: Recipe) -> Iterator[Problem]:
 
 
 RULES = (
-    one_kind_of_weights, vllm_takes_the_weights, a_template_is_given_its_own_variables, groups_can_be_swapped,
+    one_kind_of_weights, vllm_takes_the_weights, a_template_is_given_its_own_variables,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, gamma_needs_tokens, turns_need_tools, prefixes_need_tokens,

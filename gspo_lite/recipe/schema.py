@@ -150,10 +150,10 @@ class GenerationSettings(Settings):
     top_k: Annotated[int, Field(ge=0)] = Field(0, description="Sample from the k likeliest tokens; 0 is off.")
     min_p: Share | None = Field(None, description="Leave out tokens below this share of the likeliest; null is off.")
     repetition_penalty: PositiveFloat = Field(1.0, description="Penalty for tokens seen before; 1 is off.")
-    oversample: Annotated[int, Field(ge=0, le=100)] = Field(
-        0,
-        description="Dynamic sampling as in DAPO, but bounded: the largest number of extra rounds per rollout. Each "
-        "round replaces groups whose completions have equal rewards by groups of new prompts. 0 is off.",
+    sample_factor: Annotated[int, Field(ge=1, le=16)] = Field(
+        1,
+        description="Prompts sampled in one call, as a multiple of those a rollout trains on. Groups whose completions "
+        "have different rewards are trained on first, the rest is dropped. 1 is off.",
     )
     max_turns: PositiveInt | None = Field(
         None, description="Messages of the model in one conversation with tools; null is no limit."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from gspo_lite.report.facts import FORM, FigureRow, having_form
@@ -79,25 +80,28 @@ def next_commands(folder: Path) -> list[str]:
 
 
 def dynamic_sampling(steps: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a line on the cost and gain of `generation.oversample`, or none if few groups lacked variance."""
-    flat = [step["frac_reward_zero_std"] for step in steps if step.get("frac_reward_zero_std") is not None]
-    mean = sum(flat) / len(flat) if flat else 0
-    if mean < WORTH_SAYING:
+    """Return a line on the gain and cost of `generation.sample_factor`, or on what it would gain; none if too little.
+
+    Where it is off, the estimate takes the same share of further groups to be flat in each rollout.
+    """
+    flat, left, dropped = (
+        [step[name] for step in steps if step.get(name) is not None]
+        for name in ("frac_reward_zero_std", OVERSAMPLE + "flat_share", OVERSAMPLE + "dropped_share")
+    )
+    share = mean(flat) if flat else 0.0
+    if left:
+        return [
+            f"{share:.0%} of the sampled groups had no variance, and {mean(left):.0%} of those trained on; "
+            f"{mean(dropped):.0%} of the groups with variance did not fit into their rollout and were dropped"
+        ]
+    if share < WORTH_SAYING:
         return []
-    said = f"{mean:.0%} of the groups had no variance and taught nothing"
-    extra = [step for step in steps if step.get(OVERSAMPLE + "extra_groups") is not None]
-    if extra:
-        groups = sum(step[OVERSAMPLE + "extra_groups"] for step in extra)
-        kept = sum(step[OVERSAMPLE + "extra_groups"] * (step.get(OVERSAMPLE + "kept_share") or 0) for step in extra)
-        seconds = sum(step[OVERSAMPLE + "seconds"] for step in extra)
-        more = f"{groups:.0f} groups of new prompts were sampled in {minutes(seconds)}"
-        return [f"{said}; {more}, and {kept:.0f} of them replaced such a group"]
-    if mean == 1:
+    said = f"{share:.0%} of the groups had no variance and taught nothing"
+    if share == 1:
         return [f"{said}; `gspo-lite rewards preview RECIPE` says what to change"]
-    # In each rollout one round samples a new group for every flat one, and the same share of the new ones is flat.
-    gained = sum(share * (1 - share) for share in flat) / sum(1 - share for share in flat)
-    offer = f"about {mean:.0%} more completions for {gained:.0%} more groups with variance"
-    return [f"{said}; generation.oversample=1 would sample {offer}"]
+    gained = sum(min(one, 1 - one) for one in flat) / sum(1 - one for one in flat)
+    offer = f"twice as many completions in one call for about {gained:.0%} more groups with variance"
+    return [f"{said}; generation.sample_factor=2 would sample {offer}"]
 
 
 def failed_calls(steps: Sequence[dict[str, Any]]) -> list[str]:

@@ -1,6 +1,7 @@
-"""The settings that a run's memory depends on, in the order of least harm, with the values to try.
+"""The settings that a run's memory depends on, with the values to try: those that save some, in the order of least
+harm, and those that spend what is left on speed.
 
-Owns order, price and values. Must not know what a value saves: `memory.py` computes that.
+Owns order, price and values. Must not know what a value takes: `memory.py` computes that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Change = dict[str, Any]
 
 @dataclass(frozen=True)
 class Knob:
-    """A setting to change, its price for the user, and the values to try one after the other."""
+    """A setting to change, its price or gain for the user, and the values to try one after the other."""
 
     price: str
     changes: Callable[[Recipe, Room], Iterator[Change]]
@@ -97,6 +98,10 @@ def smaller_rollout(recipe: Recipe, room: Room) -> Iterator[Change]:
         factor *= 2
 
 
+def fewer_extra_prompts(recipe: Recipe, room: Room) -> Iterator[Change]:
+    yield from ({"generation.sample_factor": factor} for factor in range(recipe.generation.sample_factor - 1, 0, -1))
+
+
 def shorter_prompts(recipe: Recipe, room: Room) -> Iterator[Change]:
     length = recipe.generation.max_prompt_length
     while length > 128:
@@ -125,6 +130,24 @@ def shorter_completions(recipe: Recipe, room: Room) -> Iterator[Change]:
         yield {"generation.max_completion_length": length}
 
 
+def sixteen_bit_weights(recipe: Recipe, room: Room) -> Iterator[Change]:
+    quantized = [name for name in ("load_in_4bit", "load_in_8bit") if getattr(recipe.model, name)]
+    if quantized and recipe.model.dtype != "float32":
+        yield {f"model.{name}": False for name in quantized}
+
+
+def larger_passes(recipe: Recipe, room: Room) -> Iterator[Change]:
+    """More completions a pass, fewer passes: rollout, updates and gradients stay what they are."""
+    training, factor = recipe.training, 2
+    while training.gradient_accumulation_steps % factor == 0 and room.backend != "unsloth":  # it chooses by itself
+        yield {
+            "training.per_device_train_batch_size": training.per_device_train_batch_size * factor,
+            "training.gradient_accumulation_steps": training.gradient_accumulation_steps // factor,
+            "training.steps_per_generation": training.steps_per_generation // factor,
+        }
+        factor *= 2
+
+
 KNOBS = (
     Knob("evaluates in smaller batches; same figures", smaller_evaluation),
     Knob("computes activations twice, so a training pass takes about a third longer", checkpointing),
@@ -133,9 +156,19 @@ KNOBS = (
     Knob("8-bit optimizer state", small_optimizer),
     Knob("16-bit instead of 32-bit weights", sixteen_bits),
     Knob("4-bit weights, slightly less exact", four_bits),
+    Knob("fewer groups to choose from, so more without variance are trained on", fewer_extra_prompts),
     Knob("fewer prompts a rollout, so a noisier gradient; same number of updates on each", smaller_rollout),
     Knob("prompts beyond it are left out", shorter_prompts),
     Knob("a smaller adapter learns less", lower_rank),
     Knob("half as many completions of a prompt to compare, and half the rollout", smaller_groups),
     Knob("cuts long answers off; lower soft_overlong's max_length with it", shorter_completions),
+)
+
+FASTER = (
+    Knob(
+        "16-bit weights fit: 4-bit ones are written out in 16 bits at every step of decoding, which makes a cycle "
+        "about 1.5 to 2 times as long (an estimate)",
+        sixteen_bit_weights,
+    ),
+    Knob("fewer, larger passes; same rollout, same updates", larger_passes),
 )

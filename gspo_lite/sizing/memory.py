@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.shape import Shape
+from gspo_lite.system.memory import LOGITS_AT_ONCE
 
 GIB = 2**30
 # NF4, doubly quantized (QLoRA, arXiv 2305.14314): 4 bits, one byte per block of 64 and one float32 per 256 blocks.
@@ -29,6 +30,7 @@ OPTIMIZER_BYTES = {
     "rmsprop": 4.0, "adagrad": 4.0, "adafactor": 0.1, "sgd": 0.0,
 }  # fmt: skip
 DEFAULT_OPTIMIZER_BYTES = 8.0
+LOGIT_BYTES = 16  # of each logit of a piece: four float32 tensors at the peak, on the way there and back, as measured
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,15 @@ class Sizes:
         return {inputs: kept * tokens * shape.hidden * b, "one layer, computed again": layer + gradients}
 
     def logits(self) -> dict[str, int]:
-        """Logits and their gradients: whole in TRL, in pieces under Unsloth."""
+        """Logits and their gradients: in pieces, but whole with images or a router's loss on the TRL path."""
         completion, rows, vocab = self.recipe.generation.max_completion_length, self.rows(), self.shape.vocab
         if self.room.backend == "unsloth" and self.room.gpu:
             share = rows / self.recipe.training.per_device_train_batch_size / self.chunks()
             return {"logits, in pieces (Unsloth)": int(share * rows * self.width * vocab * 12)}
-        # float32 and its gradient, and the gradient in 16 bits where that is the model's type
-        return {"logits, all at once (TRL)": rows * (completion + 1) * vocab * (10 if self.number == 2 else 8)}
+        if self.room.images or self.shape.experts:
+            # float32 and its gradient, and the gradient in 16 bits where that is the model's type
+            return {"logits, all at once (TRL)": rows * (completion + 1) * vocab * (10 if self.number == 2 else 8)}
+        return {"logits, in pieces": min(rows * completion * vocab, LOGITS_AT_ONCE) * LOGIT_BYTES}
 
     def kv_cache(self, sequences: int, tokens: int) -> int:
         """Keys and values of all layers; a layer with a sliding window keeps no more than the window."""
@@ -227,7 +231,8 @@ def predict(recipe: Recipe, shape: Shape, room: Room) -> list[Phase]:
         sizes.resident() | {"gradients of what is trained": sizes.trained()} | sizes.activations() | sizes.logits()
         | sizes.looking()
     )  # fmt: skip
-    phases = [generation(sizes, "generation", recipe.training.rollout_size), Phase("training", training, room.usable)]
+    sampled = recipe.training.rollout_size * recipe.generation.sample_factor
+    phases = [generation(sizes, "generation", sampled), Phase("training", training, room.usable)]
     if room.engine == "vllm":  # the trained model itself answers the held-out problems, whatever samples rollouts
         phases.insert(1, vllm_share(sizes))
     phases.insert(0, generation(sizes, "evaluation", recipe.data.eval.batch_size, own=True))

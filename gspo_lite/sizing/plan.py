@@ -1,4 +1,4 @@
-"""Does a recipe fit a card, and if not, which settings to change first: `gspo-lite plan`.
+"""Does a recipe fit a card, and if not, which settings to change first; if it does, which make it faster.
 
 Predicted from the model's configuration alone. Changes are tried in the order of least harm, each on top of those
 before it, and every new figure comes from the same formulas as the first.
@@ -16,7 +16,7 @@ from gspo_lite.errors import GspoLiteError
 from gspo_lite.models.engines import Place, backend_for, choose_engine
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.families import find_shape
-from gspo_lite.sizing.knobs import KNOBS, Change, Knob, changed
+from gspo_lite.sizing.knobs import FASTER, KNOBS, Change, Knob, changed
 from gspo_lite.sizing.memory import GIB, OPTIMIZER_BYTES, Phase, Room, predict
 from gspo_lite.sizing.shape import Shape
 from gspo_lite.system.quiet import quietly
@@ -28,7 +28,7 @@ NEW_CARD = 8.0  # compute capability of a card whose memory is all that is known
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A change, its price, and the phases with it and with all suggestions before it."""
+    """A change, its price or gain, and the phases with it and with all suggestions before it."""
 
     change: Change
     price: str
@@ -37,13 +37,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe on a card: what was assumed, the phases, and what to change where it does not fit."""
+    """A recipe on a card: what was assumed, the phases, what to change where it does not fit, and what is faster."""
 
     recipe: Recipe
     shape: Shape
     room: Room
     phases: list[Phase]
     suggestions: list[Suggestion]
+    faster: list[Suggestion]
 
     @property
     def fits(self) -> bool:
@@ -65,7 +66,8 @@ def plan(recipe: Recipe, room: Room) -> Plan:
     """
     shape = find_shape(recipe.model.name)
     phases = predict(recipe, shape, room)
-    return Plan(recipe, shape, room, phases, list(suggest(recipe, shape, room)))
+    suggestions, faster = list(suggest(recipe, shape, room)), list(speed_up(recipe, shape, room))
+    return Plan(recipe, shape, room, phases, suggestions, faster)
 
 
 def room_for(recipe: Recipe, vram: float) -> Room:
@@ -76,12 +78,17 @@ def room_for(recipe: Recipe, vram: float) -> Room:
     Raises:
         MachineError: the engine that the recipe asks for could not run on any card.
     """
-    model, wanted = recipe.model, recipe.generation.engine
-    backend = backend_for(model, unsloth=find_spec("unsloth") is not None, gpu=True)
-    there = Place(gpu=True, capability=NEW_CARD, vllm=wanted == "vllm" or find_spec("vllm") is not None)
-    images = has_images(recipe)
-    engine = choose_engine(wanted, model, backend, images=images, place=there)
-    return Room(int(vram * GIB), int(vram * USABLE * GIB), backend, engine.name, images=images)
+    backend = backend_for(recipe.model, unsloth=find_spec("unsloth") is not None, gpu=True)
+    room = Room(int(vram * GIB), int(vram * USABLE * GIB), backend, images=has_images(recipe))
+    return with_engine(recipe, room)
+
+
+def with_engine(recipe: Recipe, room: Room) -> Room:
+    """Return a card with the engine that a run of this recipe would choose there."""
+    wanted = recipe.generation.engine
+    vllm = "vllm" in (wanted, room.engine) or find_spec("vllm") is not None
+    there = Place(gpu=True, capability=NEW_CARD, vllm=vllm)
+    return replace(room, engine=choose_engine(wanted, recipe.model, room.backend, images=room.images, place=there).name)
 
 
 def through_vllm(one: Plan) -> list[Phase] | None:
@@ -130,6 +137,22 @@ def find_changes(recipe: Recipe, shape: Shape, room: Room) -> list[tuple[Knob, C
             recipe = changed(recipe, best)
             found.append((knob, best))
     return found
+
+
+def speed_up(recipe: Recipe, shape: Shape, room: Room) -> Iterator[Suggestion]:
+    """Changes that spend memory on speed, each on top of those before, as far as every phase still fits."""
+    for knob in FASTER:
+        best = None
+        for change in knob.changes(recipe, room):
+            tried = changed(recipe, change)
+            phases = predict(tried, shape, with_engine(tried, room))
+            if not fit(phases):
+                break
+            best = Suggestion(change, knob.price, phases)
+        if best:
+            recipe = changed(recipe, best.change)
+            room = with_engine(recipe, room)
+            yield best
 
 
 def needed(steps: list[tuple[Knob, Change]], recipe: Recipe, shape: Shape, room: Room) -> list[tuple[Knob, Change]]:
@@ -201,20 +224,28 @@ def lines_of(one: Plan) -> Iterator[str]:
         yield f"{phase.name:40} {gib(phase.total):>6} GiB" + (f"   {gib(phase.over)} too much" if phase.over else "")
         yield from (f"    {part:36} {gib(count):>6}" for part, count in phase.parts.items())
     if one.fits:
+        if one.faster:
+            yield "\nfaster, and it still fits, each on top of those before:"
+            yield from told(one.faster)
         return
     faster = through_vllm(one)
     if faster:
         yield (f"\nwith vLLM (`pip install 'gspo-lite[vllm]'`) it fits as it stands: the peak is "
                f"{gib(peak_of(faster))} GiB, as vLLM keeps its cache in a share of its own")  # fmt: skip
     yield ("\nwithout vLLM: " if faster else "\n") + "what to change, least harm first, each on top of those before:"
-    for suggestion in one.suggestions:
-        settings = " ".join(f"--set {setting}" for setting in settings_of(suggestion.change))
-        yield f"    {settings}\n        then the peak is {gib(peak_of(suggestion.phases))} GiB; {suggestion.price}"
+    yield from told(one.suggestions)
     if one.fits_changed:
         yield "then it fits"
     else:
         other = " generation.engine=transformers," if one.room.engine == "vllm" else ""
         yield f"that is still too much: take{other} a smaller model, or a larger card"
+
+
+def told(suggestions: list[Suggestion]) -> Iterator[str]:
+    """Yield two lines for each suggestion: the settings, then their peak and price."""
+    for suggestion in suggestions:
+        settings = " ".join(f"--set {setting}" for setting in settings_of(suggestion.change))
+        yield f"    {settings}\n        then the peak is {gib(peak_of(suggestion.phases))} GiB; {suggestion.price}"
 
 
 def settings_of(change: Change) -> list[str]:
@@ -229,11 +260,16 @@ def as_dict(one: Plan) -> dict[str, Any]:
     def phases(found: list[Phase]) -> dict[str, Any]:
         return {phase.name: {"bytes": phase.total, "limit": phase.limit, "parts": phase.parts} for phase in found}
 
+    def suggestions(found: list[Suggestion]) -> list[dict[str, Any]]:
+        return [
+            {"set": s.change, "price": s.price, "peak_bytes": peak_of(s.phases), "phases": phases(s.phases)}
+            for s in found
+        ]
+
     return {
         "fits": one.fits, "fits_with_suggestions": one.fits_changed, "peak_bytes": peak_of(one.phases),
         "usable_bytes": one.room.usable, "backend": one.room.backend, "engine": one.room.engine,
         "parameters": one.shape.parameters, "config": one.shape.source, "notes": notes_of(one),
         "phases": phases(one.phases),
-        "suggestions": [{"set": s.change, "price": s.price, "peak_bytes": peak_of(s.phases), "phases": phases(s.phases)}
-                        for s in one.suggestions],
+        "suggestions": suggestions(one.suggestions), "faster": suggestions(one.faster),
     }  # fmt: skip

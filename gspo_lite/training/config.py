@@ -60,7 +60,12 @@ class GSPOConfig(GRPOConfig):
         TrainingSettings.model_fields["max_unscored_rollouts"].default,
         "Stop after this many rollouts in a row that no reward could judge; None never stops.",
     )
-    oversample: int = setting(0, "Extra rounds of fresh prompts per rollout for groups without variance; 0 is off.")
+    sample_factor: int = setting(1, "Sample so many times a rollout's prompts; groups with variance are trained on.")
+
+    @property
+    def prompts_per_rollout(self) -> int:
+        """Prompts that are asked for a rollout."""
+        return self.sample_factor * self.generation_batch_size // self.num_generations
 
     @property
     def correction(self) -> str:

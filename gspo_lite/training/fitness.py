@@ -52,9 +52,9 @@ def refuse_plain_prompts(trainer: Any) -> None:
 
 def refuse_too_few_prompts(trainer: Any) -> None:
     """Refuse data that cannot fill one rollout: TRL would silently take no step."""
-    rows, needed = trainer.train_dataset, trainer.args.generation_batch_size // trainer.num_generations
+    rows, needed = trainer.train_dataset, trainer.args.prompts_per_rollout
     if isinstance(rows, Dataset) and len(rows) < needed:
         raise UsageError(
             f"`train_dataset` has {len(rows)} prompts, but a rollout needs {needed}",
-            "lower per_device_train_batch_size or steps_per_generation, or add prompts",
+            "lower per_device_train_batch_size, steps_per_generation or sample_factor, or add prompts",
         )

@@ -36,7 +36,7 @@ from gspo_lite.training.trainer import GSPOTrainer
 
 # What a trainer would do to the model, to the disk or to other processes, or would warn of, and a player need not.
 WITHOUT_TRAINING: dict[str, Any] = {
-    "beta": 0.0, "oversample": 0, "reward_weights": None, "importance_sampling_level": "token", "loss_type": "grpo",
+    "beta": 0.0, "sample_factor": 1, "reward_weights": None, "importance_sampling_level": "token", "loss_type": "grpo",
     "epsilon": 0.2, "epsilon_high": 0.2, "use_vllm": False, "use_transformers_continuous_batching": False,
     "gradient_checkpointing": False, "disable_dropout": False, "cast_lm_head_to_fp32": False, "use_liger_kernel": False,
     "log_completions": False, "report_to": [], "eval_strategy": "no", "save_strategy": "no",

@@ -32,11 +32,11 @@ from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.episodes import Episodes, with_weights
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_plain_prompts, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
-from gspo_lite.training.loss.path import UNSLOTH, LossPath
+from gspo_lite.training.loss.path import LossPath
 from gspo_lite.training.loss.rollout import rules_of
 from gspo_lite.training.loss.row_metrics import OTHER_CLIPS
 from gspo_lite.training.loss.stock import LEVEL
-from gspo_lite.training.oversample import Oversampler, refuse_oversampling
+from gspo_lite.training.oversample import Oversampling, refuse_oversampling, room_in_vllm
 from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
 from gspo_lite.training.sampling import end_at_every_token, suppress_placeholders
@@ -50,7 +50,7 @@ from gspo_lite.training.watch.held_out import HeldOut, Measure
 USUAL_GUARDS = GuardSettings()
 
 
-class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrainer):
+class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, Oversampling, LossPath, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Args:
@@ -118,7 +118,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
         train_dataset, eval_dataset = as_dataset(train_dataset), as_dataset(eval_dataset, "eval_dataset")
         columns = train_dataset.column_names if isinstance(train_dataset, Dataset) else None
         check_arguments(args, columns, strict=strict)
-        refuse_oversampling(args, columns, unsloth=UNSLOTH is not None)
+        refuse_oversampling(args, columns)
         check_hooks(GSPOTrainer)
         self.self_test = self_test(GSPOTrainer, args)
         model = resolve_name(model) if isinstance(model, str) and is_made_here(model) else model
@@ -133,7 +133,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
         data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset, "processing_class": processing_class}
         begun_with = learned_weights(model)
         args = with_weights(args, len(paid))
-        super().__init__(model, [*reward_funcs, *paid], args=args, **data, **options)
+        with room_in_vllm(args.sample_factor):
+            super().__init__(model, [*reward_funcs, *paid], args=args, **data, **options)
         check_hooks(GSPOTrainer, self)
         self._begin_episodes(len(reward_funcs), len(paid))
         refuse_frozen(self.model)
@@ -143,7 +144,6 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
         self.calls: list[Call] = []
         self.per_token: list[tuple[list[int], list[float]]] | None = None
         self.unscored = UnscoredRollouts(args.max_unscored_rollouts)
-        self.oversampler = Oversampler(self, args.oversample) if args.oversample else None
         level, clips = args.importance_sampling_level, args.loss_type not in OTHER_CLIPS
         self.gauges = RatioGauges(level, args.epsilon, self.epsilon_high, clips, keep=measure_noise)
         self.sampler_trusted = True  # while its log-probs agree with those of the training pass
@@ -166,8 +166,7 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
             self.add_callback(self.guards)
 
     def _counters(self) -> dict[str, Any]:
-        drawn = {} if self.oversampler is None else {"fresh_prompts": self.oversampler.prompts.drawn}
-        return {"unscored_rollouts": self.unscored.in_a_row, "sampler_trusted": self.sampler_trusted, **drawn}
+        return {"unscored_rollouts": self.unscored.in_a_row, "sampler_trusted": self.sampler_trusted}
 
     def _guard_counters(self) -> dict[str, Any]:
         return {} if self.guards is None else self.guards.counters()
@@ -175,8 +174,6 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
     def _restore_counters(self, counters: dict[str, Any], guards: dict[str, Any]) -> None:
         self.unscored.in_a_row = counters["unscored_rollouts"]
         self.sampler_trusted = counters.get("sampler_trusted", True)
-        if self.oversampler is not None:
-            self.oversampler.prompts.drawn = counters.get("fresh_prompts", 0)
         if self.guards is not None and guards:
             self.guards.restore(guards)
 
@@ -217,8 +214,8 @@ class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrai
         for name, value in call_metrics(self.calls).items():
             self._metrics["train"][name].append(value)
         self.unscored.take(self.rollout, self.reward_weights.tolist())
-        if self.oversampler is not None:
-            output, self.rollout = self.oversampler.filled(output, inputs)
+        if self.args.sample_factor > 1:
+            output = self._chosen(output)
         self.per_token = per_token(output)
         return output
 

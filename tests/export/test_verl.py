@@ -116,7 +116,7 @@ def test_what_stays_behind_is_said():
     assert any("warm-up" in line for line in handed("quickstart_warmup").left_behind)
     assert any("delta" in line for line in handed("gsm8k_gspo", "objective.delta=2").left_behind)
     assert not any("delta" in line for line in handed("gsm8k_grpo", "objective.delta=2").left_behind)
-    assert any("oversample" in line for line in handed("gsm8k_gspo", "generation.oversample=2").left_behind)
+    assert any("sample_factor" in line for line in handed("gsm8k_gspo", "generation.sample_factor=2").left_behind)
     variables = "model.chat_template_kwargs={enable_thinking: false}"
     assert any("chat_template" in line for line in handed("gsm8k_gspo", variables).left_behind)
 

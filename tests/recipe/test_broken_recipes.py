@@ -142,7 +142,8 @@ BROKEN = [
     ("  engine: transformers", "  engine: vlm", 20, ["generation.engine", "did you mean `vllm`"]),
     ("  num_generations: 8", "  num_generations: 1", 21, ["generation.num_generations", "at least 2"]),
     ("  num_generations: 8", "  num_generations: 7", 21, ["must divide the rollout", "32"]),
-    ("  num_generations: 8", "  oversample: -1", 21, ["generation.oversample", "at least 0"]),
+    ("  num_generations: 8", "  sample_factor: 0", 21, ["generation.sample_factor", "at least 1"]),
+    ("  num_generations: 8", "  oversample: 1", 21, ["unknown key", "it is `generation.sample_factor`"]),
     ("  max_steps: 4", "  max_steps: !!int 4", 25, ["tags are not allowed"]),
     ("  max_steps: 4", "  max_steps: !!python/object/apply:os.system [id]", 25, ["tags are not allowed"]),
     ("  learning_rate: 3.0e-4", "  learning_rate: fast", 26, ["training.learning_rate", "a number"]),
@@ -260,18 +261,6 @@ def test_the_command_line_exits_with_2_and_no_traceback(tmp_path):
     assert done.stderr.startswith("error: ")
     assert "r.yaml:5: `model.lora.rank`: found `0`" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("sets", "says"),
-    [
-        (["model.backend=unsloth"], "Unsloth's trainer cannot join two generations"),
-        (["objective.scale_rewards=batch"], "the spread of one generation"),
-        (["training.extra.oversample=1"], "is set by `generation.oversample`"),
-    ],
-)
-def test_oversampling_that_cannot_work_is_refused(tmp_path, sets, says):
-    assert says in refused(write(tmp_path, GOOD), ["generation.oversample=2", *sets])
 
 
 @pytest.mark.parametrize(

@@ -22,28 +22,30 @@ COST = "gspo/oversample/"
 
 def test_the_estimate_goes_rollout_by_rollout():
     steps = [{FLAT: 0.0}, {"loss": 1.0}, {FLAT: 0.5}, {FLAT: None}, {FLAT: 0.75}, {FLAT: 0.75}]
-    # sampled again: mean 0.5; gained: (0.25 + 0.1875 + 0.1875) of 1 + 0.5 + 0.25 + 0.25 that teach
+    # gained: 0 + 0.5 + 0.25 + 0.25 to 1 + 0.5 + 0.25 + 0.25 that teach
     (line,) = dynamic_sampling(steps)
     assert line.startswith("50% of the groups had no variance")
-    assert "about 50% more completions for 31% more groups" in line
+    assert line.endswith("twice as many completions in one call for about 50% more groups with variance")
 
 
-def test_what_it_cost_is_said_where_it_was_on():
+def test_what_it_gained_and_cost_is_said_where_it_was_on():
     steps = [
-        {FLAT: 0.5, COST + "extra_groups": 4.0, COST + "kept_share": 0.75, COST + "seconds": 61.0},
-        {FLAT: 0.25, COST + "extra_groups": 0.0, COST + "seconds": 0.0},
+        {FLAT: 0.5, COST + "flat_share": 0.25, COST + "dropped_share": 0.0},
+        {"loss": 1.0},
+        {FLAT: 0.25, COST + "flat_share": 0.0, COST + "dropped_share": 0.5},
     ]
     assert dynamic_sampling(steps) == [
-        "38% of the groups had no variance and taught nothing; 4 groups of new prompts were sampled in 1:01, and "
-        "3 of them replaced such a group"
+        "38% of the sampled groups had no variance, and 12% of those trained on; 25% of the groups with variance did "
+        "not fit into their rollout and were dropped"
     ]
+    assert "0% of the sampled groups" in dynamic_sampling([{FLAT: 0.0, **dict.fromkeys(steps[0], 0.0)}])[0]
 
 
 @pytest.mark.parametrize(("steps", "said"), [([], 0), ([{FLAT: 0.09}], 0), ([{"loss": 1.0}], 0), ([{FLAT: 1.0}], 1)])
 def test_it_is_silent_where_there_is_little_to_gain(steps, said):
     lines = dynamic_sampling(steps)
     assert len(lines) == said
-    assert "oversample" not in "".join(lines)
+    assert "sample_factor" not in "".join(lines)
 
 
 def test_where_nothing_could_be_learned_the_way_to_the_cause_is_named():

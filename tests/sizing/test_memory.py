@@ -1,12 +1,16 @@
 """The parts of a run's memory: literal figures with their arithmetic, and what autograd and the cache really keep."""
 
 import json
+import weakref
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.sizing.families import find_shape, shape_of
-from gspo_lite.sizing.memory import GIB, NF4_BYTES, Room, Sizes, predict
+from gspo_lite.sizing.memory import GIB, LOGIT_BYTES, NF4_BYTES, Room, Sizes, predict
 from gspo_lite.sizing.plan import changed
 
 CARD = Room(24 * GIB, 22 * GIB)
@@ -62,12 +66,56 @@ def test_kv_cache_counts_key_value_heads_and_windows():
     assert gemma.kv_cache(1, 1000) == (4 * 1000 + 22 * 512) * 1024
 
 
-def test_logits_are_whole_in_trl_and_in_pieces_under_unsloth():
-    (whole,) = sizes(room=STOCK).logits().values()
-    assert whole == 8 * 1025 * 151_936 * 10
+def test_logits_come_in_pieces_and_are_whole_in_trl_with_images_or_experts():
+    assert sizes(room=STOCK).logits() == {"logits, in pieces": 2**25 * 16}
+    assert sizes("training.per_device_train_batch_size=16", room=STOCK).logits() == {"logits, in pieces": 2**25 * 16}
+    one = sizes("training.per_device_train_batch_size=1", "generation.max_completion_length=128", room=STOCK)
+    assert one.logits() == {"logits, in pieces": 128 * 151_936 * 16}
+    whole = {"logits, all at once (TRL)": 8 * 1025 * 151_936 * 10}
+    assert sizes(room=replace(STOCK, images=True)).logits() == whole
+    assert sizes(room=STOCK, name="Qwen3-30B-A3B").logits() == whole
     (name, pieces), *_ = sizes().logits().items()
     assert "Unsloth" in name
     assert pieces == 8 * 1536 * 151_936 * 12 // 4
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_a_piece_of_logits_takes_the_bytes_counted(kind, monkeypatch):
+    import torch
+
+    from gspo_lite.training.loss import head
+
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 2**18)  # 64 tokens
+    output = torch.nn.Linear(8, 4096, bias=False, dtype=getattr(torch, kind)).requires_grad_(False)
+    config = SimpleNamespace(vocab_size=4096, get_text_config=lambda: config)
+    model = SimpleNamespace(config=config, get_output_embeddings=lambda: output)
+    states = torch.randn(512, 8, dtype=output.weight.dtype, requires_grad=True)
+    with peak_of_tensors() as sizes:
+        head.Head(model, 1.0).scores(states, torch.arange(512))[0].sum().backward()
+    assert max(sizes) == pytest.approx(2**18 * LOGIT_BYTES, rel=0.05)
+
+
+@contextmanager
+def peak_of_tensors():
+    """The bytes of all tensors that are made and still alive, after each operation."""
+    import torch
+
+    alive, sizes = {}, []
+
+    class Noted(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            for one in torch.utils._pytree.tree_leaves(result):
+                if isinstance(one, torch.Tensor):
+                    storage = one.untyped_storage()
+                    key = storage._cdata
+                    alive[key] = storage.nbytes()
+                    weakref.finalize(storage, alive.pop, key, None)
+            sizes.append(sum(alive.values()))
+            return result
+
+    with Noted():
+        yield sizes
 
 
 def test_unsloth_takes_fewer_rows_where_little_is_free():

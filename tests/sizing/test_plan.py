@@ -20,6 +20,8 @@ CARDS = {"T4": 16, "RTX 3060": 12, "RTX 4090": 24}
 
 LARGE = ("training.gradient_accumulation_steps=4", "training.steps_per_generation=16", "data.eval.batch_size=64",
          "generation.max_prompt_length=512", "generation.max_completion_length=1024")  # fmt: skip
+LARGER = ("training.gradient_checkpointing=false", "training.per_device_train_batch_size=16",
+          "generation.max_completion_length=1536")  # fmt: skip
 
 
 def planned(vram, *overrides, recipe="gsm8k_gspo", backend="unsloth", engine="transformers"):
@@ -54,13 +56,26 @@ def test_a_shipped_recipe_fits_the_card_its_header_names(name, engine):
     assert found.fits, "\n".join(lines_of(found))
 
 
-def test_the_larger_rollout_that_the_header_offers_fits_too():
-    offered = [word for word in shipped_recipes()["gsm8k_gspo"].read_text().split("\n\n")[0].split()
-               if word.startswith("training.")]  # fmt: skip
-    assert len(offered) == 2
-    for engine in ("transformers", "vllm"):
-        assert planned(24, *offered, engine=engine).fits
-    assert load_recipe("gsm8k_gspo", offered).recipe.training.rollout_size == 12 * 8
+# What a recipe's header says to set on a card of 24 GB.
+OFFERED = {
+    name: [word for word in line[0].split() if "=" in word]
+    for name, path in shipped_recipes().items()
+    if (line := re.search(r"On 24 GB.*", path.read_text()))
+}
+
+
+def test_every_recipe_for_a_smaller_card_offers_what_24_gb_are_good_for():
+    assert set(OFFERED) == {name for name, card in HEADERS.items() if 8 < card <= 24}
+
+
+@pytest.mark.parametrize(("name", "engine"), [(name, engine) for name, engine in ENGINES_OF if name in OFFERED])
+def test_what_a_header_offers_for_24_gb_passes_and_fits_by_plan(name, engine):
+    recipe = load_recipe(name, OFFERED[name]).recipe
+    assert not check_recipe(recipe)
+    assert recipe.training.updates_per_rollout == load_recipe(name).recipe.training.updates_per_rollout
+    found = planned(24, *OFFERED[name], recipe=name, engine=engine)
+    assert found.fits, "\n".join(lines_of(found))
+    assert not recipe.model.load_in_4bit
 
 
 def test_phases_and_parts_are_named():
@@ -101,8 +116,46 @@ def test_a_recipe_that_fits_through_vllm_says_so():
     assert said not in "\n".join(lines_of(planned(12, backend="transformers")))  # 4-bit weights go to no vLLM there
 
 
+def test_a_recipe_that_fits_is_told_what_would_be_faster():
+    found = planned(24)
+    assert [one.change for one in found.faster] == [{"model.load_in_4bit": False}]
+    told = "\n".join(lines_of(found))
+    assert "faster, and it still fits" in told
+    assert "--set model.load_in_4bit=false\n        then the peak is 18.7 GiB; 16-bit weights fit: 4-bit ones" in told
+    assert as_dict(found)["faster"][0]["set"] == {"model.load_in_4bit": False}
+    assert not planned(16).faster  # 18.7 GiB
+    assert "faster" not in "\n".join(lines_of(planned(16)))
+    assert not planned(12).faster
+    assert not planned(24, "model.load_in_4bit=false").faster
+    assert not planned(80, "model.dtype=float32").faster  # its unquantized weights have 32 bits
+    (eight,) = planned(24, "model.load_in_4bit=false", "model.load_in_8bit=true").faster
+    assert eight.change == {"model.load_in_8bit": False}
+
+
+def test_larger_passes_are_offered_where_trl_takes_them_as_they_are():
+    four, two = planned(24, backend="transformers").faster, planned(24, recipe="geometry_vlm").faster
+    assert [next(iter(one.change)) for one in four] == ["model.load_in_4bit", "training.per_device_train_batch_size"]
+    before, after = planned(24).recipe.training, changed(planned(24).recipe, four[1].change).training
+    assert after.per_device_train_batch_size == 2 * before.per_device_train_batch_size
+    assert (after.rollout_size, after.updates_per_rollout) == (before.rollout_size, before.updates_per_rollout)
+    assert [next(iter(one.change)) for one in two] == ["model.load_in_4bit"]  # Unsloth's
+
+
+def test_16_bit_weights_are_planned_with_the_engine_that_can_then_read_them(monkeypatch):
+    """Beside TRL, vLLM cannot take 4-bit weights, and of 16-bit ones it holds a copy of its own."""
+    assert planned(24, backend="transformers").faster[0].change == {"model.load_in_4bit": False}
+    monkeypatch.setattr("gspo_lite.sizing.plan.find_spec", lambda name: object())  # vllm is installed
+    assert "model.load_in_4bit" not in str(planned(24, backend="transformers").faster)
+
+
+def test_what_is_sampled_at_once_is_counted_and_lowered_where_it_does_not_fit():
+    assert "KV cache of 128 sequences" in planned(16, "generation.sample_factor=2").phases[1].parts
+    crowded = planned(16, "generation.sample_factor=4", backend="transformers")
+    assert [one.change for one in crowded.suggestions] == [{"generation.sample_factor": 1}]
+
+
 def test_the_least_harmful_change_comes_first():
-    found = planned(16, *LARGE, "training.gradient_checkpointing=false", backend="transformers")
+    found = planned(16, *LARGE, *LARGER, backend="transformers")
     places = [next(iter(suggestion.change)) for suggestion in found.suggestions]
     assert places == [
         "data.eval.batch_size",
@@ -113,7 +166,7 @@ def test_the_least_harmful_change_comes_first():
 
 
 def test_smaller_passes_keep_rollout_and_updates():
-    found = planned(16, *LARGE, "training.gradient_checkpointing=false", backend="transformers")
+    found = planned(16, *LARGE, *LARGER, backend="transformers")
     (smaller,) = [one for one in found.suggestions if "training.per_device_train_batch_size" in one.change]
     before, after = found.recipe.training, changed(found.recipe, smaller.change).training
     assert after.per_device_train_batch_size < before.per_device_train_batch_size

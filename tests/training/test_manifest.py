@@ -137,11 +137,11 @@ def test_a_change_that_makes_it_another_run_is_refused_unless_forced(tmp_path, n
 def test_a_field_that_came_with_a_later_version_is_no_change_and_what_is_set_in_it_is_one(tmp_path):
     now = load_recipe("quickstart").recipe.model_dump(mode="json")
     then = copy.deepcopy(now)
-    assert then["generation"].pop("oversample") == 0
+    assert then["generation"].pop("sample_factor") == 1
     checkpoint = Checkpoint(tmp_path, 2, {"recipe": then})
     assert refuse_changes(checkpoint, now, force=False) == []
-    now["generation"]["oversample"] = 2
-    with pytest.raises(UsageError, match=r"`generation\.oversample` was 0, is 2"):
+    now["generation"]["sample_factor"] = 2
+    with pytest.raises(UsageError, match=r"`generation\.sample_factor` was 1, is 2"):
         refuse_changes(checkpoint, now, force=False)
 
 

@@ -95,6 +95,10 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "credit": True, "idle": True,
         "gradient_accumulation_steps": 2, "steps_per_generation": 2,
     },
+    "gspo oversampled": {"idle": True, "sample_factor": 2},  # half of the groups are left, those with variance
+    "gspo_token credit oversampled": {
+        "importance_sampling_level": "sequence_token", "credit": True, "sample_factor": 2,
+    },
     "gspo tools": {"tools": True},
     "gspo_token credit tools": {"importance_sampling_level": "sequence_token", "credit": True, "tools": True},
     "gspo_token turns": {"importance_sampling_level": "sequence_token", "tools": True, "turns": True},
@@ -304,6 +308,7 @@ def checked_trainer(trainer_class):
     class Checked(trainer_class):
         credit = tools_taken = turns = forgets_tools = False
         advantage_gap = 0.0  # of the turns, from numbers by hand
+        asked = 1  # rows sampled for each that is trained on
         gaps: list
         begun: object  # the model as it was before training, which a KL penalty refers to
         seen: list  # rows of each micro-batch that Unsloth was given
@@ -342,6 +347,7 @@ def checked_trainer(trainer_class):
 
         def _generate_and_score_completions(self, inputs):
             output = super()._generate_and_score_completions(inputs)
+            self.asked = len(inputs) / len(output["completion_ids"])
             if self.credit:
                 draw = torch.Generator().manual_seed(self.state.global_step)
                 spread = torch.randn(output["completion_ids"].shape, generator=draw).to(self.model.device)
@@ -389,6 +395,7 @@ def checked_trainer(trainer_class):
                     "rows": sum(map(len, idle)),
                     "idle": int(torch.cat(idle).sum()),
                     "seen": sum(self.seen),
+                    "asked": self.asked,
                     "largest_log_ratio": ratio,
                     "turns": self.advantage_gap,
                     "played": sorted(set().union(*tools)),

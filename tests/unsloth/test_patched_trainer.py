@@ -40,6 +40,7 @@ def test_every_micro_step_equals_the_float64_twin(results, scenario):
         assert gap["turns"] < 1e-5
         every = "whole" in scenario or "beta" in scenario  # the KL penalty is of all rows
         assert gap["seen"] == gap["rows"] - (0 if every else gap["idle"])  # those Unsloth is given
+        assert gap["asked"] == (2 if "oversampled" in scenario else 1)
     assert "idle" not in scenario or any(gap["idle"] for gap in result["gaps"])
     played = {count for gap in result["gaps"] for count in gap["played"]}
     assert {2, 3} <= played or not any(word in scenario for word in ("turns", "tools", "episodes"))

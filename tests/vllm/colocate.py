@@ -81,6 +81,7 @@ def watch(trainer, seen, stale):
 
     def generated(inputs):
         output = generate(inputs)
+        seen["sizes"].append([len(inputs), trainer.vllm_generation.max_num_seqs, len(output["completion_ids"])])
         if output.get("sampling_per_token_logps") is not None:
             mask = output["completion_mask"].bool()
             ratio = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).nan_to_num()
@@ -115,7 +116,7 @@ def run(algorithm, overrides):
     from gspo_lite.run import run as train
     from gspo_lite.training import build
 
-    seen = {"gaps": [], "trainer": [], "log_ratios": [], "weights": [], "pads": 0, "ended": 0}
+    seen = {"gaps": [], "trainer": [], "log_ratios": [], "weights": [], "pads": 0, "ended": 0, "sizes": []}
     stale = "stale" in overrides
     settings = [one for one in overrides if "=" in one and one != "pad=eos"]
     if "pad=eos" in overrides:
@@ -142,6 +143,7 @@ def run(algorithm, overrides):
     return {
         "gaps": seen["gaps"], "drift": drift, "steps": len(steps), "engine": engine, "correction": seen["correction"],
         "log_ratios": seen["log_ratios"], "weights": seen["weights"], "pads": seen["pads"], "ended": seen["ended"],
+        "sizes": seen["sizes"],
     }  # fmt: skip
 
 

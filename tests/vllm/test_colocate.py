@@ -74,6 +74,13 @@ def test_an_end_token_that_is_also_padding_still_ends_completions(starter):
     assert result["pads"] == 0
 
 
+def test_twice_the_prompts_are_sampled_at_once_and_half_the_groups_are_trained_on(starter):
+    result = run("gspo", "generation.sample_factor=2", "training.max_steps=8")
+    assert result["sizes"] == [[64, 64, 32]] * 2  # asked, served at a time, trained on
+    assert max(result["gaps"]) < 1e-4
+    assert max(abs(value) for row in result["log_ratios"] for value in row) < 1e-3
+
+
 @pytest.fixture(scope="module")
 def long_rows(starter):
     """By mode, each completion's own log ratios and the weight that the trainer gives it; 288 tokens, vLLM in bfloat16.

@@ -45,6 +45,7 @@ PLACES = {
     "generation.engine": "fast_inference",
     "generation.num_generations": "num_return_sequences group_size n_generations",
     "generation.max_completion_length": "max_new_tokens max_response_length",
+    "generation.sample_factor": "oversample",
     "training.max_steps": "num_steps total_steps train_steps steps",
     "training.learning_rate": "lr",
     "training.lr_scheduler_type": "lr_scheduler scheduler",

@@ -89,8 +89,8 @@ class Checkpoints:
         if result.global_step == 0:
             raise UsageError(
                 "no step was taken: `train_dataset` ended before it filled one rollout of "
-                f"{self.args.generation_batch_size // self.num_generations} prompts",
-                "lower per_device_train_batch_size or steps_per_generation, or add prompts",
+                f"{self.args.prompts_per_rollout} prompts",
+                "lower per_device_train_batch_size, steps_per_generation or sample_factor, or add prompts",
             )
         return result
 
