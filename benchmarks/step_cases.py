@@ -58,6 +58,7 @@ CASES = {
         replace(REFERENCE, name="tail", flat=0.0, mean=160.0, longest=1024, completions=32),
         replace(REFERENCE, name="nf4", weights="nf4"),
         replace(REFERENCE, name="full", weights="full"),
+        replace(SHORT, name="quick", completions=32, mean=22.0, longest=64, width=64, heads=1),  # for tests
     )
 }
 # Least speed-up of gspo over the stock trainer of a path that is wanted, by path and by what is compared.

@@ -44,6 +44,7 @@ def measure(case: Case, path: str, rounds: int, folder: Path) -> list[Row]:
     rows = {name: {"case": case.name, "path": path, "contender": name} for name in CONTENDERS}
     references: dict[str, list[Any]] = {}
     for name, trainer in trainers.items():
+        optimise(trainer)  # what is checked once, at first use, is no part of a rollout
         passes = optimise(trainer, count=True)
         error = gradient_error(trainer, passes, model_of(case, folder), references)
         rows[name] |= counted(passes, case) | {"gradient_error": error}

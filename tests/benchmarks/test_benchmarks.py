@@ -31,6 +31,8 @@ def test_end_to_end_lays_equal_rollouts_side_by_side(benchmark, starter, capsys)
         theirs["training"] / ours["training"]
     )
     assert {"generation", "forward", "backward", "optimizer"} <= set(found["profiles"]["trl"]["parts"])
+    assert ours["generated tokens"] == theirs["generated tokens"]
+    assert theirs["positions"] >= theirs["generated tokens"] > theirs["decode steps"] > 1
     assert "ours is faster: training" in capsys.readouterr().out
 
 
