@@ -1,7 +1,6 @@
 """The benchmarks run and print what they should; their figures are for a quiet machine."""
 
 import json
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -40,29 +39,6 @@ def test_scaling_fits_an_exponent_to_steps_of_equal_gradients(benchmark):
     found = benchmark("scaling", "--quick", "--axes", "width")["width"]
     assert found["gradient_error"] < 1e-5
     assert [len(found[name]["seconds"]) for name in ("trl", "ours")] == [2, 2]
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """Makes the cases of train_step.py small: 32 completions, 16 to an optimizer step."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    cases = import_module("step_cases")
-    few = {"completions": 32, "width": 64, "heads": 1, "layers": 2, "mean": 11.0, "shortest": 4, "longest": 32}
-    for name, case in cases.CASES.items():
-        monkeypatch.setitem(cases.CASES, name, replace(case, **few))
-    return cases
-
-
-@pytest.mark.parametrize("name", ["short-75", "tail", "nf4", "full"])
-def test_every_case_of_the_training_step_has_the_gradients_of_the_plain_way(small, benchmark, name):
-    rows = by_contender(benchmark("train_step", "--counts", "--case", name))
-    assert set(rows) == {"stock", "gspo", "gspo_token", "turns"}
-    assert all(row["gradient_error"] < 1e-5 for row in rows.values())
-    assert rows["gspo_token"]["gflop"] == rows["gspo"]["gflop"]
-
-
-def by_contender(found):
-    return {row["contender"]: row for row in found["rows"]}
 
 
 def test_an_exponent_is_the_slope_of_the_logarithms(monkeypatch):
