@@ -157,6 +157,20 @@ def test_a_loss_without_a_definition_has_the_gradients_of_plain_trl(scenario, tm
     assert ("cispo" in scenario) == (max(capped) > 0)
 
 
+def test_log_probs_in_the_chunks_of_liger_serve_gspo_token(tmp_path):
+    class Chunked(GSPOTrainer):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.use_liger_kernel, self.shares_prompts = True, False  # the package itself needs a GPU
+
+    options = {**TOKEN, **ACCUMULATED, "credit": True}
+    _, wanted = trained(tmp_path, False, options)
+    _, found = trained(tmp_path, True, options, Chunked)
+    assert len(found) == len(wanted) >= 4
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+
+
 def test_work_is_left_out(tmp_path, monkeypatch):
     """Half of the groups teach nothing: at most half of the rows are computed, and old log-probs of the first never."""
     seen = []

@@ -57,7 +57,7 @@ class Trainer(SharedPrompts, GRPOTrainer):
             "is_main_process": False,
         }
         self.accelerator = SimpleNamespace(**accelerator)
-        self.args = SimpleNamespace(use_liger_kernel=False, torch_compile=False, report_to=[])
+        self.args = SimpleNamespace(torch_compile=False, report_to=[])
         self.model, self.temperature, self.row_rules = model, 0.9, None
         self._entropy_bonus_enabled = self.use_liger_kernel = self._is_vlm = False
         base = model.get_base_model() if hasattr(model, "peft_config") else model
