@@ -32,6 +32,10 @@ def test_check_says_what_would_run():
     done = command("check", "quickstart")
     assert done.returncode == 0
     assert "ok. gspo on starter, 160 steps; 256 completions a rollout, 4 optimizer steps on each" in done.stdout
+    assert (
+        "256 completions of 512 a rollout"
+        in command("check", "quickstart", "--set", "generation.sample_factor=2").stdout
+    )
 
 
 def test_schema_is_json_with_every_part_of_a_recipe():

@@ -59,6 +59,15 @@ def test_the_run_folder_is_complete(finished, tmp_path):
     assert set(facts["seconds"]) == {"load", "evaluate before", "train", "evaluate after"}
 
 
+def test_a_run_that_samples_more_than_it_trains_on_says_so(tmp_path, monkeypatch, quick, starter, capsys):
+    monkeypatch.chdir(tmp_path)
+    done = run(load_recipe("quickstart", [*quick, "generation.sample_factor=2"]).recipe)
+    assert "2 times a rollout's prompts in one call" in capsys.readouterr().err
+    first, *rest = rows_of(done.folder / "metrics.jsonl")
+    assert 0 <= first["gspo/oversample/flat_share"] <= first["frac_reward_zero_std"]
+    assert not any("gspo/oversample/flat_share" in row for row in rest)  # one rollout
+
+
 def test_the_adapter_loads_with_peft_and_answers_as_it_did(finished):
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoTokenizer

@@ -115,8 +115,7 @@ def hindrance(trainer: Any) -> str:
         "not only attention looks at other tokens": not LAYERS.issuperset(getattr(config, "layer_types", None) or ()),
         "dropout differs from row to row": drops(model),
         "the adapter is a prompt of its own": any(one.is_prompt_learning for one in adapters),
-        "several processes compute in step": trainer.accelerator.num_processes > 1 or trainer.is_fsdp_enabled,
-        "`use_liger_kernel` is on": trainer.args.use_liger_kernel,
+        "several processes compute in step": trainer.accelerator.distributed_type != "NO",
         "the model is compiled": trainer.args.torch_compile,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
