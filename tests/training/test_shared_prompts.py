@@ -18,7 +18,8 @@ from gspo_lite.training.loss.shared_prompt import blocks_of
 VOCABULARY = 97
 COMMON = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "vocab_size": VOCABULARY, "max_position_embeddings": 512, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0,
+    "vocab_size": VOCABULARY, "max_position_embeddings": 512, "bos_token_id": None, "eos_token_id": 1,
+    "pad_token_id": 0,
 }  # fmt: skip
 GROUPED = {**COMMON, "num_key_value_heads": 2}
 WINDOW = {**GROUPED, "head_dim": 16, "sliding_window": 7}  # shorter than prompts and completions
@@ -49,11 +50,16 @@ class Trainer(SharedPrompts, GRPOTrainer):
     """TRL's log-probs and ours, with nothing else of a trainer."""
 
     def __init__(self, model, **changed):
-        accelerator = {"autocast": nullcontext, "num_processes": 1, "mixed_precision": "no", "is_main_process": False}
+        accelerator = {
+            "autocast": nullcontext,
+            "distributed_type": "NO",
+            "mixed_precision": "no",
+            "is_main_process": False,
+        }
         self.accelerator = SimpleNamespace(**accelerator)
         self.args = SimpleNamespace(use_liger_kernel=False, torch_compile=False, report_to=[])
         self.model, self.temperature, self.row_rules = model, 0.9, None
-        self._entropy_bonus_enabled = self.is_fsdp_enabled = self.use_liger_kernel = self._is_vlm = False
+        self._entropy_bonus_enabled = self.use_liger_kernel = self._is_vlm = False
         base = model.get_base_model() if hasattr(model, "peft_config") else model
         self.model_kwarg_keys = inspect.signature(base.forward).parameters.keys()
 
@@ -191,7 +197,7 @@ def test_what_a_model_must_not_have(family, changed, why):
 def test_a_prompt_of_the_adapters_own_and_several_processes_are_left_to_trl():
     trainer = Trainer(model_of("Llama", "full"))
     assert hindrance(trainer) == ""
-    trainer.accelerator.num_processes = 2
+    trainer.accelerator.distributed_type = "MULTI_GPU"
     assert "processes" in hindrance(trainer)
     tuned = get_peft_model(trainer.model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
     assert "prompt of its own" in hindrance(Trainer(tuned))

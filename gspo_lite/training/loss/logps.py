@@ -116,7 +116,7 @@ def hindrance(trainer: Any) -> str:
         "not only attention looks at other tokens": not LAYERS.issuperset(getattr(config, "layer_types", None) or ()),
         "dropout differs from row to row": any(noise) or getattr(config, "attention_dropout", 0) > 0,
         "the adapter is a prompt of its own": any(one.is_prompt_learning for one in adapters),
-        "several processes compute in step": trainer.accelerator.num_processes > 1 or trainer.is_fsdp_enabled,
+        "several processes compute in step": trainer.accelerator.distributed_type != "NO",
         "`use_liger_kernel` is on": trainer.args.use_liger_kernel,
         "the model is compiled": trainer.args.torch_compile,
     }
