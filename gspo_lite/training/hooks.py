@@ -22,6 +22,7 @@ from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.system.environment import installed
 from gspo_lite.training.changes import OBJECTIVE, SIZES
 from gspo_lite.training.loss.row_metrics import CLIPS, LOWEST_CLIP
+from gspo_lite.training.loss.unsloth_kernels import GROUPER
 
 PACKAGES = ("trl", "transformers", "peft", "accelerate", "unsloth")
 TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes behind it
@@ -175,6 +176,13 @@ HOOKS = (
     Hook("grpo_accumulated_loss", "written", "see that no row has a gradient", "",
          r".*\bUnslothEfficientGRPO\.apply\(\s*new_logprobs,\s*old_logps,\s*ref_logps,\s*sampling_per_token_logps,",
          "Unsloth", GENERATED),
+    # The two fast ways in which Unsloth computes log-probs.
+    Hook("prefix_grouper_enabled tokr_threshold", "called", "know whether whole groups are wanted", "", "", "Unsloth",
+         GROUPER),
+    Hook("_ENABLED", "key", "end the sharing of prompts", "", "", "Unsloth", f"{GROUPER}:prefix_grouper_enabled"),
+    Hook("_unsloth_seq_packing_nograd_ok", "key", "end the packing of rows", LOGPS, path="Unsloth"),
+    Hook("grpo_accumulated_loss", "written", "know what is at work and end the packing of rows", "",
+         r".*\b_unsloth_prefix_grouper_grad_verified\b.*\b_unsloth_seq_packing_grad_ok\b", "Unsloth", GENERATED),
 )  # fmt: skip
 
 

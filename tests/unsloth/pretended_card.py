@@ -167,7 +167,7 @@ def tiny_trainer():
     args = GSPOConfig(
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=4, num_generations=2, max_completion_length=4,
         max_steps=3, steps_per_generation=2, learning_rate=1e-2, bf16=False, fp16=False, report_to="none",
-        save_strategy="no", disable_tqdm=True, gradient_checkpointing=False, logging_steps=1, seed=0,
+        save_strategy="no", disable_tqdm=True, gradient_checkpointing=False, logging_steps=1, seed=0, optim="sgd",
     )  # fmt: skip
     rows = [{"prompt": "abc def gh" + "x" * (place % 2)} for place in range(8)]
     return GSPOTrainer(model, [reward], args, rows, processing_class=tokenizer)
