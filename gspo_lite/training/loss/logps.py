@@ -117,7 +117,6 @@ def hindrance(trainer: Any) -> str:
         "dropout differs from row to row": any(noise) or getattr(config, "attention_dropout", 0) > 0,
         "the adapter is a prompt of its own": any(one.is_prompt_learning for one in adapters),
         "several processes compute in step": trainer.accelerator.distributed_type != "NO",
-        "`use_liger_kernel` is on": trainer.args.use_liger_kernel,
         "the model is compiled": trainer.args.torch_compile,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
