@@ -50,7 +50,11 @@ class SharedPrompts:
             batch_size=batch_size,
             **options,
         )
-        beyond = [name for name, value in options.items() if name != "compute_entropy" and value not in (None, False)]
+        beyond = [
+            name
+            for name, value in options.items()
+            if name != "compute_entropy" and value is not None and value is not False
+        ]
         if model is not self.model or beyond or not self._may_share(rows, as_trl):
             return as_trl(*rows)
         return self._shared(rows, batch_size) or as_trl(*rows)
