@@ -110,6 +110,12 @@ HOOKS = (
     Hook("_buffered_inputs _step", "read", "arrange and save the rollout under way", "_prepare_inputs"),
     Hook("_metrics", "read", "correct and add figures", "log"),
     Hook("reward_func_names", "read", "keep the rollout's rows", SCORED),
+    Hook("vllm_importance_sampling_correction", "read", "know that the loss weighs by vLLM's log-probs", SCORED),
+    Hook("vllm_importance_sampling_mode vllm_importance_sampling_clip_min vllm_importance_sampling_clip_max", "read",
+         "weigh by vLLM's log-probs on the rows that are trained on", SCORED, path="TRL"),
+    Hook("compute_loss_context_manager", "called", "measure noise as training computes", "training_step"),
+    Hook("split_pixel_values_by_grid unsplit_pixel_values_by_grid", "called", "cut rows with their images",
+         owner="trl.trainer.utils"),
     Hook("importance_sampling_level", "read", "compute at `token` for `sequence_token`", "_compute_loss", path="TRL"),
     Hook("aux_loss_enabled _entropy_bonus_enabled", "read", "know when every row is needed", "_compute_loss"),
     Hook("chat_template_kwargs", "read", "render prompts as evaluation does", "_tokenize_prompts"),
@@ -123,6 +129,8 @@ HOOKS = (
     Hook("prompt_ids prompt_mask completion_ids completion_mask advantages num_items_in_batch old_per_token_logps "
          "ref_per_token_logps sampling_per_token_logps tool_mask pixel_values image images", "key",
          "cut, join and save rows", SCORED),
+    Hook("num_images image_grid_thw pixel_attention_mask spatial_shapes num_tiles image_sizes token_type_ids "
+         "mm_token_type_ids image_position_ids", "key", "cut rows with their images", SCORED),
     Hook("ref", "key", "refer the KL penalty to the adapter that training begins with", SCORED),
     Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
     Hook("compute_entropy", "key", "log the entropy", "_compute_loss", path="TRL"),
