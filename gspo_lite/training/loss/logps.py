@@ -50,11 +50,8 @@ class SharedPrompts:
             batch_size=batch_size,
             **options,
         )
-        beyond = [
-            name
-            for name, value in options.items()
-            if name != "compute_entropy" and value is not None and value is not False
-        ]
+        asked = [value for name, value in options.items() if name != "compute_entropy"]  # images, an auxiliary loss
+        beyond = any(value is not None and value is not False for value in asked)
         if model is not self.model or beyond or not self._may_share(rows, as_trl):
             return as_trl(*rows)
         return self._shared(rows, batch_size) or as_trl(*rows)
