@@ -22,6 +22,7 @@ from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.system.environment import installed
 from gspo_lite.training.changes import OBJECTIVE, SIZES
 from gspo_lite.training.loss.row_metrics import CLIPS, LOWEST_CLIP
+from gspo_lite.training.loss.unsloth_kernels import GROUPER
 
 PACKAGES = ("trl", "transformers", "peft", "accelerate", "unsloth")
 TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes behind it
@@ -114,6 +115,12 @@ HOOKS = (
     Hook("_buffered_inputs _step", "read", "arrange and save the rollout under way", "_prepare_inputs"),
     Hook("_metrics", "read", "correct and add figures", "log"),
     Hook("reward_func_names", "read", "keep the rollout's rows", SCORED),
+    Hook("vllm_importance_sampling_correction", "read", "know that the loss weighs by vLLM's log-probs", SCORED),
+    Hook("vllm_importance_sampling_mode vllm_importance_sampling_clip_min vllm_importance_sampling_clip_max", "read",
+         "weigh by vLLM's log-probs on the rows that are trained on", SCORED, path="TRL"),
+    Hook("compute_loss_context_manager", "called", "measure noise as training computes", "training_step"),
+    Hook("split_pixel_values_by_grid unsplit_pixel_values_by_grid", "called", "cut rows with their images",
+         owner="trl.trainer.utils"),
     Hook("importance_sampling_level", "read", "compute at `token` for `sequence_token`", "_compute_loss", path="TRL"),
     Hook("aux_loss_enabled _entropy_bonus_enabled", "read", "know when every row is needed", "_compute_loss"),
     Hook("chat_template_kwargs", "read", "render prompts as evaluation does", "_tokenize_prompts"),
@@ -127,6 +134,8 @@ HOOKS = (
     Hook("prompt_ids prompt_mask completion_ids completion_mask advantages num_items_in_batch old_per_token_logps "
          "ref_per_token_logps sampling_per_token_logps tool_mask pixel_values image images", "key",
          "cut, join and save rows", SCORED),
+    Hook("num_images image_grid_thw pixel_attention_mask spatial_shapes num_tiles image_sizes token_type_ids "
+         "mm_token_type_ids image_position_ids", "key", "cut rows with their images", SCORED),
     Hook("ref", "key", "refer the KL penalty to the adapter that training begins with", SCORED),
     Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
     Hook("compute_entropy", "key", "log the entropy", "_compute_loss", path="TRL"),
@@ -180,6 +189,13 @@ HOOKS = (
     Hook("grpo_accumulated_loss", "written", "see that no row has a gradient", "",
          r".*\bUnslothEfficientGRPO\.apply\(\s*new_logprobs,\s*old_logps,\s*ref_logps,\s*sampling_per_token_logps,",
          "Unsloth", GENERATED),
+    # The two fast ways in which Unsloth computes log-probs.
+    Hook("prefix_grouper_enabled tokr_threshold", "called", "know whether whole groups are wanted", "", "", "Unsloth",
+         GROUPER),
+    Hook("_ENABLED", "key", "end the sharing of prompts", "", "", "Unsloth", f"{GROUPER}:prefix_grouper_enabled"),
+    Hook("_unsloth_seq_packing_nograd_ok", "key", "end the packing of rows", LOGPS, path="Unsloth"),
+    Hook("grpo_accumulated_loss", "written", "know what is at work and end the packing of rows", "",
+         r".*\b_unsloth_prefix_grouper_grad_verified\b.*\b_unsloth_seq_packing_grad_ok\b", "Unsloth", GENERATED),
 )  # fmt: skip
 
 

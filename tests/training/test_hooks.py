@@ -28,8 +28,8 @@ SAID = {"absent": "is not there", "unused": "is no longer used", "changed": "(no
 # Values of settings and words of our own that TRL's code has as well.
 SPOKEN_BY_BOTH = {
     "", ".", "_", "advantage", "attention_mask", "bnpo", "cispo", "completion", "content", "dapo", "dr_grpo", "eval",
-    "eval_", "extra", "group", "grpo", "input_ids", "luspo", "no", "prompt", "rewards", "role", "sapo", "sequence",
-    "step", "token", "user", "vespo",
+    "eval_", "extra", "group", "grpo", "input_ids", "luspo", "max", "min", "no", "prompt", "rewards", "role", "sapo",
+    "sequence", "step", "token", "user", "vespo",
 }  # fmt: skip
 # They see no rollout.
 ELSEWHERE = {"hooks", "selftest", "config", "levels", "warmup", "trackers", "examples", "evaluation"}

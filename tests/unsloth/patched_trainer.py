@@ -115,9 +115,9 @@ SCENARIOS = {
         "importance_sampling_level": "sequence_token", "tools": True, "turns": True, "control": "turns",
     },
     # With steps this large every row is clipped in some micro-batches, which then are not followed back.
-    "gspo idle rows all clipped": {"idle": True, "learning_rate": 0.1, "max_steps": 8},
+    "gspo idle rows all clipped": {"idle": True, "learning_rate": 0.03, "max_steps": 8},
     "gspo_token idle rows all clipped": {
-        "importance_sampling_level": "sequence_token", "idle": True, "learning_rate": 0.1, "max_steps": 8,
+        "importance_sampling_level": "sequence_token", "idle": True, "learning_rate": 0.03, "max_steps": 8,
     },
     "control: advantages not aligned": {
         "importance_sampling_level": "sequence_token", "credit": True, "control": "alignment",
@@ -511,7 +511,7 @@ def break_it(control, hook, module, trainer):
         def unaligned(inputs, pad):
             import torch
 
-            width = inputs["completion_ids"].shape[1] + int(inputs["max_left_pad"].flatten()[0])
+            width = right(inputs, pad).shape[1]
             return torch.nn.functional.pad(inputs["advantages"], (0, width - inputs["advantages"].shape[1]))
 
         hook.packed_advantages = unaligned

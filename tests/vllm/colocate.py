@@ -70,6 +70,7 @@ def vllm_logps(trainer):
 
 def watch(trainer, seen, stale):
     """Measure the gap on the fixed text after every sync, and keep the samples' log-probs of every rollout."""
+    trainer.row_rules = None  # old log-probs and weights of every row, as TRL has them; test_train_step.py has ours
     sync, generate = trainer.vllm_generation.sync_weights, trainer._generate_and_score_completions
 
     def synced():

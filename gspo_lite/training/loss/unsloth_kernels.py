@@ -28,7 +28,6 @@ PACKING_ON = "UNSLOTH_GRPO_SEQ_PACKING"  # its switch, without which there is ne
 GROUPER = "unsloth.utils.prefix_grouper"  # the module whose `_ENABLED` both passes ask
 SHARED = "_unsloth_prefix_grouper_grad_verified"  # on a model: the forms of groups that Unsloth trusts
 PACKED = ("_unsloth_seq_packing_nograd_ok", "_unsloth_seq_packing_grad_ok")  # on a model: False ends packing
-NOISE_SHARE = 1 / 3  # of the clip: with more noise than this, chance decides what is clipped
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from gspo_lite.training.loss.rows import (
     sharing,
 )
 from gspo_lite.training.loss.unsloth import LISTENERS, Heard
-from gspo_lite.training.loss.unsloth_kernels import NOISE_SHARE, choose_kernels, grouping_of, has_shared, may_pack
-from gspo_lite.training.watch.gauges import RatioGauges, sequence_means
+from gspo_lite.training.loss.unsloth_kernels import choose_kernels, grouping_of, has_shared, may_pack
+from gspo_lite.training.watch.gauges import NOISE_SHARE, RatioGauges, sequence_means
 
 
 class UnslothRows(LeanRollout):
@@ -75,7 +75,7 @@ class UnslothRows(LeanRollout):
 
         if not any(map(rows_of, self._with_groups(batches, rules))):
             return
-        told = choose_kernels(self._unwrapped, noise, NOISE_SHARE * min(self.epsilon_low, self.epsilon_high))
+        told = choose_kernels(self._unwrapped, noise, min(self.epsilon_low, self.epsilon_high) / NOISE_SHARE)
         self._kernels_chosen = True
         for line in filter(None, (told, sharing() if has_shared(self._unwrapped) and grouping_of(self) else "")):
             say(line)
@@ -103,20 +103,23 @@ class UnslothRows(LeanRollout):
         return torch.nn.functional.pad(logps, (width - logps.shape[1], 0))
 
     def compute_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if LOSS_SCALE not in inputs:
-            return self._heard_loss(model, inputs, *args, **kwargs)[0]
-        self.gauges.leave_out(*inputs[LEFT_OUT])
+        self.gauges.leave_out(*inputs.get(LEFT_OUT, (0.0, 0.0)))
         if not rows_of(inputs):
             return nothing(model, self._metrics["train"], self.args.loss_type)
-        weighed = {**inputs, "advantages": inputs["advantages"] * inputs[LOSS_SCALE]}
+        weighed = {**inputs, "advantages": inputs["advantages"] * inputs.get(LOSS_SCALE, 1.0)}
         loss, logps = self._heard_loss(model, weighed, *args, **kwargs)
+        if LOSS_SCALE in inputs:
+            self._correct_metrics(inputs)
+        if inputs.pop(REMEMBER, False):
+            inputs[OLD] = logps
+        return loss
+
+    def _correct_metrics(self, inputs: Batch) -> None:
+        """Extend metrics of the computed rows to all rows."""
         metrics = self._metrics["train"]
         correct_clips(metrics, inputs, self.args.loss_type, self.importance_sampling_level)
         tokens = float(inputs["completion_mask"].sum()) + inputs[LEFT_OUT][1]
         metrics["completion_length"][-1] = tokens * inputs[ROW_SHARE] / rows_of(inputs)
-        if inputs.pop(REMEMBER, False):
-            inputs[OLD] = logps
-        return loss
 
     def _heard_loss(self, model: Any, inputs: Batch, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Return Unsloth's loss and the log-probs (B, W) it is of, and record its ratios in the gauges."""
