@@ -46,7 +46,13 @@ def take_away(monkeypatch, hook, name, way, live, module=None):
         for method in hooks.run_by(live, way.split()[-1]):
             rename(monkeypatch, method, name)
     elif way == "changed" and hook.kind == "written":
-        others = ("old_per_token_logps, _", "coef_1, completion_mask", "GRPO.apply(", "self.log(logs")
+        others = (
+            "old_per_token_logps, _",
+            "coef_1, completion_mask",
+            "GRPO.apply(",
+            "self.log(logs",
+            "model.generate(",
+        )
         source, other = inspect.getsource, "|".join(map(re.escape, others))
         monkeypatch.setattr(inspect, "getsource", lambda f: re.sub(other, "other", source(f)))
     elif way == "changed":
