@@ -100,7 +100,7 @@ def test_a_sampler_that_differs_is_trusted_no_longer(tmp_path, passes, monkeypat
     trainer.train()
     assert passes == [0, 0, 0, 0, 8, 8, 8, 12, 12, 12]
     for ours, theirs in zip(found, wanted, strict=True):
-        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+        assert (ours - theirs).norm() <= 2e-5 * theirs.norm()
     assert trainer.state.log_history[8]["gspo/sampler_gap"] == pytest.approx(2e-5, rel=0.1)
     told = capsys.readouterr().err
     assert told.count("old log-probs are computed by a pass of their own") == 1
@@ -156,8 +156,8 @@ def test_turns_after_tools_are_aligned(tmp_path, starter, monkeypatch):
         return [float(place % 3) for place in range(len(completions))]
 
     trainer = trainer_of(
-        tmp_path, varied, lambda made: made._generate_single_turn, tools=[add], max_completion_length=40, temperature=1.0,
-        learning_rate=0.0, steps_per_generation=4,
+        tmp_path, varied, lambda made: made._generate_single_turn, tools=[add], max_completion_length=40,
+        temperature=1.0, learning_rate=0.0, steps_per_generation=4,
     )  # fmt: skip
     score = trainer._generate_and_score_completions
 
