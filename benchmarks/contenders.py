@@ -6,10 +6,13 @@ Owns what the plain script is told, and the moments that both report. Used by en
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+OURS = "ours"
 RECIPE = "quickstart"
 # Quick runs show that everything works; what they print is no measurement.
 QUICK = ["training.max_steps=4", "training.per_device_train_batch_size=16", "data.limit=64", "data.eval.limit=16"]
@@ -72,20 +77,31 @@ def write_settings(folder: Path, overrides: Sequence[str], *, defaults: bool = F
     return path
 
 
+def source_of(commit: str, folder: Path) -> Path:
+    """Return a folder with the files of a commit of this repository, made in `folder`."""
+    packed = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True)
+    if packed.returncode:
+        raise SystemExit(f"`{commit}` is no commit of {ROOT}: {packed.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as files:
+        files.extractall(folder / commit, filter="data")
+    return folder / commit
+
+
 def words_of(contender: str, folder: Path, marks: Path, overrides: Sequence[str]) -> list[str]:
-    """Script and arguments of a contender: `ours`, `trl` or `trl defaults`."""
-    if contender == "ours":
+    """Script and arguments of a contender: `trl`, `trl defaults`, or gspo-lite as it is here or at a commit."""
+    if not contender.startswith("trl"):
         sets = [word for override in [*overrides, "output.if_exists=overwrite"] for word in ("--set", override)]
-        return ["marked_run.py", RECIPE, "--output", str(folder / "ours"), "--marks", str(marks), *sets]
+        return ["marked_run.py", RECIPE, "--output", str(folder / "runs" / contender), "--marks", str(marks), *sets]
     name = "settings-defaults.json" if contender == "trl defaults" else "settings.json"
     return ["plain_trl.py", str(folder / name), "--marks", str(marks)]
 
 
-def launch(words: Sequence[str], marks: Path, *, here: bool = False) -> list[dict[str, Any]]:
+def launch(words: Sequence[str], marks: Path, *, source: Path = ROOT, here: bool = False) -> list[dict[str, Any]]:
     """Run a contender to its end; its marks, `time` in seconds since its process was started.
 
     Args:
-        here: in this process, for a quick run: nothing is imported again and no time means anything.
+        source: the clone whose gspo_lite it uses; the scripts are those beside this file.
+        here: in this process, for a quick run of this clone: nothing is imported again and no time means anything.
     """
     marks.unlink(missing_ok=True)
     start = time.time()
@@ -93,7 +109,8 @@ def launch(words: Sequence[str], marks: Path, *, here: bool = False) -> list[dic
         import_module(words[0].removesuffix(".py")).main(words[1:])
     else:
         command = [sys.executable, str(HERE / words[0]), *words[1:]]
-        done = subprocess.run(command, capture_output=True, text=True)
+        path = os.pathsep.join([str(source), *filter(None, [os.environ.get("PYTHONPATH")])])
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
         if done.returncode:
             raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr[-2000:]}")
     rows = [json.loads(line) for line in marks.read_text().splitlines()]

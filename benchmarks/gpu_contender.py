@@ -47,7 +47,7 @@ class Canned:
     """A rollout in place of sampling: the prompts, completions and rewards of train_step.py in another vocabulary."""
 
     def __init__(self, vocabulary: int, dry: bool) -> None:
-        from train_step import Case
+        from step_cases import Case
 
         self.case = Case("gpu", completions=16, longest=24, mean=12.0) if dry else Case("gpu", mean=200.0, longest=512)
         self.words = vocabulary - 10
@@ -55,11 +55,12 @@ class Canned:
 
     def deal(self, flat: float) -> None:
         """Make the rollout in which this share of groups has equal rewards; its tokens are always the same."""
-        from train_step import rollout
+        from step_cases import rollout
 
-        prompts, completions, self.rewards = rollout(replace(self.case, flat=flat))
-        self.prompts = [[10 + token % self.words for token in row] for row in prompts]
-        self.completions = [[10 + token % self.words for token in row[:-1]] + [1] for row in completions]
+        rows = rollout(replace(self.case, flat=flat))
+        self.rewards = rows.rewards
+        self.prompts = [[10 + token % self.words for token in row] for row in rows.prompts]
+        self.completions = [[10 + token % self.words for token in row[:-1]] + [1] for row in rows.completions]
 
     @property
     def tokens(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from marks import callback, mark, watched
+from marks import Sampling, callback, mark, watched
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -43,9 +43,9 @@ def marking(train: Any, chosen: argparse.Namespace) -> Any:
 
     def marked(trainer: Any, *rest: Any) -> None:
         trainer.add_callback(callback(chosen.marks, chosen.first_step))
-        watch = watched(trainer) if chosen.profile else None
+        sampling, watch = Sampling(trainer), watched(trainer) if chosen.profile else None
         train(trainer, *rest)
-        mark(chosen.marks, "trained", parts=dict(watch.seconds) if watch else {})
+        mark(chosen.marks, "trained", parts=dict(watch.seconds) if watch else {}, sampling=sampling.per_rollout())
 
     return marked
 

@@ -1,4 +1,4 @@
-"""Writes down when a trainer's steps begin and end, and how long its parts take; the same for every contender.
+"""Writes down when a trainer's steps begin and end, what it samples and how long its parts take; the same for all.
 
 {"mark": "step begins", "step": 1, "time": 1763740800.1, "cpu": 18.2}
 {"mark": "step", "step": 1, "time": 1763740802.4, "cpu": 20.4, "reward": 0.31, "num_tokens": 8704}
@@ -68,6 +68,53 @@ class Stopwatch:
                 self.seconds[part] += time.perf_counter() - start
 
         return call
+
+
+class Sampling:
+    """Counts of a trainer's sampling, which do not depend on the machine.
+
+    Attributes:
+        rollouts: scored so far.
+        decode_steps: passes of the model while it samples, those over prompts among them.
+        positions: tokens that those passes computed, padding and ended rows included.
+        generated_tokens: tokens of the completions, up to their ends.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.rollouts = self.decode_steps = self.positions = self.generated_tokens = 0
+        self._sampling = False
+        trainer.model.get_input_embeddings().register_forward_pre_hook(self._looked_up)
+        trainer._generate = self._sampled(trainer._generate)
+        trainer._generate_and_score_completions = self._scored(trainer._generate_and_score_completions)
+
+    def _looked_up(self, module: Any, inputs: Any) -> None:
+        if self._sampling:
+            self.decode_steps += 1
+            self.positions += inputs[0].numel()
+
+    def _sampled(self, generate: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._sampling = True
+            try:
+                found = generate(*args, **kwargs)
+            finally:
+                self._sampling = False
+            self.generated_tokens += sum(map(len, found[1]))
+            return found
+
+        return call
+
+    def _scored(self, score: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.rollouts += 1
+            return score(*args, **kwargs)
+
+        return call
+
+    def per_rollout(self) -> dict[str, float]:
+        """Return the counts divided by the rollouts."""
+        names = ("decode_steps", "positions", "generated_tokens")
+        return {name: getattr(self, name) / max(self.rollouts, 1) for name in names}
 
 
 def watched(trainer: Any) -> Stopwatch:

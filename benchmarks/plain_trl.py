@@ -18,7 +18,7 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from marks import callback, mark, watched
+from marks import Sampling, callback, mark, watched
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -32,9 +32,9 @@ def main(words: Sequence[str] | None = None) -> None:
 
     trainer = trainer_of(settings)
     trainer.add_callback(callback(chosen.marks, chosen.first_step))
-    watch = watched(trainer) if chosen.profile else None
+    sampling, watch = Sampling(trainer), watched(trainer) if chosen.profile else None
     trainer.train()
-    mark(chosen.marks, "trained", parts=dict(watch.seconds) if watch else {})
+    mark(chosen.marks, "trained", parts=dict(watch.seconds) if watch else {}, sampling=sampling.per_rollout())
     trainer.save_model(settings["grpo"]["output_dir"] + "/adapter")
     mark(chosen.marks, "evaluated", figures=held_out_figures(trainer, settings))
 

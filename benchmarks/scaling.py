@@ -20,11 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from train_step import AGREE, BASE, Case, gap, optimise, trainer_of
+from step_cases import AGREE, REFERENCE, Case
+from step_contender import optimise, trainer_of
+from step_model import model_of, prepare_path
+from step_reference import gradient_error
 
 SIZES = {"length": (64, 128, 256, 512), "group": (4, 8, 16, 32), "width": (128, 256, 512, 768)}
 QUICK = {"length": (32, 64), "group": (4, 8), "width": (64, 128)}
-SHORT = replace(BASE, completions=16, group=4, width=64, mean=11.0, longest=32)
+SHORT = replace(REFERENCE, completions=16, group=4, width=64, heads=1, mean=11.0, longest=32)
 GROUPS = 8  # prompts of a rollout on the axis `group`
 
 
@@ -34,23 +37,23 @@ def case_of(axis: str, size: int, base: Case) -> Case:
         return replace(base, longest=size, mean=base.mean * size / base.longest)
     if axis == "group":
         return replace(base, group=size, completions=GROUPS * size)
-    return replace(base, width=size)
+    return replace(base, width=size, heads=size // 64)
 
 
 def measure(cases: Sequence[Case], rounds: int, folder: Path) -> dict[str, Any]:
     """Seconds of both contenders at every size, round by round: sizes and contenders take turns."""
-    names = ("trl", "ours")
-    trainers = [{name: trainer_of(name, case, folder) for name in names} for case in cases]
+    names = {"trl": "stock", "ours": "gspo"}
+    trainers = [{name: trainer_of(contender, case, folder) for name, contender in names.items()} for case in cases]
     seconds: dict[str, list[list[float]]] = {name: [[] for _ in range(rounds)] for name in names}
     gaps = []
     for turn in range(rounds + 1):
-        for pair in trainers:
-            gradients = {}
-            for name in names:
-                took, gradients[name] = optimise(pair[name])
-                if turn:  # the first warms up
-                    seconds[name][turn - 1].append(took)
-            gaps.append(gap(gradients["ours"], gradients["trl"]))
+        for case, pair in zip(cases, trainers, strict=True):
+            for name, trainer in pair.items():
+                passes = optimise(trainer)
+                if turn:
+                    seconds[name][turn - 1].append(passes.seconds)
+                else:  # the first warms up
+                    gaps.append(gradient_error(trainer, passes, model_of(case, folder), {}))
     return {"seconds": seconds, "gradient_error": max(gaps)}
 
 
@@ -99,7 +102,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args(words)
     rounds = 1 if chosen.quick else chosen.rounds
-    base, table = (SHORT, QUICK) if chosen.quick else (BASE, SIZES)
+    base, table = (SHORT, QUICK) if chosen.quick else (REFERENCE, SIZES)
+    prepare_path("plain")
     results = {}
     for axis in chosen.axes:
         sizes = table[axis]

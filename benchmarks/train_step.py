@@ -1,262 +1,148 @@
-"""The optimisation of one rollout: ours against stock TRL's trainer, on the same completions, weights and rewards.
+"""The optimisation of one rollout: ours against the trainer that a path has without us, on the same rows and weights.
 
-    python benchmarks/train_step.py [--cases base ...] [--rounds 5] [--json FILE]
+    python benchmarks/train_step.py [--path plain|unsloth|vllm] [--case NAME ...] [--rounds 5] [--json FILE]
+    python benchmarks/train_step.py --counts [...]     operations and gradients alone, which no other load can change
 
 Measured is everything between a sampled rollout and its last gradient: old log-probs, forward and backward passes of
-all micro-batches. Sampling is left out by canned completions; all else is each trainer's own path. Weights move by
-the same small step after every window, as an optimizer would move them. The contenders take turns; a speed-up is
-printed only if all gradients agree, and memory is the peak of a process that runs one contender alone.
+all micro-batches, as floating-point operations by torch's counter and as seconds. Sampling is left out by canned
+completions; all else is each trainer's own path. Weights move by the same small step after every window, as an
+optimizer would move them. `stock` is TRL's trainer, Unsloth's patched one, or TRL's under vLLM's CPU build (in the
+environment of tests/vllm/setup.sh); `turns` is gspo_token with an advantage for each turn.
+
+A speed-up is printed only where every gradient is that of the same rows by the plain way (step_reference.py). Where
+seconds are measured, contenders take turns, and memory is the peak of a process that runs one contender alone. Cases
+are independent of each other; FILE holds the figures after each.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
-import random
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-GROUP, BATCH, ACCUMULATION = 8, 8, 2
-VOCABULARY, PROMPT_LENGTHS = 2000, (12, 40)
-AGREE = 1e-5  # largest relative gradient error of a row that is printed with a speed-up
+from step_cases import AGREE, CASES, CONTENDERS, MOST_OVER_GSPO, TARGETS, Case, rollout
+from step_model import PATHS, prepare_path
+
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Case:
-    """What is optimised: lengths are log-normal up to `longest` unless they are equal."""
+def measure(case: Case, path: str, rounds: int, folder: Path) -> list[Row]:
+    """Return the figures of every contender on one case; without rounds neither seconds nor memory."""
+    from step_contender import optimise, trainer_of
+    from step_model import model_of
+    from step_reference import gradient_error
 
-    name: str
-    flat: float = 0.5  # share of groups without variance
-    mean: float = 86.0
-    longest: int = 256
-    equal: bool = False
-    completions: int = 64
-    level: str = "sequence"
-    weights: str = "lora"  # lora, nf4 (LoRA on 4-bit weights), full
-    group: int = GROUP
-    width: int = 256  # of the model; a head has 64
-
-
-BASE = Case("base")
-CASES = {
-    case.name: case
-    for case in (
-        BASE,
-        replace(BASE, name="flat 0%", flat=0.0),
-        replace(BASE, name="flat 25%", flat=0.25),
-        replace(BASE, name="flat 75%", flat=0.75),
-        replace(BASE, name="equal lengths, flat 0%", flat=0.0, equal=True),
-        replace(BASE, name="tail to 1024, flat 0%", flat=0.0, mean=160.0, longest=1024, completions=32),
-        replace(BASE, name="gspo_token", level="sequence_token"),
-        replace(BASE, name="NF4", weights="nf4"),
-        replace(BASE, name="full weights", weights="full"),
-    )
-}
-
-
-def rollout(case: Case) -> tuple[list[list[int]], list[list[int]], list[float]]:
-    """Prompts, completions and rewards, the same for both contenders."""
-    draw = random.Random(0)
-    groups = case.completions // case.group
-    prompts = [[draw.randrange(10, VOCABULARY) for _ in range(draw.randint(*PROMPT_LENGTHS))] for _ in range(groups)]
-    spread = 0.8
-    middle = math.log(case.mean) - spread**2 / 2
-    lengths = [
-        round(case.mean) if case.equal else max(2, min(case.longest, round(draw.lognormvariate(middle, spread))))
-        for _ in range(case.completions)
-    ]
-    if not case.equal:
-        lengths[draw.randrange(case.completions)] = case.longest  # the limit is reached, as it is in most rollouts
-    completions = [[draw.randrange(10, VOCABULARY) for _ in range(length - 1)] + [1] for length in lengths]
-    flat = round(case.flat * groups)
-    rewards = [0.5 if row // case.group < flat else float(draw.random() < 0.5) for row in range(case.completions)]
-    return [prompt for prompt in prompts for _ in range(case.group)], completions, rewards
-
-
-def model_of(case: Case, folder: Path) -> Any:
-    """6 layers."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(0)
-    folder, heads = folder / f"width-{case.width}", case.width // 64
-    if not (folder / "config.json").is_file():
-        config = Qwen3Config(
-            vocab_size=VOCABULARY, hidden_size=case.width, intermediate_size=3 * case.width, num_hidden_layers=6,
-            num_attention_heads=heads, num_key_value_heads=heads, head_dim=64,
-            max_position_embeddings=2048, eos_token_id=1, pad_token_id=0, bos_token_id=None,
-        )  # fmt: skip
-        Qwen3ForCausalLM(config).save_pretrained(folder)
-    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4") if case.weights == "nf4" else None
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, quantization_config=nf4)
-    if case.weights == "full":
-        return model
-    torch.manual_seed(1)
-    model = get_peft_model(model, LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM"))
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
-    from gspo_lite.models.weights import keep_gradients_right
-
-    keep_gradients_right(model)
-    return model
-
-
-def tokenizer_of_numbers() -> Any:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = {"<pad>": 0, "<eos>": 1, **{f"w{i}": i for i in range(2, VOCABULARY)}}
-    core = Tokenizer(models.WordLevel(words, unk_token="w2"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>", pad_token="<pad>", unk_token="w2")
-
-
-def trainer_of(contender: str, case: Case, folder: Path) -> Any:
-    """A trainer whose sampling is canned."""
-    import trl
-    from datasets import Dataset
-
-    from gspo_lite import GSPOConfig, GSPOTrainer
-
-    prompts, completions, rewards = rollout(case)
-    level = case.level if contender == "ours" else "sequence"
-    args = GSPOConfig(
-        output_dir=str(folder / "out"), importance_sampling_level=level, per_device_train_batch_size=BATCH,
-        gradient_accumulation_steps=ACCUMULATION, steps_per_generation=case.completions // BATCH,
-        num_generations=case.group, max_completion_length=case.longest, use_cpu=True, bf16=False, report_to="none",
-        gradient_checkpointing=False, save_strategy="no", disable_tqdm=True, seed=0,
-    )  # fmt: skip
-    rows = Dataset.from_list([{"prompt": "w2"}] * case.completions)
-    make = GSPOTrainer if contender == "ours" else trl.GRPOTrainer
-    model = model_of(case, folder)
-    values = {parameter: parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad}
-    trainer = make(
-        model, lambda completions, **_: rewards, args=args, train_dataset=rows,
-        processing_class=tokenizer_of_numbers(),
-    )  # fmt: skip
-    for parameter, value in values.items():  # TRL casts an adapter on 4-bit weights to bfloat16: digits, not speed
-        parameter.data = value
-    texts = ["w"] * case.completions
-    trainer._generate = lambda *_: (prompts, completions, None, texts, None, {}, None, [])
-    trainer.current_gradient_accumulation_steps = ACCUMULATION
-    trainer.state.global_step = 1  # every rollout of a run but the first
-    trainer.model.train()
-    return trainer
-
-
-def optimise(trainer: Any) -> tuple[float, list[Any]]:
-    """Seconds for one rollout, and the gradient of every optimizer step."""
-    import torch
-
-    parameters = [p for p in trainer.model.parameters() if p.requires_grad]
-    start_values = [p.detach().clone() for p in parameters]
-    trainer._buffered_inputs = None
-    rows = [{"prompt": "w2"}] * trainer.args.generation_batch_size
-    torch.manual_seed(1)  # of TRL's shuffle
-    gradients, seconds = [], 0.0
-    for step in range(trainer.args.steps_per_generation):
-        start = time.perf_counter()
-        trainer._step = step
-        inputs = trainer._prepare_inputs(rows)
-        trainer.compute_loss(trainer.model, inputs).backward()
-        seconds += time.perf_counter() - start
-        if (step + 1) % ACCUMULATION == 0:
-            gradients.append(torch.cat([p.grad.flatten() for p in parameters]))
-            for p, old in zip(parameters, start_values, strict=True):
-                p.data = old * (1 + 2e-3 * len(gradients))  # the same move for both
-                p.grad = None
-    for p, old in zip(parameters, start_values, strict=True):
-        p.data = old
-    trainer._metrics["train"].clear()
-    return seconds, gradients
-
-
-def gap(ours: list[Any], theirs: list[Any]) -> float:
-    """Largest relative difference of the gradients of an optimizer step."""
-    return max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in zip(ours, theirs, strict=True))
-
-
-def peak_gib(contender: str, case: Case, folder: Path) -> float:
-    """Peak memory of a process that runs one contender alone."""
-    command = [sys.executable, __file__, "--alone", contender, "--cases", case.name, "--folder", str(folder)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def measure(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
-    """Both contenders in turns."""
-    trainers = {name: trainer_of(name, case, folder) for name in ("trl", "ours")}
-    plain = replace(case, level="sequence")
-    if case.level != "sequence":  # stock TRL has no GSPO-token: gradients are compared with our sequence level
-        trainers["gspo"] = trainer_of("ours", plain, folder)
-    seconds: dict[str, list[float]] = {name: [] for name in trainers}
-    gradients: dict[str, list[Any]] = {}
-    for turn in range(rounds + 1):
+    trainers = {name: trainer_of(name, case, folder, path) for name in CONTENDERS}
+    rows = {name: {"case": case.name, "path": path, "contender": name} for name in CONTENDERS}
+    references: dict[str, list[Any]] = {}
+    for name, trainer in trainers.items():
+        optimise(trainer)  # what is checked once, at first use, is no part of a rollout
+        passes = optimise(trainer, count=True)
+        error = gradient_error(trainer, passes, model_of(case, folder), references)
+        rows[name] |= counted(passes, case) | {"gradient_error": error}
+    seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
+    for _ in range(rounds):
         for name, trainer in trainers.items():
-            took, gradients[name] = optimise(trainer)
-            if turn:  # the first warms up
-                seconds[name].append(took)
-    ratios = [a / b for a, b in zip(seconds["trl"], seconds["ours"], strict=True)]
-    result = {
-        **asdict(case),
-        "trl_seconds": statistics.median(seconds["trl"]),
-        "seconds": statistics.median(seconds["ours"]),
-        "ratio": statistics.median(ratios),
-        "ratio_low": min(ratios),
-        "ratio_high": max(ratios),
-        "gradient_error": gap(gradients["ours"], gradients["trl"]),
-    }
-    if "gspo" in seconds:
-        costs = [a / b for a, b in zip(seconds["ours"], seconds["gspo"], strict=True)]
-        result["over_gspo"] = statistics.median(costs)
-    return result | {"trl_gib": peak_gib("trl", case, folder), "gib": peak_gib("ours", case, folder)}
+            seconds[name].append(optimise(trainer).seconds)
+    for name, took in seconds.items():
+        if took:
+            rows[name] |= timed(took, seconds["stock"]) | {"gib": peak_gib(name, case, path, folder)}
+    return [compared(row, rows) for row in rows.values()]
 
 
-def shown(result: dict[str, Any]) -> str:
-    """One line of the table."""
-    if not result["gradient_error"] < AGREE:
-        return f"{result['name']:24} gradients differ by {result['gradient_error']:.1e}: no speed-up is printed"
-    extra = f"  costs {result['over_gspo']:.3f} x gspo" if "over_gspo" in result else ""
-    return (
-        f"{result['name']:24} {result['trl_seconds']:6.2f} s  {result['seconds']:6.2f} s  {result['ratio']:5.2f} x "
-        f"({result['ratio_low']:.2f} to {result['ratio_high']:.2f})  gradient {result['gradient_error']:.0e}  "
-        f"memory {result['trl_gib']:.2f} and {result['gib']:.2f} GiB{extra}"
-    )
+def counted(passes: Any, case: Case) -> Row:
+    """Return what does not depend on the machine."""
+    lengths = [len(ids) for ids in rollout(case).completions]
+    return {
+        "gflop": passes.operations / 1e9, "old_gflop": passes.old / 1e9,
+        "decode_steps": max(lengths), "generated_tokens": sum(lengths),
+    }  # fmt: skip
 
 
-def main() -> None:
+def timed(took: Sequence[float], stock: Sequence[float]) -> Row:
+    """Return the seconds of one contender, and how much faster it is, round by round."""
+    ratios = [theirs / ours for theirs, ours in zip(stock, took, strict=True)]
+    return {"seconds": statistics.median(took), "speed_up": statistics.median(ratios),
+            "speed_up_low": min(ratios), "speed_up_high": max(ratios)}  # fmt: skip
+
+
+def compared(row: Row, rows: dict[str, Row]) -> Row:
+    """Return a contender's figures beside those of the others."""
+    row = row | {"gflop_ratio": rows["stock"]["gflop"] / row["gflop"]}
+    if row["contender"] in ("gspo_token", "turns"):
+        row["gflop_over_gspo"] = row["gflop"] / rows["gspo"]["gflop"]
+        if "seconds" in row:
+            row["seconds_over_gspo"] = row["seconds"] / rows["gspo"]["seconds"]
+    return row | {"targets": verdicts(row)}
+
+
+def verdicts(row: Row) -> dict[str, bool]:
+    """Return which of the wanted figures that were measured are met."""
+    found = {f"gradient gap below {AGREE:g}": row["gradient_error"] < AGREE}
+    for figure, ratio in (("gflop", "gflop_ratio"), ("seconds", "speed_up")):
+        least = TARGETS.get((row["path"], figure), {}).get(row["case"])
+        if row["contender"] == "gspo" and least is not None and ratio in row:
+            found[f"{least:g} x by {figure}"] = row[ratio] >= least
+        if f"{figure}_over_gspo" in row:
+            found[f"{MOST_OVER_GSPO:g} x gspo by {figure}"] = row[f"{figure}_over_gspo"] <= MOST_OVER_GSPO
+    return found
+
+
+def peak_gib(contender: str, case: Case, path: str, folder: Path) -> float:
+    """Return the peak memory of a process that runs one contender alone."""
+    command = [sys.executable, __file__, "--alone", contender, "--case", case.name, "--path", path]
+    done = subprocess.run([*command, "--folder", str(folder)], check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def shown(row: Row) -> str:
+    """Return one line of the table."""
+    line = f"{row['case']:10} {row['contender']:10} {row['gflop']:8.1f} GFLOP ({row['old_gflop']:.1f} before training)"
+    if "seconds" in row:
+        line += f" {row['seconds']:7.2f} s {row['gib']:.2f} GiB"
+    if not row["gradient_error"] < AGREE:
+        return f"{line}  gradients differ by {row['gradient_error']:.1e}: no speed-up is printed"
+    if row["contender"] != "stock":
+        line += f"  {row['gflop_ratio']:.2f} x stock by operations"
+        if "seconds" in row:
+            line += f", {row['speed_up']:.2f} ({row['speed_up_low']:.2f} to {row['speed_up_high']:.2f}) by seconds"
+    missed = [target for target, met in row["targets"].items() if not met]
+    return f"{line}  gradient {row['gradient_error']:.0e}" + (f"  MISSED: {'; '.join(missed)}" if missed else "")
+
+
+def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--path", choices=PATHS, default="plain")
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--counts", action="store_true", help="neither seconds nor memory")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--alone", choices=("trl", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(words)
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="train-step-"))
+    prepare_path(chosen.path)
     if chosen.alone:
-        optimise(trainer_of(chosen.alone, CASES[chosen.cases[0]], folder))
+        from step_contender import optimise, trainer_of
+
+        optimise(trainer_of(chosen.alone, CASES[chosen.case[0]], folder, chosen.path))
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
         return
-    import torch
-
-    print(f"{torch.get_num_threads()} threads, median of {chosen.rounds} rounds: stock TRL, ours, ratio (its range)")
-    results = []
-    for name in chosen.cases:
-        results.append(measure(CASES[name], chosen.rounds, folder))
-        print(shown(results[-1]), flush=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(results, indent=2))
+    results: list[Row] = []
+    for name in chosen.case:
+        rows = measure(CASES[name], chosen.path, 0 if chosen.counts else chosen.rounds, folder)
+        print("\n".join(map(shown, rows)), flush=True)
+        results += rows
+        if chosen.json:
+            chosen.json.write_text(json.dumps({"cases": {c: asdict(CASES[c]) for c in chosen.case}, "rows": results}))
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def files_of(part):
                 "training/trainer",
                 "training/build",
                 "training/loss/path",
-                "training/loss/stock",
+                "training/loss/stock_rows",
                 "training/warmup",
             },
         ),

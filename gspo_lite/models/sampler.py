@@ -96,7 +96,7 @@ def sample(
     first = torch.cat([changed.new_ones(1), changed])
     decoding = Decoding(first.cumsum(0) - 1, streamer)
     try:
-        refuse(unfit_options(options))
+        refuse(unfit_options(generate, options))
         distinct = {"input_ids": input_ids[first], "attention_mask": attention_mask[first]}
         sampled: Sampled = generate(**distinct, custom_generate=decoding, **options)
     except Unfit as unfit:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from packaging.version import Version
+
 from gspo_lite.recipe import schema
 from gspo_lite.recipe.problem import Problem
 from gspo_lite.recipe.schema import Recipe
+from gspo_lite.system.environment import installed
 from gspo_lite.system.redaction import is_secret
+
+OWN_LOSS = "in the installed TRL Liger computes its own loss, which has no GSPO-token"
+WITHOUT_OWN_LOSS = "1.14"  # the first TRL whose `use_liger_kernel` leaves the loss to TRL
 
 # Fields of TRL's configuration that a key of the recipe sets already, most of them under the same name.
 SECTIONS: dict[str, type[schema.Settings]] = {
@@ -57,8 +63,14 @@ def extra_is_extra(recipe: Recipe) -> Iterator[Problem]:
         elif name.startswith(SERVER) and (recipe.model.backend, recipe.generation.engine) != ("transformers", "vllm"):
             message = "a vLLM server works with TRL's own trainer only: set backend `transformers` and engine `vllm`"
             yield Problem(place, message)
-        elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token":
-            yield Problem(place, "Liger computes its own loss, which has no GSPO-token. Remove it, or use `gspo`")
+        elif name == "use_liger_kernel" and recipe.objective.algorithm == "gspo_token" and liger_has_own_loss():
+            yield Problem(place, f"{OWN_LOSS}. Remove it, use `gspo`, or install trl {WITHOUT_OWN_LOSS} or later")
+
+
+def liger_has_own_loss() -> bool:
+    """Return whether `use_liger_kernel` goes past TRL's loss; later it means log-probs in chunks, for any loss."""
+    trl = installed("trl")
+    return trl is not None and Version(trl) < Version(WITHOUT_OWN_LOSS)
 
 
 def has_server(recipe: Recipe) -> bool:

@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 from gspo_lite.errors import UsageError, did_you_mean
 from gspo_lite.objective import LEVELS
 from gspo_lite.recipe.check import GRPO_EPSILON_MIN, GSPO_EPSILON_MAX, OTHER_LOSSES, TOKEN_SUMMED
+from gspo_lite.recipe.extra import OWN_LOSS, WITHOUT_OWN_LOSS, liger_has_own_loss
 from gspo_lite.system.say import warn
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.stock import LEVEL
@@ -53,10 +54,10 @@ def check_arguments(args: GSPOConfig, columns: Sequence[str] | None, *, strict: 
         raise UsageError(
             f"`importance_sampling_level` is `{args.importance_sampling_level}`{near}; allowed are {allowed}"
         )
-    if args.importance_sampling_level == LEVEL and args.use_liger_kernel:
+    if args.importance_sampling_level == LEVEL and args.use_liger_kernel and liger_has_own_loss():
         raise UsageError(
-            "`use_liger_kernel` computes its own loss, which has no level `sequence_token`",
-            "leave use_liger_kernel off, or use level `sequence`",
+            f"`use_liger_kernel`: {OWN_LOSS}",
+            f"leave it off, use level `sequence`, or install trl {WITHOUT_OWN_LOSS} or later",
         )
     aggregation = getattr(args, "multi_objective_aggregation", "sum_then_normalize")
     if args.importance_sampling_level == LEVEL and aggregation != "sum_then_normalize":

@@ -22,6 +22,7 @@ from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.system.environment import installed
 from gspo_lite.training.changes import OBJECTIVE, SIZES
 from gspo_lite.training.loss.row_metrics import CLIPS, LOWEST_CLIP
+from gspo_lite.training.loss.unsloth_kernels import GROUPER
 
 PACKAGES = ("trl", "transformers", "peft", "accelerate", "unsloth")
 TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes behind it
@@ -128,6 +129,7 @@ HOOKS = (
          "cut, join and save rows", SCORED),
     Hook("ref", "key", "refer the KL penalty to the adapter that training begins with", SCORED),
     Hook("importance_sampling_ratio", "key", "cut and join rows", SCORED, path="TRL"),
+    Hook("compute_entropy", "key", "log the entropy", "_compute_loss", path="TRL"),
     Hook("completion_mask tool_mask old_per_token_logps", "key", "shift the ratio", "_compute_loss", path="TRL"),
     Hook(" ".join((*BATCH, *LIVE)), "key", "give rewards all that TRL passes", "_calculate_rewards"),
     Hook("max_left_pad unsloth_sample_weight", "key", "follow the packing", SCORED, path="Unsloth"),
@@ -161,6 +163,9 @@ HOOKS = (
     Hook("scaler", "read", "let float16 skip steps by itself", owner="accelerate:Accelerator"),
     Hook("rope_parameters", "read", "know that prompts may be trimmed", owner="transformers:PreTrainedConfig"),
     Hook("gradient_checkpointing", "read", "generate with a cache", owner=MODEL),
+    Hook("base_model get_output_embeddings", "read", "compute a prompt once for its group", owner=MODEL),
+    Hook("_attn_implementation", "read", "compute a prompt once for its group", owner="transformers:PreTrainedConfig"),
+    Hook("ALL_ATTENTION_FUNCTIONS", "read", "compute a prompt once for its group", owner="transformers.modeling_utils"),
     Hook("_hf_peft_config_loaded", "read", "play with a quantized model that has no adapter",
          owner="transformers.trainer_utils:validate_quantization_for_training"),
     Hook("is_loaded_in_4bit is_loaded_in_8bit", "read", "say how weights are held", owner=MODEL),
@@ -179,6 +184,13 @@ HOOKS = (
     Hook("grpo_accumulated_loss", "written", "see that no row has a gradient", "",
          r".*\bUnslothEfficientGRPO\.apply\(\s*new_logprobs,\s*old_logps,\s*ref_logps,\s*sampling_per_token_logps,",
          "Unsloth", GENERATED),
+    # The two fast ways in which Unsloth computes log-probs.
+    Hook("prefix_grouper_enabled tokr_threshold", "called", "know whether whole groups are wanted", "", "", "Unsloth",
+         GROUPER),
+    Hook("_ENABLED", "key", "end the sharing of prompts", "", "", "Unsloth", f"{GROUPER}:prefix_grouper_enabled"),
+    Hook("_unsloth_seq_packing_nograd_ok", "key", "end the packing of rows", LOGPS, path="Unsloth"),
+    Hook("grpo_accumulated_loss", "written", "know what is at work and end the packing of rows", "",
+         r".*\b_unsloth_prefix_grouper_grad_verified\b.*\b_unsloth_seq_packing_grad_ok\b", "Unsloth", GENERATED),
 )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """The benchmarks run and print what they should; their figures are for a quiet machine."""
 
 import json
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +30,8 @@ def test_end_to_end_lays_equal_rollouts_side_by_side(benchmark, starter, capsys)
         theirs["training"] / ours["training"]
     )
     assert {"generation", "forward", "backward", "optimizer"} <= set(found["profiles"]["trl"]["parts"])
+    assert ours["generated tokens"] == theirs["generated tokens"]
+    assert theirs["positions"] >= theirs["generated tokens"] > theirs["decode steps"] > 1
     assert "ours is faster: training" in capsys.readouterr().out
 
 
@@ -38,17 +39,6 @@ def test_scaling_fits_an_exponent_to_steps_of_equal_gradients(benchmark):
     found = benchmark("scaling", "--quick", "--axes", "width")["width"]
     assert found["gradient_error"] < 1e-5
     assert [len(found[name]["seconds"]) for name in ("trl", "ours")] == [2, 2]
-
-
-@pytest.mark.parametrize("name", ["flat 25%", "flat 75%", "tail to 1024, flat 0%", "gspo_token", "NF4", "full weights"])
-def test_every_case_of_the_training_step_has_equal_gradients(monkeypatch, tmp_path, name):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    bench = import_module("train_step")
-    case = replace(bench.CASES[name], completions=32, width=64, mean=11.0, longest=32)
-    gradients = {who: bench.optimise(bench.trainer_of(who, case, tmp_path))[1] for who in ("trl", "ours")}
-    assert len(gradients["ours"]) == 2  # 32 completions, 16 to an optimizer step
-    assert float(gradients["trl"][0].norm()) > 0
-    assert bench.gap(gradients["ours"], gradients["trl"]) < bench.AGREE
 
 
 def test_an_exponent_is_the_slope_of_the_logarithms(monkeypatch):

@@ -1,6 +1,7 @@
 """Sampling by rows: distribution, log-probs and tokens are those of transformers, to which it leaves the rest."""
 
 import math
+import types
 
 import pytest
 import torch
@@ -289,6 +290,20 @@ def test_prompts_with_more_than_text_are_left_to_generate(capsys):
     sample(lambda **options: calls.append(options), **batch(LONG, LONG), pixel_values=torch.zeros(2, 3))
     assert [sorted(one) for one in calls] == [["attention_mask", "input_ids", "pixel_values", "streamer"]]
     assert "there is more than text" in capsys.readouterr().err
+
+
+def test_unsloths_fast_way_stays(capsys):
+    sampler.tell_once.cache_clear()
+    calls = []
+
+    def fast(**options):
+        calls.append(options)
+
+    elsewhere = types.FunctionType(fast.__code__, {"__name__": "unsloth.models.llama"}, closure=fast.__closure__)
+    sample(elsewhere, **batch(LONG, LONG))
+    sample(fast, **batch(LONG, LONG))
+    assert ["custom_generate" in one for one in calls] == [False, True]
+    assert "Unsloth has a fast way" in capsys.readouterr().err
 
 
 def test_generate_samples_by_rows_inside_and_is_itself_again(model):

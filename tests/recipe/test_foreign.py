@@ -85,9 +85,9 @@ EXPECTED = {
         {
             "objective.algorithm": "gspo_token", "objective.loss_type": "grpo", "objective.epsilon": 3e-4,
             "objective.epsilon_high": 4e-4, "objective.delta": 1.5, "training.gradient_accumulation_steps": 4,
-            "training.steps_per_generation": 16, "training.extra": {},
+            "training.steps_per_generation": 16, "training.extra": {"use_liger_kernel": True},
         },
-        ["steps_per_generation", "epsilon", "epsilon_high", "loss_type", "use_liger_kernel"],
+        ["steps_per_generation", "epsilon", "epsilon_high", "loss_type"],
         ["model.full_finetuning"],
     ),
     "trl_token.yaml": (

@@ -27,8 +27,9 @@ ATTRIBUTES = [(hook, name) for hook in READ for name in hook.names.split()]
 SAID = {"absent": "is not there", "unused": "is no longer used", "changed": "(no longer takes|is written in another)"}
 # Values of settings and words of our own that TRL's code has as well.
 SPOKEN_BY_BOTH = {
-    "", ".", "_", "advantage", "bnpo", "cispo", "completion", "content", "dapo", "dr_grpo", "eval", "eval_", "extra",
-    "grpo", "luspo", "no", "prompt", "rewards", "role", "sapo", "sequence", "step", "token", "user", "vespo",
+    "", ".", "_", "advantage", "attention_mask", "bnpo", "cispo", "completion", "content", "dapo", "dr_grpo", "eval",
+    "eval_", "extra", "group", "grpo", "input_ids", "luspo", "no", "prompt", "rewards", "role", "sapo", "sequence",
+    "step", "token", "user", "vespo",
 }  # fmt: skip
 # They see no rollout.
 ELSEWHERE = {"hooks", "selftest", "config", "levels", "warmup", "trackers", "examples", "evaluation"}

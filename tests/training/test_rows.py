@@ -14,7 +14,7 @@ from trl import GRPOTrainer
 from gspo_lite.models.sampler import sampling_by_rows
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.groups import WholeGroups
-from gspo_lite.training.loss.rollout import LeanRollout, rules_of
+from gspo_lite.training.loss.rollout import rules_of
 from gspo_lite.training.loss.rows import MICRO_BATCH_COST, arranged, cheapest_cuts, costs, row_rules
 from gspo_lite.training.sampling import suppress_placeholders
 from gspo_lite.training.trainer import GSPOTrainer
@@ -50,6 +50,7 @@ SCENARIOS = {
     "luspo": {**ACCUMULATED, "loss_type": "luspo", "learning_rate": 0.2},
     "truncated masked": {**ACCUMULATED, "mask_truncated_completions": True},
     "cispo": OTHER_LOSSES["cispo"],
+    "gradient checkpointing": {**ACCUMULATED, "gradient_checkpointing": True},
 }  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def trained(tmp_path, lean, options, trainer_class=GSPOTrainer):
     if credit:
         spread(trainer)
     if not lean:
-        trainer.row_rules = None
+        trainer.row_rules, trainer.shares_prompts = None, False
     trainer.train()
     return trainer, gradients.seen
 
@@ -127,6 +128,7 @@ def spread(trainer):
 def test_gradients_and_metrics_are_those_of_all_rows(scenario, tmp_path):
     whole, wanted = trained(tmp_path, False, SCENARIOS[scenario])
     lean, found = trained(tmp_path, True, SCENARIOS[scenario])
+    assert lean.shares_prompts
     assert len(found) == len(wanted) >= 4
     for ours, theirs in zip(found, wanted, strict=True):
         assert (ours - theirs).norm() <= 2e-5 * theirs.norm() + 1e-9
@@ -158,6 +160,20 @@ def test_a_loss_without_a_definition_has_the_gradients_of_plain_trl(scenario, tm
         assert "vespo/phi_seq_mean" not in ours
     capped = [figures.get("cispo_clip_ratio", 0.0) for figures in plain.state.log_history[:-1]]
     assert ("cispo" in scenario) == (max(capped) > 0)
+
+
+def test_log_probs_in_the_chunks_of_liger_serve_gspo_token(tmp_path):
+    class Chunked(GSPOTrainer):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.use_liger_kernel, self.shares_prompts = True, False  # the package itself needs a GPU
+
+    options = {**TOKEN, **ACCUMULATED, "credit": True}
+    _, wanted = trained(tmp_path, False, options)
+    _, found = trained(tmp_path, True, options, Chunked)
+    assert len(found) == len(wanted) >= 4
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
 
 def test_work_is_left_out(tmp_path, monkeypatch):
@@ -240,6 +256,33 @@ def test_rows_of_one_length_stay_in_one_micro_batch():
     assert sorted(cheapest_cuts(costs(np.full(4, 50), np.full(4, 10), 8 * 60), 2)) == [0, 4]
 
 
+def asked(prompts, lengths):
+    """A micro-batch whose rows have these prompts, each of one number four times."""
+    found = batch(lengths, [1.0] * len(lengths), [4] * len(lengths))
+    found["prompt_ids"] = torch.tensor(prompts)[:, None].expand(-1, 4).clone()
+    return found
+
+
+def test_rows_of_a_prompt_stay_together_where_it_is_computed_once():
+    step = [asked([7, 8], [2, 6]), asked([8, 7], [1, 5])]
+    apart = arranged(step, 2, row_rules("grpo", **RULES))
+    together = arranged(step, 2, row_rules("grpo", **RULES, shared=True))
+    for batches, prompts, lengths in ((apart, [8, 7, 7, 8], [6, 5, 2, 1]), (together, [8, 8, 7, 7], [6, 1, 5, 2])):
+        assert torch.cat([one["prompt_ids"][:, 0] for one in batches]).tolist() == prompts
+        assert torch.cat([one["completion_mask"].sum(1) for one in batches]).tolist() == lengths
+
+
+def test_a_shared_prompt_counts_once_and_padding_a_quarter():
+    completions, prompts, limit = np.array([6, 2, 5]), np.array([4, 4, 3]), 25
+    cost = costs(completions, prompts, limit, asked=np.array([0, 0, 2]))
+    # rows 0 and 1 have one prompt: 4 + 6 + 2 tokens, and an area of 2 x (4 + 6); all three have 30, beyond the limit
+    assert cost[0, 2] == 4 + 6 + 2 + 20 / 4 + MICRO_BATCH_COST
+    assert cost[1, 3] == 4 + 2 + 3 + 5 + 18 / 4 + MICRO_BATCH_COST
+    assert cost[0, 3] == np.inf
+    assert cost[1, 1] == 0
+    assert cheapest_cuts(cost, 2) == [2, 1]
+
+
 def test_a_micro_batch_of_nothing_is_empty():
     first, second = arranged([batch([6, 1], [0.0, 0.0], [2, 3]), batch([5, 2], [0.0, 0.0], [1, 4])], 1,
                              row_rules("grpo", **RULES))  # fmt: skip
@@ -260,7 +303,7 @@ def test_an_advantage_that_is_not_a_number_stays_to_be_seen():
         ("grpo", {"beta": 0.1}, False, True, True, "the KL penalty needs every row"),
         ("grpo", {"entropy": True}, False, False, True, "the entropy needs every row"),
         ("grpo", {"aux_loss": True}, False, False, True, "the auxiliary loss needs every row"),
-        ("grpo", {"processes": 2}, False, False, True, "several processes"),
+        ("grpo", {"processes": 2}, True, False, True, "only rows that have an advantage"),
         ("grpo", {"rotary": False}, True, True, False, "only rows that have an advantage"),
     ],
 )
@@ -270,10 +313,12 @@ def test_rules(loss_type, changed, drop, pool, trim, why):
     assert why in str(rules)
 
 
-def test_under_vllm_every_row_is_computed_as_trl_does():
-    trainer = LeanRollout()
-    trainer.use_vllm = True
-    assert rules_of(trainer) is None
+def test_with_other_processes_no_micro_batch_is_empty():
+    """All of them must take part in every forward and backward pass; a row without an advantage weighs nothing."""
+    flat = batch([6, 1], [0.0, 0.0], [2, 3])
+    (found,) = arranged([flat], 1, row_rules("grpo", **{**RULES, "processes": 2}))
+    assert found["extra"] == ["row 1"]  # the shorter one
+    assert found["advantages"].tolist() == [0.0]
 
 
 @pytest.mark.parametrize("method", ["_compute_loss", "compute_loss"])

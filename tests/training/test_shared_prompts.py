@@ -18,7 +18,8 @@ from gspo_lite.training.loss.shared_prompt import blocks_of
 VOCABULARY = 97
 COMMON = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "vocab_size": VOCABULARY, "max_position_embeddings": 512, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0,
+    "vocab_size": VOCABULARY, "max_position_embeddings": 512, "bos_token_id": None, "eos_token_id": 1,
+    "pad_token_id": 0,
 }  # fmt: skip
 GROUPED = {**COMMON, "num_key_value_heads": 2}
 WINDOW = {**GROUPED, "head_dim": 16, "sliding_window": 7}  # shorter than prompts and completions
@@ -49,11 +50,16 @@ class Trainer(SharedPrompts, GRPOTrainer):
     """TRL's log-probs and ours, with nothing else of a trainer."""
 
     def __init__(self, model, **changed):
-        accelerator = {"autocast": nullcontext, "num_processes": 1, "mixed_precision": "no", "is_main_process": False}
+        accelerator = {
+            "autocast": nullcontext,
+            "distributed_type": "NO",
+            "mixed_precision": "no",
+            "is_main_process": False,
+        }
         self.accelerator = SimpleNamespace(**accelerator)
-        self.args = SimpleNamespace(use_liger_kernel=False, torch_compile=False, report_to=[])
+        self.args = SimpleNamespace(torch_compile=False, report_to=[])
         self.model, self.temperature, self.row_rules = model, 0.9, None
-        self._entropy_bonus_enabled = self.is_fsdp_enabled = self.use_liger_kernel = self._is_vlm = False
+        self._entropy_bonus_enabled = self.use_liger_kernel = self._is_vlm = False
         base = model.get_base_model() if hasattr(model, "peft_config") else model
         self.model_kwarg_keys = inspect.signature(base.forward).parameters.keys()
 
@@ -87,14 +93,17 @@ def rows(asked=ASKED, lengths=LENGTHS, garbage=0):
 
 
 def scores(trainer, shared, batch, **options):
-    """Log-probs, entropies and the gradient of a weighted sum of the log-probs."""
+    """Log-probs, entropies and the gradient of a weighted sum of both."""
     trainer.shares_prompts = shared
     found, entropies, _ = trainer._get_per_token_logps_and_entropies(trainer.model, *batch, **options)
     used = batch[1][:, -WIDTH:].bool()
     weights = torch.randn(used.shape, generator=torch.Generator().manual_seed(2), dtype=found.dtype)
     trained = [p for p in trainer.model.parameters() if p.requires_grad]
-    gradients = torch.autograd.grad((found * weights)[used].sum(), trained, materialize_grads=True)
-    entropies = None if entropies is None else entropies[used]
+    total = (found * weights)[used].sum()
+    if entropies is not None:
+        entropies = entropies[used]
+        total = total + (entropies * weights[used]).sum()  # nothing is learned from them unless the trainer says so
+    gradients = torch.autograd.grad(total, trained, materialize_grads=True)
     return found.detach()[used], entropies, torch.cat([one.flatten() for one in gradients])
 
 
@@ -125,11 +134,16 @@ hidden = logps.hidden_states
 def test_whatever_is_trained_and_however_memory_is_saved(trained, checkpointing, at_once, monkeypatch):
     """Logits of all tokens at once or of five; GPT-2's head is tied to its embeddings, Phi's is not."""
     monkeypatch.setattr(head, "LOGITS_AT_ONCE", at_once)
+    seen, logits = [], head.Head.logits
+    monkeypatch.setattr(head.Head, "logits", lambda *given: seen.append(len(given[1])) or logits(*given))
     model = model_of("Phi" if trained == "head" else "GPT2", trained)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
-    assert_same(Trainer(model), rows(), 1e-12, compute_entropy=True)
+    trainer = Trainer(model)
+    trainer._entropy_bonus_enabled = True  # entropies have a gradient
+    assert_same(trainer, rows(), 1e-12, compute_entropy=True)
+    assert max(seen) == min(at_once // VOCABULARY, sum(LENGTHS))
 
 
 @pytest.mark.parametrize(
@@ -147,9 +161,11 @@ def test_padding_changes_nothing():
     assert all(torch.equal(one, two) for one, two in zip((clean[0], clean[2]), (other[0], other[2]), strict=True))
 
 
-def test_rows_are_taken_at_most_as_many_at_a_time_as_is_asked():
-    trainer = Trainer(model_of("GPT2"))
-    assert_same(trainer, rows(), 1e-12, batch_size=3)
+def test_rows_are_taken_at_most_as_many_at_a_time_as_is_asked(monkeypatch):
+    seen = []
+    monkeypatch.setattr(logps, "blocks_of", lambda ids, *rest: seen.append(len(ids)) or blocks_of(ids, *rest))
+    assert_same(Trainer(model_of("GPT2")), rows(), 1e-12, batch_size=3)
+    assert seen == [3, 3, 2]
 
 
 @pytest.mark.parametrize("place", [(3, 11), (1, 4)], ids=["in a completion", "in a prompt"])
@@ -191,7 +207,7 @@ def test_what_a_model_must_not_have(family, changed, why):
 def test_a_prompt_of_the_adapters_own_and_several_processes_are_left_to_trl():
     trainer = Trainer(model_of("Llama", "full"))
     assert hindrance(trainer) == ""
-    trainer.accelerator.num_processes = 2
+    trainer.accelerator.distributed_type = "MULTI_GPU"
     assert "processes" in hindrance(trainer)
     tuned = get_peft_model(trainer.model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3))
     assert "prompt of its own" in hindrance(Trainer(tuned))

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import torch
 from gspo_lite import GSPOConfig, GSPOTrainer
 from gspo_lite.errors import RunError, UsageError
 from gspo_lite.models.load import load_model
+from gspo_lite.recipe import extra
 from gspo_lite.recipe.schema import ModelSettings
+from gspo_lite.training.arguments import check_arguments
 from gspo_lite.training.scoring import drop_rounding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,11 +174,13 @@ def test_trls_model_card_names_the_method(tmp_path, starter, level, name, tag, p
     assert set(trainer.model.model_tags) >= {"trl", tag}
 
 
-def test_liger_is_refused_with_gspo_token(tmp_path):
+@pytest.mark.parametrize(("installed", "refused"), [("1.13.0", True), ("1.14.2", False)])
+def test_liger_is_refused_with_gspo_token_where_it_computes_the_loss(tmp_path, monkeypatch, installed, refused):
+    monkeypatch.setattr(extra, "installed", lambda package: installed)
     args = config(tmp_path, importance_sampling_level="sequence_token")
     args.use_liger_kernel = True
-    with pytest.raises(UsageError, match="use_liger_kernel"):
-        GSPOTrainer("starter", carries, args, PROMPTS)
+    with pytest.raises(UsageError, match="its own loss") if refused else nullcontext():
+        check_arguments(args, None, strict=False)
 
 
 def test_an_empty_list_of_prompts_is_refused(tmp_path):

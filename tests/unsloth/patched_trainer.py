@@ -378,7 +378,7 @@ def checked_trainer(trainer_class):
             parts = [self.expected(twin, inputs) for inputs in step]
             wanted = [p for p in twin.parameters() if p.requires_grad]
             twin_gradient = torch.cat([g.flatten() for g in torch.autograd.grad(sum(parts)[0], wanted)])
-            value, ratio = (float(sum(parts)[0].detach()), max(float(part[1]) for part in parts))
+            value, ratio = (float(sum(parts)[0].detach()), max(float(part[1].detach()) for part in parts))
             losses, gradients, followed = zip(*self.window, strict=True)
             idle = [(inputs["advantages"] == 0).reshape(len(inputs["advantages"]), -1).all(1) for inputs in step]
             tools = [set(turn_counts(inputs)) for inputs in step if "tool_mask" in inputs]

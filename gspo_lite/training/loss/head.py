@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
-from trl.trainer.utils import selective_log_softmax_and_entropy
 
 from gspo_lite.system.memory import LOGITS_AT_ONCE
 
@@ -32,11 +31,11 @@ class Head:
         self.temperature, self.entropy_learns = temperature, entropy_learns
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Return logits (M, vocabulary) of hidden states (M, d), in float32 or wider."""
+        """Return logits (M, vocabulary) at the temperature of hidden states (M, d), in float32 or wider."""
         logits = self.project(states)
         logits = logits if self.factor == 1 else logits * self.factor
         logits = logits if self.cap is None else (logits / self.cap).tanh() * self.cap
-        return logits if logits.dtype == torch.float64 else logits.float()
+        return (logits if logits.dtype == torch.float64 else logits.float()) / self.temperature
 
     def scores(self, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log-probs of the targets (M,) and entropies (M,)."""
@@ -49,8 +48,7 @@ class Head:
         return torch.cat(logps), torch.cat(entropies)
 
     def _scores(self, states: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        learns = {"entropy_requires_grad": self.entropy_learns}
-        found: tuple[torch.Tensor, torch.Tensor] = selective_log_softmax_and_entropy(
-            self.logits(states)[None], targets[None], temperature=self.temperature, **learns
-        )
-        return found[0][0], found[1][0]
+        logits = self.logits(states)
+        with torch.set_grad_enabled(self.entropy_learns and torch.is_grad_enabled()):
+            entropies = torch.special.entr(logits.softmax(-1)).sum(-1)
+        return logits.gather(-1, targets[:, None])[:, 0] - logits.logsumexp(-1), entropies

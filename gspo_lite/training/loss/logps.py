@@ -50,7 +50,11 @@ class SharedPrompts:
             batch_size=batch_size,
             **options,
         )
-        beyond = [name for name, value in options.items() if name != "compute_entropy" and value not in (None, False)]
+        beyond = [
+            name
+            for name, value in options.items()
+            if name != "compute_entropy" and value is not None and value is not False
+        ]
         if model is not self.model or beyond or not self._may_share(rows, as_trl):
             return as_trl(*rows)
         return self._shared(rows, batch_size) or as_trl(*rows)
@@ -115,8 +119,7 @@ def hindrance(trainer: Any) -> str:
         "not only attention looks at other tokens": not LAYERS.issuperset(getattr(config, "layer_types", None) or ()),
         "dropout differs from row to row": drops(model),
         "the adapter is a prompt of its own": any(one.is_prompt_learning for one in adapters),
-        "several processes compute in step": trainer.accelerator.num_processes > 1 or trainer.is_fsdp_enabled,
-        "`use_liger_kernel` is on": trainer.args.use_liger_kernel,
+        "several processes compute in step": trainer.accelerator.distributed_type != "NO",
         "the model is compiled": trainer.args.torch_compile,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

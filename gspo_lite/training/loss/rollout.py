@@ -17,7 +17,7 @@ import torch
 
 from gspo_lite.training.loss import rows
 from gspo_lite.training.loss.logps import SharedPrompts, hindrance
-from gspo_lite.training.loss.rows import LOSS_SCALE, OLD, Batch, RowRules, rows_of
+from gspo_lite.training.loss.rows import OLD, PICTURES, Batch, RowRules, rows_of
 
 REMEMBER = "remember_logps"  # a micro-batch whose first pass gives the old log-probs of later ones
 
@@ -27,7 +27,7 @@ class LeanRollout:
 
     row_rules: RowRules | None = None
     _first_step_needs_old = False  # where the policy has not moved
-    _placeholder_due = False
+    _placeholder_due = _has_placeholders = False
     # of the trainer
     args: Any
     gauges: Any
@@ -66,9 +66,7 @@ class LeanRollout:
     def _scores_old_itself(self, inputs: Any) -> bool:
         """Return whether old log-probs are computed on the arranged batches instead of by the trainer."""
         reused = self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations) != 0
-        images = any(name in inputs[0] for name in ("image", "images"))
-        needed = reused or self._corrects_sampler
-        return self.row_rules is not None and bool(self.model.training) and needed and not images
+        return self.row_rules is not None and bool(self.model.training) and (reused or self._corrects_sampler)
 
     @property
     def _corrects_sampler(self) -> bool:
@@ -77,15 +75,16 @@ class LeanRollout:
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         if self._placeholder_due:  # the first call while a rollout is scored is the one for old log-probs
-            self._placeholder_due = False
+            self._placeholder_due, self._has_placeholders = False, True
             input_ids, _, width = args[:3]
             return torch.full((len(input_ids), width), torch.nan, device=input_ids.device), None, None
         return super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
 
     def _with_old_logps(self, batches: list[Batch]) -> list[Batch]:
         """Return the micro-batches with old log-probs in place of the placeholders."""
-        if any(OLD not in batch or LOSS_SCALE not in batch for batch in batches):
+        if not self._has_placeholders:
             return batches
+        self._has_placeholders = False
         # The first optimizer step on a rollout compares the policy with itself, so it needs no old log-probs. That of a
         # run computes them anyway, which shows the noise between the two passes.
         free = self.args.gradient_accumulation_steps
@@ -104,8 +103,10 @@ class LeanRollout:
         with torch.no_grad():
             ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
             attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+            pictures = {name: batch[name] for name in PICTURES if name in batch}
             width = batch["completion_ids"].shape[1]
-            logps: torch.Tensor = self._get_per_token_logps_and_entropies(self.model, ids, attention, width)[0]
+            found = self._get_per_token_logps_and_entropies(self.model, ids, attention, width, **pictures)
+        logps: torch.Tensor = found[0]
         return logps
 
 

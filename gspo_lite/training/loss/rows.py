@@ -29,6 +29,11 @@ BY_WHOLE = ("dapo", "cispo", "vespo")  # loss types that divide by a number of t
 SUMS = (*BY_TOKENS, *BY_WHOLE, "grpo", "dr_grpo", "luspo", "sapo")  # loss types that sum rows times their advantage
 LOSS_SCALE, ROW_SHARE, TOKEN_SHARE = "loss_scale", "row_share", "token_share"
 MICRO_BATCH_COST = 64  # fixed cost of a micro-batch, in tokens
+PICTURES = (  # what a model is told of images and videos
+    "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
+    "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids", "pixel_position_ids",
+    "pixel_values_videos", "video_grid_thw", "second_per_grid_ts", "num_videos",
+)  # fmt: skip
 UNTOUCHED = {"pixel_values", "pixel_values_videos", "unsloth_sample_weight"}  # a batch with one of these stays whole
 ATTENTION_SHARE = 0.25  # of a token's cost; the rest is computed without padding where prompts are shared
 LEFT_OUT = "left_out"  # completions and tokens of a micro-batch not computed; negative if it took over some

@@ -6,9 +6,11 @@ at full width; here the ratio is computed for the rows that are trained on, from
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
+from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
 from gspo_lite.training.loss.rollout import REMEMBER, LeanRollout
 from gspo_lite.training.loss.row_metrics import correct_clips, nothing
@@ -21,11 +23,21 @@ from gspo_lite.training.loss.rows import (
     SAMPLER_RATIO,
     TOKEN_SHARE,
     Batch,
+    RowRules,
+    kept_rows,
+    lean,
     rows_of,
 )
 
 OF_ACTIVE_ROWS = {"entropy": "entropy_active_rows", "vespo/phi_seq_mean": "vespo/phi_active_rows"}
 GAP, RATIO = "sampling/sampling_logp_difference", "sampling/importance_sampling_ratio"
+
+
+def with_images(batch: Batch, rules: RowRules) -> Batch:
+    """Return the rows of a micro-batch that must be computed, with their images, of which a row may have several."""
+    kept = kept_rows(batch, rules)
+    found = lean(split_pixel_values_by_grid(batch), kept, rules)
+    return unsplit_pixel_values_by_grid(found) if len(kept) else found
 
 
 class StockRows(LeanRollout):
@@ -47,9 +59,15 @@ class StockRows(LeanRollout):
         self._loss_logps = result[0].detach()
         return result
 
+    def _arranged(self, batches: list[Batch], rules: RowRules) -> list[Batch]:
+        if not any("num_images" in batch for batch in batches):
+            return super()._arranged(batches, rules)
+        return [with_images(batch, replace(rules, trim=False)) for batch in batches]
+
     def _with_old_logps(self, batches: list[Batch]) -> list[Batch]:
+        scored = self._has_placeholders
         batches = super()._with_old_logps(batches)
-        if self._corrects_sampler and all(LOSS_SCALE in batch for batch in batches):
+        if scored and self._corrects_sampler:
             self._correct_for_sampler([batch for batch in batches if rows_of(batch)])
         return batches
 
@@ -86,12 +104,16 @@ class StockRows(LeanRollout):
 
     def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
         if LOSS_SCALE not in inputs:
-            return super()._compute_loss(model, inputs)  # type: ignore[misc]
+            return self._remembering(inputs, super()._compute_loss(model, inputs))  # type: ignore[misc]
         self.gauges.leave_out(*inputs[LEFT_OUT])
         if not rows_of(inputs):
             return nothing(model, self._metrics["train"], self.args.loss_type)
         loss = super()._compute_loss(model, inputs) * inputs[LOSS_SCALE]  # type: ignore[misc]
         self._correct_metrics(inputs)
+        return self._remembering(inputs, loss)
+
+    def _remembering(self, inputs: Batch, loss: torch.Tensor) -> torch.Tensor:
+        """Return the loss; its log-probs are the old ones of later passes over a micro-batch that has none."""
         if inputs.pop(REMEMBER, False):
             inputs[OLD] = self._loss_logps
         return loss

@@ -17,13 +17,13 @@ from gspo_lite.system.progress import View, open_view
 from gspo_lite.system.run_folder import append_jsonl, read_jsonl
 from gspo_lite.system.say import warn
 from gspo_lite.tools.shown import CALLS
+from gspo_lite.training.watch.gauges import NOISE_SHARE
 from gspo_lite.training.watch.held_out import SECONDS
 from gspo_lite.training.watch.stop_early import evaluated
 
 KEPT = 100  # steps whose figures transformers keeps in memory, beside held-out ones; metrics.jsonl has all
 WORTH_SHOWING = 0.005  # share of completions that are cut off
 FAILED = ("error", "late", "refused")  # ends of a call without a result
-NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the clip
 
 
 class MetricsWriter(TrainerCallback):

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 ON_POLICY = 1e-7  # below this, log s_i is rounding, not movement
+NOISE_SHARE = 4.0  # standard deviations of the noise that must lie within the clip
 
 
 class RatioGauges:
