@@ -99,11 +99,11 @@ def sample(
         refuse(unfit_options(generate, options))
         distinct = {"input_ids": input_ids[first], "attention_mask": attention_mask[first]}
         sampled: Sampled = generate(**distinct, custom_generate=decoding, **options)
+        return sampled
     except Unfit as unfit:
         tell_once(f"note     completions are sampled by transformers' `generate` alone: {unfit}")
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return Sampled(generate(**inputs, streamer=streamer, **options))
-    return sampled
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    return Sampled(generate(**inputs, streamer=streamer, **options))
 
 
 @functools.cache
