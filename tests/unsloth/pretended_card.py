@@ -170,7 +170,9 @@ def tiny_trainer():
         save_strategy="no", disable_tqdm=True, gradient_checkpointing=False, logging_steps=1, seed=0, optim="sgd",
     )  # fmt: skip
     rows = [{"prompt": "abc def gh" + "x" * (place % 2)} for place in range(8)]
-    return GSPOTrainer(model, [reward], args, rows, processing_class=tokenizer)
+    trainer = GSPOTrainer(model, [reward], args, rows, processing_class=tokenizer)
+    trainer._autocast_enabled, trainer._autocast_dtype = False, None  # Unsloth would turn bfloat16 on
+    return trainer
 
 
 def gradient(trainer, batch):
