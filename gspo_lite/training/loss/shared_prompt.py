@@ -12,6 +12,7 @@ b rows of a part with t queries and k keys each, H heads of width d.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -205,10 +206,12 @@ def teach_attention() -> None:
     if getattr(installed, "takes_blocks", False):
         return
 
-    def attention(module: Any, query: Any, key: Any, value: Any, mask: Any, *args: Any, **options: Any) -> Any:
+    @functools.wraps(installed)
+    def attention(module: Any, query: Any, key: Any, value: Any, *mask: Any, **options: Any) -> Any:
         blocks = options.pop(BLOCKS, None)
         if blocks is None:
-            return installed(module, query, key, value, mask, *args, **options)
+            return installed(module, query, key, value, *mask, **options)
+        options.pop("attention_mask", None)  # where the model names it
         return attend(installed, module, (query, key, value), blocks, **options), None
 
     attention.takes_blocks = True  # type: ignore[attr-defined]
