@@ -68,19 +68,19 @@ class Rows:
 @contextmanager
 def sampling_by_rows(model: Any) -> Iterator[list[Sampled]]:
     """Make `model.generate` sample as this module does; yield the list of what its calls return."""
-    calls, generate, own = list[Sampled](), model.generate, vars(model).get("generate")
+    calls, generate = list[Sampled](), model.generate
+    own = {name: value for name, value in vars(model).items() if name == "generate"}  # else it is its class's
 
     def generate_by_rows(**options: Any) -> Tensor:
         calls.append(sample(generate, **options))
         return calls[-1].sequences
 
-    model.generate = generate_by_rows
+    vars(model)["generate"] = generate_by_rows
     try:
         yield calls
     finally:
-        del model.generate
-        if own is not None:
-            model.generate = own
+        del vars(model)["generate"]
+        vars(model).update(own)
 
 
 def sample(

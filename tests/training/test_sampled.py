@@ -171,3 +171,14 @@ def test_turns_after_tools_are_aligned(tmp_path, starter, monkeypatch):
     assert (masks[0] == 0).any()  # what the tool wrote
     assert 0 < trainer.state.log_history[0]["gspo/sampler_gap"] < 1e-5
     assert trainer.sampler_trusted
+
+
+def test_a_resumed_run_goes_on_alike(tmp_path):
+    """From inside a rollout whose old log-probs are the sampler's, into one that is sampled after it."""
+    saving = {"max_steps": 12, "save_strategy": "steps", "save_steps": 6}
+    whole, wanted = made(tmp_path, **saving)
+    whole.train()
+    resumed, found = made(tmp_path, **saving)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    assert len(found) == 6
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, wanted[6:], strict=True))
