@@ -2,7 +2,8 @@
 
 One matrix product then replaces a dequantization, three products and an addition in every adapted layer for every
 token. In float32 the folded weight differs from the sum of its parts only by rounding, about 1e-7, so the sampling
-distribution is the same. Log-probs for training are never computed this way, so the difference reaches no ratio.
+distribution is the same. Where log-probs of the sampler serve as old ones, the difference is part of
+`gspo/sampler_gap`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Generates outside training: one completion per problem, greedy or sampled, by transformers' `generate`.
+"""Generates outside training: one completion per problem, greedy or sampled, by `sampler.py`.
 
 Owns how evaluation, preview, chat and export get answers from a model. Must not know rewards.
 """
@@ -113,6 +113,8 @@ def generate(
     model: Any, processing: Any, rows: list[dict[str, Any]], recipe: Recipe, temperature: float | None, **options: Any
 ) -> list[list[int]]:
     """Return the token ids of one completion per row, up to the end token; `options` go to the model's `generate`."""
+    from gspo_lite.models.sampler import sample
+
     settings, tokenizer = recipe.generation, tokenizer_of(processing)
     batch = model_inputs(processing, rows, recipe.model.chat_template_kwargs).to(model.device)
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
@@ -120,7 +122,8 @@ def generate(
         sampling = {"do_sample": True, "temperature": temperature, "top_p": settings.top_p, "top_k": settings.top_k}
         sampling["min_p"] = settings.min_p
     sampling["suppress_tokens"] = never_sampled(model, processing) or None  # as in training
-    output = model.generate(
+    output = sample(
+        model.generate,
         **batch,
         **sampling,
         max_new_tokens=settings.max_completion_length,
@@ -128,7 +131,7 @@ def generate(
         pad_token_id=tokenizer.pad_token_id,
         use_cache=True,
         **options,
-    )
+    ).sequences
     ends = end_tokens(model, tokenizer)
     return [cut(ids, ends) for ids in output[:, batch["input_ids"].shape[1] :].tolist()]
 

@@ -41,10 +41,12 @@ def refuse(reasons: dict[str, Any]) -> None:
         raise Unfit(found)
 
 
-def unfit_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what may be wrong with the options of `generate`, and whether it is."""
+def unfit_options(generate: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what may be wrong with a `generate` and its options, and whether it is."""
     odd = sorted(options.keys() & ELSEWHERE)
+    written_in = getattr(getattr(generate, "__func__", generate), "__globals__", {}).get("__name__", "")
     return {
+        "Unsloth has a fast way of its own": written_in.startswith("unsloth"),
         f"it is given {', '.join(odd)}": odd,
         "there is more than text": any(isinstance(value, Tensor) for value in options.values()),
     }

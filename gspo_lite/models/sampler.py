@@ -68,19 +68,19 @@ class Rows:
 @contextmanager
 def sampling_by_rows(model: Any) -> Iterator[list[Sampled]]:
     """Make `model.generate` sample as this module does; yield the list of what its calls return."""
-    calls, generate, own = list[Sampled](), model.generate, vars(model).get("generate")
+    calls, generate = list[Sampled](), model.generate
+    own = {name: value for name, value in vars(model).items() if name == "generate"}  # else it is its class's
 
     def generate_by_rows(**options: Any) -> Tensor:
         calls.append(sample(generate, **options))
         return calls[-1].sequences
 
-    model.generate = generate_by_rows
+    vars(model)["generate"] = generate_by_rows
     try:
         yield calls
     finally:
-        del model.generate
-        if own is not None:
-            model.generate = own
+        del vars(model)["generate"]
+        vars(model).update(own)
 
 
 def sample(
@@ -96,14 +96,14 @@ def sample(
     first = torch.cat([changed.new_ones(1), changed])
     decoding = Decoding(first.cumsum(0) - 1, streamer)
     try:
-        refuse(unfit_options(options))
+        refuse(unfit_options(generate, options))
         distinct = {"input_ids": input_ids[first], "attention_mask": attention_mask[first]}
         sampled: Sampled = generate(**distinct, custom_generate=decoding, **options)
+        return sampled
     except Unfit as unfit:
         tell_once(f"note     completions are sampled by transformers' `generate` alone: {unfit}")
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        return Sampled(generate(**inputs, streamer=streamer, **options))
-    return sampled
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    return Sampled(generate(**inputs, streamer=streamer, **options))
 
 
 @functools.cache

@@ -27,6 +27,7 @@ from gspo_lite.training.loss.unsloth_kernels import GROUPER
 PACKAGES = ("trl", "transformers", "peft", "accelerate", "unsloth")
 TRAINER = "GRPOTrainer"  # the live one, TRL's or Unsloth's, with the classes behind it
 GENERATED = "UnslothGRPOTrainer"  # the module that Unsloth writes
+SAMPLING = "transformers:GenerationMixin"
 CONFIG, CALLBACK, MODEL = "trl:GRPOConfig", "transformers:TrainerCallback", "transformers:PreTrainedModel"
 TRACKERS, LORA = "transformers.integrations.integration_utils:", "peft.tuners.lora.layer:"
 SCORED, LOGPS = "_generate_and_score_completions", "_get_per_token_logps_and_entropies"
@@ -67,6 +68,9 @@ HOOKS = (
     Hook(SCORED, "written", "know that the first log-probs are the old ones, for which a placeholder is due", "",
          rf"((?!{LOGPS}).)*\bold_per_token_logps, _, _ = self\.{LOGPS}\("),
     Hook("_generate", "overridden", "sample through plain weights", SCORED),
+    Hook("_generate_single_turn", "overridden", "compute each prompt once where completions are sampled", "_generate",
+         path="TRL"),
+    Hook("_generate_single_turn", "written", "sample by rows", "", r".*\bunwrapped_model\.generate\(", "TRL"),
     Hook("_calculate_rewards", "overridden", "keep the rollout's rows and the rewards of all processes", SCORED,
          "inputs prompts completions completion_ids_list"),
     Hook(LOGPS, "overridden", "take old log-probs from the arranged micro-batches and shift the ratio",
@@ -161,6 +165,10 @@ HOOKS = (
          "choose what is computed and where it goes", owner=CONFIG),
     Hook("global_step max_steps epoch log_history num_input_tokens_seen", "read", "know where the run is",
          owner="transformers:TrainerState"),
+    Hook("custom_generate", "read", "sample by rows", owner=f"{SAMPLING}.generate"),
+    Hook("prepare_inputs_for_generation _update_model_kwargs_for_generation _optimize_model_for_decode "
+         "_pad_token_tensor", "read", "sample by rows", owner=f"{SAMPLING}._sample"),
+    Hook("batch_select_indices", "called", "sample by rows", takes="indices", owner="transformers:DynamicCache"),
     Hook("generator num_samples randperm", "read", "resume in the order of the data",
          owner="trl.trainer.utils:RepeatSampler"),
     Hook("generation_kwargs", "read", "never sample tokens for padding or images",

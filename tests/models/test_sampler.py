@@ -1,12 +1,14 @@
 """Sampling by rows: distribution, log-probs and tokens are those of transformers, to which it leaves the rest."""
 
 import math
+import types
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     BloomConfig,
     BloomForCausalLM,
     Lfm2Config,
@@ -21,7 +23,7 @@ from transformers import (
 
 from gspo_lite.models import sampler
 from gspo_lite.models.sampler import sample, sampling_by_rows
-from tests.models.tiny_models import write_text_model
+from tests.models.tiny_models import write_text_model, write_vision_model
 
 PAD, END, OTHER_END = 0, 5, 4
 LONG, SHORT = [1, 2, 3, 3, 1], [2, 1]
@@ -172,7 +174,9 @@ def alone(model, prompt, completion, temperature):
     return (logits / temperature).log_softmax(-1).gather(1, torch.tensor(completion)[:, None]).squeeze(1)
 
 
-def test_a_row_has_the_same_log_probs_whoever_shares_its_batch(model):
+@pytest.mark.parametrize("ended_share", [sampler.ENDED_SHARE, 0.5, 2.0])
+def test_a_row_has_the_same_log_probs_whoever_shares_its_batch(ended_share, model, monkeypatch):
+    monkeypatch.setattr(sampler, "ENDED_SHARE", ended_share)  # rows leave soon, late, never
     rules = {**DRAWN, "max_new_tokens": 12, "suppress_tokens": [PAD]}
     prompts = [LONG] * 40 + [SHORT] * 40 + [[3]] * 40
     torch.manual_seed(3)
@@ -180,6 +184,8 @@ def test_a_row_has_the_same_log_probs_whoever_shares_its_batch(model):
     drawn = completions(found, len(LONG))
     assert len({len(one) for one in drawn}) > 8  # rows ended at every step
     for prompt, row, logps in zip(prompts, drawn, found.logps, strict=True):
+        assert END not in row[:-1]
+        assert not logps[len(row) :].any()
         assert torch.allclose(logps[: len(row)], alone(model, prompt, list(row), 1.0), rtol=0, atol=1e-10)
     torch.manual_seed(3)
     assert torch.equal(sample(model.generate, **batch(*prompts), **rules).sequences, found.sequences)
@@ -283,12 +289,36 @@ def test_a_model_that_keeps_more_than_rows_is_left_to_generate(reason, capsys):
     assert torch.equal(ours.sequences, found.generate(**prompts, **{**DRAWN, "do_sample": False}))
 
 
+def test_a_model_whose_positions_are_of_images_is_left_to_generate(tmp_path, capsys):
+    sampler.tell_once.cache_clear()
+    found = AutoModelForImageTextToText.from_pretrained(write_vision_model(tmp_path)).eval()
+    prompts, rules = batch(*[LONG] * 3, *[SHORT] * 3), {**DRAWN, "do_sample": False}
+    ours = sample(found.generate, **prompts, **rules)
+    assert ours.logps is None
+    assert "prepares its inputs in its own way" in capsys.readouterr().err
+    assert torch.equal(ours.sequences, found.generate(**prompts, **rules))
+
+
 def test_prompts_with_more_than_text_are_left_to_generate(capsys):
     sampler.tell_once.cache_clear()
     calls = []
     sample(lambda **options: calls.append(options), **batch(LONG, LONG), pixel_values=torch.zeros(2, 3))
     assert [sorted(one) for one in calls] == [["attention_mask", "input_ids", "pixel_values", "streamer"]]
     assert "there is more than text" in capsys.readouterr().err
+
+
+def test_unsloths_fast_way_stays(capsys):
+    sampler.tell_once.cache_clear()
+    calls = []
+
+    def fast(**options):
+        calls.append(options)
+
+    elsewhere = types.FunctionType(fast.__code__, {"__name__": "unsloth.models.llama"}, closure=fast.__closure__)
+    sample(elsewhere, **batch(LONG, LONG))
+    sample(fast, **batch(LONG, LONG))
+    assert ["custom_generate" in one for one in calls] == [False, True]
+    assert "Unsloth has a fast way" in capsys.readouterr().err
 
 
 def test_generate_samples_by_rows_inside_and_is_itself_again(model):

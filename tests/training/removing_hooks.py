@@ -51,6 +51,7 @@ def take_away(monkeypatch, hook, name, way, live, module=None):
             "coef_1, completion_mask",
             "GRPO.apply(",
             "self.log(logs",
+            "model.generate(",
             "packing_grad_ok",
         )
         source, other = inspect.getsource, "|".join(map(re.escape, others))

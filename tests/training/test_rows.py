@@ -11,6 +11,7 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
+from gspo_lite.models.sampler import sampling_by_rows
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.groups import WholeGroups
 from gspo_lite.training.loss.rollout import rules_of
@@ -27,7 +28,7 @@ BY_TOKEN = {**ACCUMULATED, "importance_sampling_level": "token"}
 OTHER_LOSSES = {
     "cispo": {"importance_sampling_level": "token", "loss_type": "cispo", "epsilon_high": 1.05},
     "cispo accumulation": {**BY_TOKEN, "loss_type": "cispo", "epsilon_high": 1.05},
-    "cispo of sequences": {**ACCUMULATED, "loss_type": "cispo", "epsilon_high": 1.01},
+    "cispo of sequences": {**ACCUMULATED, "loss_type": "cispo", "epsilon_high": 1.01, "max_steps": 8},
     "cispo two iterations": {**BY_TOKEN, "loss_type": "cispo", "epsilon_high": 1.05, "num_iterations": 2},
     "sapo": {**BY_TOKEN, "loss_type": "sapo"},
     "sapo of sequences": {**ACCUMULATED, "loss_type": "sapo"},
@@ -62,7 +63,11 @@ BY_MICRO_BATCH = ("clip_ratio/low_min", "clip_ratio/high_max", "cispo_clip_ratio
 
 
 class PlainTrainer(WholeGroups, GRPOTrainer):
-    """TRL's trainer, whose optimizer steps have the same rows as ours."""
+    """TRL's trainer with the samples of ours, whose optimizer steps have the same rows as ours."""
+
+    def _generate_single_turn(self, *args, **options):
+        with sampling_by_rows(self.model):
+            return super()._generate_single_turn(*args, **options)
 
 
 class Gradients(TrainerCallback):

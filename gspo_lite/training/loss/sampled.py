@@ -32,18 +32,16 @@ class OwnSampler:
     row_rules: RowRules | None
     _measured_at = -1  # optimizer step
     # of the trainer
-    accelerator: Any
     args: Any
     epsilon_high: float
     gauges: Any
     model: Any
-    model_wrapped: Any
     state: Any
     updates_per_rollout: int
     use_vllm: bool
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with sampling_by_rows(self.accelerator.unwrap_model(self.model_wrapped)) as calls:
+        with sampling_by_rows(self.model) as calls:
             ids, logps = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
         if calls and calls[0].logps is not None and self._hears_sampler:
             logps = [row[: len(one)].tolist() for row, one in zip(calls[0].logps.cpu(), ids, strict=True)]

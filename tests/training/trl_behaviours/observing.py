@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from gspo_lite import GSPOConfig, GSPOTrainer
+from gspo_lite.models.sampler import sampling_by_rows
 from tests.training.trl_behaviours.behaviour import SETTINGS, Behaviour
 
 # Fields whose defaults are the paper's in GSPOConfig.
@@ -99,11 +101,12 @@ def built(behaviour: Behaviour, trainer_class: type, folder: Path) -> Any:
 
 
 def record(trainer: Any, sampled: list[Any]) -> None:
-    """Keep the ids of every prompt and completion that a trainer generates."""
-    generate = trainer._generate
+    """Keep the ids of every prompt and completion that a trainer generates; TRL's gets those that ours samples."""
+    generate, ours = trainer._generate, isinstance(trainer, GSPOTrainer)
 
     def recorded(prompts: list[Any]) -> Any:
-        output = generate(prompts)
+        with nullcontext() if ours or trainer.use_vllm else sampling_by_rows(trainer.model):
+            output = generate(prompts)
         sampled.append((output[0], output[1]))
         return output
 
