@@ -1,9 +1,10 @@
 """One contender of gpu.py, in a process of its own, because Unsloth changes TRL for good.
 
-    python gpu_contender.py NAME FOLDER [--dry-run]      started by gpu.py, which sets the environment
+    python gpu_contender.py NAME FOLDER [--case NAME] [--dry-run]      started by gpu.py, which sets the environment
 
-FOLDER holds the model. Every line on stdin asks for one round, as JSON: `flat`, the share of groups without variance,
-and `keep`, a file for the gradients or null. Every round is answered by one line on stdout.
+FOLDER holds the model. Every line on stdin asks for one round, as JSON: `flat`, the share of groups without variance;
+`keep`, a file for the gradients or null; `steps`, the rows that each optimizer step is to hold, or null for the
+trainer's own; `whole`, true for a round that samples as well. Every round is answered by one line on stdout.
 """
 
 from __future__ import annotations
@@ -14,67 +15,20 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-BATCH, GROUP, ACCUMULATION, RANK = 8, 8, 2, 16
+from gpu_cases import ACCUMULATION, CASES, CONTENDERS, TINY, Canned, batch_of
+from gpu_rows import watch
+from step_cases import Case
+
+RANK = 16
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+SAMPLED = {False: 256, True: 8}  # tokens of each completion in a whole step
+Row = dict[str, Any]
 
 
-class Contender(NamedTuple):
-    """A way to train.
-
-    Attributes:
-        ours: the trainer is GSPOTrainer, not the GRPOTrainer that is live on the backend.
-        over: the contender that its speed-up is told over.
-    """
-
-    backend: str
-    ours: bool
-    over: str | None
-
-
-CONTENDERS = {
-    "trl": Contender("transformers", False, None),
-    "ours on trl": Contender("transformers", True, "trl"),
-    "unsloth": Contender("unsloth", False, "trl"),
-    "ours on unsloth": Contender("unsloth", True, "unsloth"),
-}
-
-
-class Canned:
-    """A rollout in place of sampling: the prompts, completions and rewards of train_step.py in another vocabulary."""
-
-    def __init__(self, vocabulary: int, dry: bool) -> None:
-        from step_cases import Case
-
-        self.case = Case("gpu", completions=16, longest=24, mean=12.0) if dry else Case("gpu", mean=200.0, longest=512)
-        self.words = vocabulary - 10
-        self.deal(0.0)
-
-    def deal(self, flat: float) -> None:
-        """Make the rollout in which this share of groups has equal rewards; its tokens are always the same."""
-        from step_cases import rollout
-
-        rows = rollout(replace(self.case, flat=flat))
-        self.rewards = rows.rewards
-        self.prompts = [[10 + token % self.words for token in row] for row in rows.prompts]
-        self.completions = [[10 + token % self.words for token in row[:-1]] + [1] for row in rows.completions]
-
-    @property
-    def tokens(self) -> int:
-        return sum(map(len, self.prompts)) + sum(map(len, self.completions))
-
-    def generate(self, *_: Any) -> tuple[Any, ...]:
-        """Return what `GRPOTrainer._generate` does."""
-        return self.prompts, self.completions, None, ["b"] * self.case.completions, None, {}, None, []
-
-    def reward(self, completions: list[Any], **_: Any) -> list[float]:
-        return self.rewards
-
-
-def loaded(backend: str, folder: Path, dry: bool) -> tuple[Any, Any]:
+def loaded(backend: str, folder: Path, case: Case, dry: bool) -> tuple[Any, Any]:
     """Load the model with its adapter, and its tokenizer, as a run does; in a dry run a plain one in float32."""
     import torch
 
@@ -83,7 +37,7 @@ def loaded(backend: str, folder: Path, dry: bool) -> tuple[Any, Any]:
         from gspo_lite.recipe.schema import ModelSettings
 
         lora = {"rank": RANK, "alpha": RANK, "target_modules": TARGETS}
-        settings = ModelSettings(name=str(folder), max_seq_length=1024, lora=lora)
+        settings = ModelSettings(name=str(folder), max_seq_length=2 * case.longest, lora=lora)
         found = load_model(settings, backend, gradient_checkpointing=True)
         return found.model, found.processing_class
     from peft import LoraConfig, get_peft_model
@@ -123,30 +77,30 @@ def import_backend(backend: str, dry: bool) -> None:
         import unsloth  # noqa: F401
 
 
-def trainer_of(contender: str, folder: Path, dry: bool) -> tuple[Any, Canned]:
+def trainer_of(name: str, folder: Path, case: Case, dry: bool) -> tuple[Any, Canned]:
     """Make a trainer that is ready to step, and the rollout that takes the place of its sampling."""
-    backend, ours, _ = CONTENDERS[contender]
-    import_backend(backend, dry)
+    contender = CONTENDERS[name]
+    import_backend(contender.backend, dry)
     import trl
     from datasets import Dataset
 
     from gspo_lite import GSPOConfig, GSPOTrainer
 
-    model, tokenizer = loaded(backend, folder, dry)
-    canned = Canned(model.config.vocab_size, dry)
-    case = canned.case
+    model, tokenizer = loaded(contender.backend, folder, case, dry)
+    canned = Canned(model.config.vocab_size, case)
     args = GSPOConfig(
-        output_dir=str(folder / "out"), per_device_train_batch_size=BATCH, gradient_accumulation_steps=ACCUMULATION,
-        steps_per_generation=case.completions // BATCH, num_generations=GROUP, max_completion_length=case.longest,
+        output_dir=str(folder / "out"), per_device_train_batch_size=batch_of(case),
+        gradient_accumulation_steps=ACCUMULATION, steps_per_generation=case.completions // batch_of(case),
+        num_generations=case.group, max_completion_length=case.longest, importance_sampling_level=contender.level,
         epsilon=0.2, epsilon_high=0.2, use_cpu=dry, bf16=not dry, report_to="none", save_strategy="no",
         gradient_checkpointing=True, disable_tqdm=True, seed=0,
     )  # fmt: skip
-    trainer = (GSPOTrainer if ours else trl.GRPOTrainer)(
+    trainer = (GSPOTrainer if contender.ours else trl.GRPOTrainer)(
         model, canned.reward, args=args, processing_class=tokenizer,
         train_dataset=Dataset.from_list([{"prompt": "b"}] * case.completions),
     )  # fmt: skip
-    trainer._generate = canned.generate
     prepare_to_step(trainer)
+    watch(trainer, contender.credit)
     return trainer, canned
 
 
@@ -158,11 +112,11 @@ def prepare_to_step(trainer: Any) -> None:
     trainer.state.global_step = 1  # every rollout of a run but the first
 
 
-def optimise(trainer: Any) -> tuple[float, list[Any]]:
-    """Return the seconds for all passes over one rollout, and the gradient of every optimizer step."""
+def optimise(trainer: Any) -> tuple[float, list[dict[str, Any]]]:
+    """Return the seconds for all passes over one rollout, and the gradients of every optimizer step, by name."""
     import torch
 
-    parameters = [(starting_values(name, p), p) for name, p in trained(trainer.model)]
+    parameters = [(name, starting_values(name, p), p) for name, p in trained(trainer.model)]
     wait = (lambda: None) if trainer.args.use_cpu else torch.cuda.synchronize
     trainer._buffered_inputs, trainer._step = None, 0
     rows = [{"prompt": "b"}] * trainer.args.generation_batch_size
@@ -170,7 +124,7 @@ def optimise(trainer: Any) -> tuple[float, list[Any]]:
     gradients, seconds = [], 0.0
     for step in range(trainer.args.steps_per_generation):
         if step % ACCUMULATION == 0:  # as an optimizer would move them, and the same for all
-            for start, p in parameters:
+            for _, start, p in parameters:
                 p.data = (start * (1 + 0.02 * step)).bfloat16().to(p.dtype)
                 p.grad = None
         wait()
@@ -179,9 +133,40 @@ def optimise(trainer: Any) -> tuple[float, list[Any]]:
         wait()
         seconds += time.perf_counter() - begin
         if (step + 1) % ACCUMULATION == 0:
-            gradients.append(torch.cat([p.grad.float().flatten().cpu() for _, p in parameters]))
+            gradients.append({name: p.grad.float().cpu() for name, _, p in parameters})
     trainer._metrics["train"].clear()
     return seconds, gradients
+
+
+def whole_step(trainer: Any, canned: Canned) -> Row:
+    """Return the seconds of sampling, scoring and all passes over what was sampled, and those of sampling alone.
+
+    The prompt is a single token, and rewards are the canned ones.
+    """
+    import torch
+
+    wait = (lambda: None) if trainer.args.use_cpu else torch.cuda.synchronize
+    told = {"sampling_seconds": 0.0, "sampled_tokens": 0}
+    trainer.wanted = None
+    vars(trainer).pop("_generate", None)  # the canned one stands in front of it
+    generate, limit = trainer._generate, trainer.generation_config.max_new_tokens
+    trainer.generation_config.max_new_tokens = SAMPLED[trainer.args.use_cpu]
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        wait()
+        begin = time.perf_counter()
+        found = generate(*args, **kwargs)
+        wait()
+        told["sampling_seconds"] += time.perf_counter() - begin
+        told["sampled_tokens"] += sum(map(len, found[1]))
+        return found
+
+    trainer._generate = timed
+    try:
+        told["whole_seconds"] = optimise(trainer)[0]
+    finally:
+        trainer._generate, trainer.generation_config.max_new_tokens = canned.generate, limit
+    return told
 
 
 def with_peaks(do: Callable[[], Any], on_gpu: bool) -> tuple[Any, dict[str, float]]:
@@ -227,24 +212,33 @@ def hardware_line(dry: bool) -> str:
     return "a dry run on a CPU" if dry else hardware()
 
 
-def work(contender: str, folder: Path, dry: bool) -> None:
-    """Answer every line of stdin with the figures of one round."""
+def answered(asked: Row, trainer: Any, canned: Canned, dry: bool) -> Row:
+    """Return the figures of one round."""
     import torch
 
-    trainer, canned = trainer_of(contender, folder, dry)
+    canned.deal(asked["flat"])
+    if asked.get("whole"):
+        return whole_step(trainer, canned)
+    trainer._generate, trainer.wanted = canned.generate, asked["steps"]
+    (seconds, gradients), peaks = with_peaks(lambda: optimise(trainer), on_gpu=not dry)
+    assert trainer.model.is_gradient_checkpointing, "it trains without gradient checkpointing, which is not fair"
+    if asked["keep"]:
+        torch.save(gradients, asked["keep"])
+    teaching = trainer.scored.teaching()
+    held = [sorted(teaching.intersection(step)) for step in trainer.held]
+    return {
+        "seconds": seconds, "tokens": canned.tokens, **peaks, "steps": held, "hardware": hardware_line(dry),
+        "gradient_checkpointing": trainer.model.is_gradient_checkpointing,
+        "parameters": zlib.crc32(" ".join(name for name, _ in trained(trainer.model)).encode()),
+    }  # fmt: skip
+
+
+def work(name: str, folder: Path, case: Case, dry: bool) -> None:
+    """Answer every line of stdin with the figures of one round."""
+    trainer, canned = trainer_of(name, folder, case, dry)
     autocast = autocast_seen(trainer.model)
-    names = zlib.crc32(" ".join(name for name, _ in trained(trainer.model)).encode())
     for line in sys.stdin:
-        asked = json.loads(line)
-        canned.deal(asked["flat"])
-        (seconds, gradients), peaks = with_peaks(lambda: optimise(trainer), on_gpu=not dry)
-        assert trainer.model.is_gradient_checkpointing, "it trains without gradient checkpointing, which is not fair"
-        if asked["keep"]:
-            torch.save(gradients, asked["keep"])
-        told = {
-            "seconds": seconds, "tokens": canned.tokens, **peaks, "parameters": names, "hardware": hardware_line(dry),
-            "gradient_checkpointing": trainer.model.is_gradient_checkpointing, "autocast": sorted(set(autocast)),
-        }  # fmt: skip
+        told = answered(json.loads(line), trainer, canned, dry) | {"autocast": sorted(set(autocast))}
         print("RESULT " + json.dumps(told), flush=True)
 
 
@@ -252,9 +246,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=CONTENDERS)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--case", choices=CASES, default="gsm8k")
     parser.add_argument("--dry-run", action="store_true")
     chosen = parser.parse_args()
-    work(chosen.name, chosen.folder, chosen.dry_run)
+    work(chosen.name, chosen.folder, TINY if chosen.dry_run else CASES[chosen.case], chosen.dry_run)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Random weights in the shape of a real model, with a tokenizer for its whole vocabulary: no hub, no download.
 
-`plan` knows the shapes (gspo_lite/sizing/known_shapes.json); `tiny` is one for a dry run on a CPU. Every completion of
-such a model runs to its limit, which is the worst case that `plan` counts with.
+`plan` knows the shapes (gspo_lite/sizing/known_shapes.json); `tiny` is one for a dry run on a CPU, and `experts` a
+mixture of its size. Every completion of such a model runs to its limit, the worst case that `plan` counts with.
 
     python -m tests.gpu.random_models SHAPE FOLDER      writes one; from the repository's root
 """
@@ -17,6 +17,12 @@ TINY = {
     "model_type": "qwen3", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
     "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 512, "tie_word_embeddings": True,
 }  # fmt: skip
+EXPERTS = "experts"  # a mixture of experts that is small enough for any card
+MIXTURE = TINY | {
+    "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+    "norm_topk_prob": True,
+}  # fmt: skip
+OWN_SHAPES = {"tiny": TINY, EXPERTS: MIXTURE}
 
 
 def write_random_model(shape: str, folder: Path) -> Path:
@@ -28,11 +34,11 @@ def write_random_model(shape: str, folder: Path) -> Path:
 
     if (folder / "config.json").is_file():
         return folder
-    known = dict(TINY if shape == "tiny" else find_config(shape)[0])
+    known = dict(OWN_SHAPES[shape] if shape in OWN_SHAPES else find_config(shape)[0])
     tokenizer = tokenizer_of_size(known["vocab_size"])
     ids = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     config = AutoConfig.for_model(known.pop("model_type"), **known, **ids, max_position_embeddings=4096)
-    on_gpu = torch.cuda.is_available() and shape != "tiny"
+    on_gpu = torch.cuda.is_available() and shape not in OWN_SHAPES
     torch.manual_seed(0)
     with torch.device("cuda" if on_gpu else "cpu"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16 if on_gpu else torch.float32)

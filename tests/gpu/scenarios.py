@@ -11,20 +11,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.gpu.peaks import Peaks
+from tests.gpu.random_models import EXPERTS, write_random_model
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"UNSLOTH_DISABLE_STATISTICS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-# name -> shape, recipe
-SHAPES = {
-    "0.6B gspo": ("Qwen3-0.6B", "gsm8k_gspo"),
-    "0.6B gspo_token": ("Qwen3-0.6B", "gsm8k_gspo_token"),
-    "1.7B gspo": ("Qwen3-1.7B", "gsm8k_gspo"),
-    "1.7B gspo_token": ("Qwen3-1.7B", "gsm8k_gspo_token"),
-    "4B gspo": ("Qwen3-4B", "gsm8k_gspo"),
+# name -> shape, recipe, and what is set beside
+SHAPES: dict[str, tuple[str, str, list[str]]] = {
+    "0.6B gspo": ("Qwen3-0.6B", "gsm8k_gspo", []),
+    "0.6B gspo_token": ("Qwen3-0.6B", "gsm8k_gspo_token", []),
+    "0.6B 16-bit": ("Qwen3-0.6B", "gsm8k_gspo", ["model.load_in_4bit=false"]),
+    "1.7B gspo": ("Qwen3-1.7B", "gsm8k_gspo", []),
+    "1.7B gspo_token": ("Qwen3-1.7B", "gsm8k_gspo_token", []),
+    "4B gspo": ("Qwen3-4B", "gsm8k_gspo", []),
+}
+# The same without a judgement on memory: a T4's number type, experts, and an engine that is not installed.
+KINDS: dict[str, tuple[str, str, list[str]]] = {
+    "float16": ("Qwen3-0.6B", "gsm8k_gspo", ["model.dtype=float16"]),
+    "experts": (EXPERTS, "gsm8k_gspo", ["model.load_in_4bit=false"]),
+    "engine auto": ("Qwen3-0.6B", "gsm8k_gspo", ["generation.engine=auto"]),
 }
 SIZES = {False: {"prompt": 384, "completion": 128, "steps": 10}, True: {"prompt": 24, "completion": 8, "steps": 2}}
 # Half of all tokens are even: every group has completions that are better than others, whatever the model says.
@@ -44,20 +55,20 @@ def train(recipe: str, overrides: list[str], folder: Path, resume: bool = False)
     from gspo_lite.training.loss.path import UNSLOTH
 
     seen: dict[str, Any] = {}
-    right = build.train
+    right, peaks = build.train, Peaks() if torch.cuda.is_available() else None
 
     def watched(trainer: Any, *args: Any, **kwargs: Any) -> None:
         trained = [p for p in trainer.model.parameters() if p.requires_grad]
         before = [p.detach().clone() for p in trained]
+        if peaks is not None:
+            peaks.watch(trainer, "training_step", "training")
+            peaks.watch(trainer, "_generate", "generation")
         right(trainer, *args, **kwargs)
         moved = sum(int((p != old).sum()) for p, old in zip(trained, before, strict=True))
         seen["moved"] = moved / sum(p.numel() for p in trained)
         seen["dtypes"] = sorted({str(p.dtype) for p in trained})
         seen["patched"] = UNSLOTH is not None
 
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
     build.train = watched
     try:
         chosen = load_recipe(recipe, ["model.backend=unsloth", *overrides], output=str(folder), allow_outside=True)
@@ -70,21 +81,22 @@ def train(recipe: str, overrides: list[str], folder: Path, resume: bool = False)
         "backend": facts["backend"], "engine": facts["engine"], "steps": [one["step"] for one in steps],
         "loss": [one["loss"] for one in steps], "reward": [one["reward"] for one in steps if "reward" in one],
         "before": result.evaluation["before"]["accuracy"], "after": result.evaluation["after"]["accuracy"],
-        "hardware": facts["hardware"], "peak_gib": peak_gib(), "predicted": predicted(chosen.recipe),
+        "hardware": facts["hardware"], "peak_gib": peak_gib(peaks), "predicted": predicted(chosen.recipe),
+        "phases": peaks.figures() if peaks else {},
     }  # fmt: skip
 
 
-def peak_gib() -> float:
-    """Most memory this process held: what torch reserved and what lies outside of it; without a GPU, of the machine."""
-    import torch
+def peak_gib(peaks: Peaks | None) -> float:
+    """Most memory this process held: what torch reserved in any phase and what lies outside of it.
 
+    Without a GPU it is the memory of the machine.
+    """
     from gspo_lite.system.environment import peak_memory_gib
 
-    if not torch.cuda.is_available():
+    if peaks is None:
         return peak_memory_gib()
-    free, total = torch.cuda.mem_get_info()
-    outside = total - free - torch.cuda.memory_reserved()
-    return (torch.cuda.max_memory_reserved() + outside) / 2**30
+    found = peaks.figures()
+    return max(phase["reserved_gib"] for phase in peaks.by_phase.values()) + float(found["outside_gib"])
 
 
 def predicted(recipe: Any) -> dict[str, float]:
@@ -116,11 +128,9 @@ def problems(folder: Path, length: int) -> list[str]:
 
 def shape(name: str, dry: bool, folder: Path) -> dict[str, Any]:
     """10 steps of a random model in NF4, as the shipped recipe trains it but for the lengths."""
-    from tests.gpu.random_models import write_random_model
-
-    known, recipe = SHAPES[name]
+    known, recipe, beside = {**SHAPES, **KINDS}[name]
     sizes = SIZES[dry]
-    model = write_random_model("tiny" if dry else known, folder / known)
+    model = write_random_model("tiny" if dry and known != EXPERTS else known, folder / "models" / known)
     return train(
         recipe,
         [
@@ -128,6 +138,7 @@ def shape(name: str, dry: bool, folder: Path) -> dict[str, Any]:
             f"generation.max_prompt_length={sizes['prompt']}", "generation.engine=transformers",
             f"generation.max_completion_length={sizes['completion']}", "data.prompt=plain",
             "training.gradient_accumulation_steps=1", "training.steps_per_generation=4", "training.warmup_steps=0",
+            *beside,
         ],
         folder / name.replace(" ", "-"),
     )  # fmt: skip
@@ -140,18 +151,23 @@ def quickstart(name: str, dry: bool, folder: Path) -> dict[str, Any]:
 
 
 def resume(name: str, dry: bool, folder: Path) -> dict[str, Any]:
-    """8 steps at once, and 4 with 4 more after a resume: the losses and rewards of the last 4."""
+    """8 steps, and the last 4 once more from a copy of the run's own checkpoint at step 4.
+
+    Two runs of a GPU differ in the last bits, and then in a sampled token; from one checkpoint the weights are equal.
+    """
+    from gspo_lite.system.run_folder import CHECKPOINTS
+
     quick = [
         "model.dtype=auto", "data.eval.limit=4", "data.limit=64", "training.per_device_train_batch_size=8",
-        "training.save_steps=4",
+        "training.save_steps=4", "output.save_total_limit=4", "training.max_steps=8",
     ]  # fmt: skip
-    whole = train("quickstart", [*quick, "training.max_steps=8"], folder / "whole")
-    train("quickstart", [*quick, "training.max_steps=4"], folder / "parts")
-    parts = train("quickstart", [*quick, "training.max_steps=8"], folder / "parts", resume=True)
-    return {"whole": whole, "parts": parts}
+    whole = train("quickstart", quick, folder / "whole")
+    shutil.copytree(folder / "whole", folder / "parts")
+    shutil.rmtree(folder / "parts" / CHECKPOINTS / "checkpoint-8")
+    return {"whole": whole, "parts": train("quickstart", quick, folder / "parts", resume=True)}
 
 
-SCENARIOS = {"quickstart": quickstart, "resume": resume, **dict.fromkeys(SHAPES, shape)}
+SCENARIOS = {"quickstart": quickstart, "resume": resume, **dict.fromkeys([*SHAPES, *KINDS], shape)}
 
 
 def main() -> None:
