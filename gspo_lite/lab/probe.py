@@ -43,7 +43,7 @@ class Probe:
 
     Attributes:
         trainer: the trainer's old log-probs against those of its training pass.
-        sampler: the sampler's log-probs (vLLM) against the trainer's old ones; None if the sampler returns none.
+        sampler: the sampler's log-probs against the trainer's old ones; None if the sampler returns none.
         smallest_epsilon: the narrowest clip that does not cut noise.
     """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 
+from gspo_lite.training.check_hooks import check_hooks
 from gspo_lite.training.config import GSPOConfig
-from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.path import UNSLOTH
 from gspo_lite.training.selftest import self_test
 from gspo_lite.training.trainer import GSPOTrainer

@@ -28,10 +28,10 @@ from gspo_lite.recipe.schema import Credit, GuardSettings
 from gspo_lite.rewards.contract.guarded import Call, calls
 from gspo_lite.tools.guarded import Limits
 from gspo_lite.training.arguments import as_config, as_dataset, check_arguments
+from gspo_lite.training.check_hooks import check_hooks
 from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.episodes import Episodes, with_weights
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_plain_prompts, refuse_too_few_prompts
-from gspo_lite.training.hooks import check_hooks
 from gspo_lite.training.loss.path import LossPath
 from gspo_lite.training.loss.rollout import rules_of
 from gspo_lite.training.loss.row_metrics import OTHER_CLIPS

@@ -22,15 +22,14 @@ def benchmark(monkeypatch, tmp_path):
     return run
 
 
-def test_end_to_end_lays_equal_rollouts_side_by_side(benchmark, starter, capsys):
+def test_end_to_end_lays_two_runs_side_by_side(benchmark, starter, capsys):
     found = benchmark("end_to_end", "--quick", "--profile", "--contenders", "trl")
     ours, theirs = (found["runs"][name][0] for name in ("ours", "trl"))
-    assert ours["curve"][0][1] == theirs["curve"][0][1]  # the first rollout is the same, token for token
     assert found["summary"]["trl"]["speed-up"]["training"]["median"] == pytest.approx(
         theirs["training"] / ours["training"]
     )
     assert {"generation", "forward", "backward", "optimizer"} <= set(found["profiles"]["trl"]["parts"])
-    assert ours["generated tokens"] == theirs["generated tokens"]
+    assert 0 < ours["positions"] < theirs["positions"]  # a prompt once, and no rows that have ended
     assert theirs["positions"] >= theirs["generated tokens"] > theirs["decode steps"] > 1
     assert "ours is faster: training" in capsys.readouterr().out
 

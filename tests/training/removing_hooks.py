@@ -9,7 +9,7 @@ import inspect
 import re
 from types import CodeType, FunctionType
 
-from gspo_lite.training import hooks
+from gspo_lite.training import check_hooks
 from gspo_lite.training.hooks import GENERATED, HOOKS, TRAINER
 
 
@@ -41,9 +41,9 @@ def spells_out(function):
 
 def take_away(monkeypatch, hook, name, way, live, module=None):
     """Make the name absent, unused or changed until the monkeypatch is undone."""
-    owner = {TRAINER: live, GENERATED: module}.get(hook.owner) or hooks.resolve_name(hook.owner)
+    owner = {TRAINER: live, GENERATED: module}.get(hook.owner) or check_hooks.resolve_name(hook.owner)
     if way.startswith("unused"):
-        for method in hooks.run_by(live, way.split()[-1]):
+        for method in check_hooks.run_by(live, way.split()[-1]):
             rename(monkeypatch, method, name)
     elif way == "changed" and hook.kind == "written":
         others = (
@@ -83,7 +83,7 @@ def forget(monkeypatch, owner, name):
 
 def rename(monkeypatch, function, name):
     """Let a function, and those it wraps, speak of something else."""
-    if isinstance(function, FunctionType) and name in hooks.words(function):
+    if isinstance(function, FunctionType) and name in check_hooks.words(function):
         monkeypatch.setattr(function, "__code__", renamed(function.__code__, name))
         for cell in function.__closure__ or ():
             rename(monkeypatch, cell.cell_contents, name)

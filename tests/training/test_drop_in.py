@@ -10,6 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from gspo_lite import GSPOConfig, GSPOTrainer
 from gspo_lite.errors import UsageError
+from gspo_lite.models.sampler import sampling_by_rows
 from gspo_lite.recipe.check import check_recipe
 from gspo_lite.recipe.extra import NO_EFFECT
 from gspo_lite.training.levels import LEVELS
@@ -154,10 +155,12 @@ def test_steps_that_span_two_rollouts_move_weights_as_on_stock_trl(tmp_path, acc
     args = config(tmp_path, generation_kwargs={"suppress_tokens": suppressed}, **options)
     parts = loaded()
     stock = GRPOTrainer(parts.model, varied, args, Dataset.from_list(ROWS), processing_class=parts.processing_class)
-    stock.train()
+    with sampling_by_rows(stock.model):  # the same random numbers
+        stock.train()
     moved = adapter_of(stock.model)
     for name, weight in adapter_of(ours.model).items():
-        torch.testing.assert_close(weight, moved[name], rtol=0, atol=1e-6)
+        # Adam makes rounding, of prompts computed once, larger; other rows would move weights by 1e-3.
+        torch.testing.assert_close(weight, moved[name], rtol=0, atol=3e-5)
 
 
 def test_suppressed_tokens_of_the_user_are_kept(tmp_path):

@@ -34,8 +34,15 @@ def test_every_optimizer_step_has_whole_groups_and_its_share_of_those_that_teach
 
 
 def test_a_group_with_one_token_that_counts_teaches():
-    shuffled = rollout([0, 1, 0, 1], [[0.0], [0.0], [0.0], [0.5]], 2)
-    assert members(by_groups(shuffled, 1)) == [[1, 1], [0, 0]]
+    shuffled = rollout([0, 1, 0, 1], [[0.0], [0.0], [0.0], [0.5]], 4)
+    assert members(by_groups(shuffled, 1)) == [[1, 1, 0, 0]]
+
+
+def test_no_step_is_without_a_gradient_for_the_sake_of_whole_groups():
+    shuffled = rollout([0, 1, 0, 1], [0.0, 1.0, 0.0, -1.0], 2)
+    assert members(by_groups(shuffled, 1)) == [[0, 1], [0, 1]]
+    shuffled = rollout([0, 1, 0, 1], [0.5, 1.0, 0.0, -1.0], 2)
+    assert members(by_groups(shuffled, 1)) == [[0, 0], [1, 1]]
 
 
 def test_a_group_is_parted_only_where_the_size_of_a_step_does():

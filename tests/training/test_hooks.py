@@ -15,8 +15,9 @@ from gspo_lite import GSPOConfig, GSPOTrainer
 from gspo_lite.errors import MachineError
 from gspo_lite.rewards.contract.signature import BATCH, LIVE
 from gspo_lite.training import build, hooks, levels
+from gspo_lite.training.check_hooks import check_hooks, run_by, words
 from gspo_lite.training.checkpoint.saving import Checkpoints
-from gspo_lite.training.hooks import HOOKS, TRAINER, check_hooks
+from gspo_lite.training.hooks import HOOKS, TRAINER
 from gspo_lite.training.loss.rows import COMPLETION, PROMPT
 from tests.training.removing_hooks import cases, take_away
 
@@ -160,7 +161,7 @@ def test_every_private_name_is_ours_or_in_the_table():
 
 def test_every_key_and_figure_of_the_trainer_that_is_used_is_in_the_table():
     methods = ("_generate", hooks.SCORED, "_calculate_rewards", "_compute_loss", "_prepare_inputs", "log")
-    theirs = {text for name in methods for one in hooks.run_by(GRPOTrainer, name) for text in strings(one)}
+    theirs = {text for name in methods for one in run_by(GRPOTrainer, name) for text in strings(one)}
     paths = [path for path in files() if path.parent != PACKAGE / "models" and path.stem not in ELSEWHERE]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
     ours = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -186,10 +187,10 @@ def test_what_a_method_wraps_counts_and_what_a_base_no_longer_runs_does_not():
 
     wrapped = functools.wraps(inner)(eval("lambda self: None"))  # no closure, as at the top of a module
     for method in (closed, wrapped):
-        assert {"used", "nested", "key"} <= hooks.words(method)
+        assert {"used", "nested", "key"} <= words(method)
     base = type("Base", (), {"run": inner})
-    assert inner not in hooks.run_by(type("Live", (base,), {"run": lambda self: None}), "run")
-    assert inner in hooks.run_by(type("Live", (base,), {"run": lambda self: super().run()}), "run")
+    assert inner not in run_by(type("Live", (base,), {"run": lambda self: None}), "run")
+    assert inner in run_by(type("Live", (base,), {"run": lambda self: super().run()}), "run")
 
 
 def files():

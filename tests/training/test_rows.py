@@ -14,7 +14,7 @@ from trl import GRPOTrainer
 from gspo_lite.models.sampler import sampling_by_rows
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.loss.groups import WholeGroups
-from gspo_lite.training.loss.rollout import rules_of
+from gspo_lite.training.loss.rollout import most_rows, rules_of
 from gspo_lite.training.loss.rows import MICRO_BATCH_COST, arranged, cheapest_cuts, costs, row_rules
 from gspo_lite.training.sampling import suppress_placeholders
 from gspo_lite.training.trainer import GSPOTrainer
@@ -313,12 +313,26 @@ def test_rules(loss_type, changed, drop, pool, trim, why):
     assert why in str(rules)
 
 
-def test_with_other_processes_no_micro_batch_is_empty():
-    """All of them must take part in every forward and backward pass; a row without an advantage weighs nothing."""
-    flat = batch([6, 1], [0.0, 0.0], [2, 3])
-    (found,) = arranged([flat], 1, row_rules("grpo", **{**RULES, "processes": 2}))
-    assert found["extra"] == ["row 1"]  # the shorter one
-    assert found["advantages"].tolist() == [0.0]
+@pytest.mark.parametrize(
+    ("advantages", "least", "kept"),
+    [
+        ([0.0, 0.0, 0.0], 1, ["row 1"]),  # the shortest
+        ([1.0, 0.0, 0.0], 2, ["row 0", "row 1"]),
+        ([1.0, 0.0, -1.0], 1, ["row 0", "row 2"]),
+        ([1.0, 0.0, 0.0], 3, ["row 0", "row 1", "row 2"]),
+    ],
+)
+def test_as_many_rows_are_kept_as_other_processes_have(advantages, least, kept):
+    """All of them must take part in every pass with as many rows; one without an advantage weighs nothing."""
+    rules = row_rules("grpo", **{**RULES, "processes": 2})
+    (found,) = arranged([batch([6, 1, 3], advantages, [2, 3, 1])], 1, rules, [least])
+    assert found["extra"] == kept
+
+
+def test_the_process_with_most_rows_says_how_many_are_kept(monkeypatch):
+    monkeypatch.setattr("gspo_lite.training.loss.rollout.gathered", lambda own: [own, [3, 0, 1]])
+    batches = [batch([6, 1], [1.0, 1.0], [2, 3]), batch([6, 1], [0.0, 0.0], [2, 3]), batch([5, 2], [1.0, 1.0], [1, 4])]
+    assert most_rows(batches, row_rules("grpo", **{**RULES, "processes": 2})) == [3, 1, 2]
 
 
 @pytest.mark.parametrize("method", ["_compute_loss", "compute_loss"])

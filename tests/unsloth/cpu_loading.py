@@ -22,7 +22,7 @@ WAYS = {
     "full": ["model.load_in_4bit=false", "model.full_finetuning=true"],
 }
 QUICK = [
-    "model.backend=unsloth", "training.max_steps=2", "training.per_device_train_batch_size=8", "data.limit=64",
+    "model.backend=unsloth", "training.max_steps=4", "training.per_device_train_batch_size=8", "data.limit=64",
     "data.eval.limit=4", "generation.max_completion_length=24",
 ]  # fmt: skip
 

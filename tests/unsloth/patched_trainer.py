@@ -542,7 +542,7 @@ def hooks_that_nobody_misses():
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from gspo_lite.errors import MachineError
-    from gspo_lite.training.hooks import check_hooks
+    from gspo_lite.training.check_hooks import check_hooks
     from gspo_lite.training.trainer import GSPOTrainer
     from tests.training.removing_hooks import cases, take_away
 

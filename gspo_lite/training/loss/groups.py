@@ -58,7 +58,9 @@ class WholeGroups:
 def by_groups(batches: Sequence[Batch], window: int) -> list[Batch]:
     """Return micro-batches of the same sizes whose optimizer steps hold whole groups, where they fit.
 
-    Groups are dealt to the steps in the random order of their first rows, those with an advantage first.
+    Groups are dealt to the steps in the random order of their first rows, those with an advantage first. If there are
+    fewer of these than steps, the rows stay where TRL's shuffle put them, because a step without a gradient would only
+    repeat the optimizer's momentum.
 
     Args:
         batches: of one rollout, in the order they are used; left as they are with images, whose tensors have no row
@@ -71,7 +73,10 @@ def by_groups(batches: Sequence[Batch], window: int) -> list[Batch]:
     members, teaches = dict[int, list[int]](), matters(pool).tolist()
     for row, group in enumerate(pool[GROUP].tolist()):
         members.setdefault(group, []).append(row)
-    hands = sorted(members.values(), key=lambda rows: not any(teaches[row] for row in rows))
+    idle = {group: not any(teaches[row] for row in rows) for group, rows in members.items()}
+    if len(idle) - sum(idle.values()) < steps:
+        return list(batches)
+    hands = [members[group] for group in sorted(members, key=lambda group: idle[group])]
     order = torch.tensor([row for step in range(steps) for hand in hands[step::steps] for row in hand])
     parts = order.to(pool[GROUP].device).split([rows_of(batch) for batch in batches])
     return [{name: cut(name, value, rows, len(order), None, 0) for name, value in pool.items()} for rows in parts]

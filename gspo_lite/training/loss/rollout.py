@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from gspo_lite.system.processes import gathered
 from gspo_lite.training.loss import rows
 from gspo_lite.training.loss.logps import SharedPrompts, hindrance
 from gspo_lite.training.loss.rows import OLD, PICTURES, Batch, RowRules, rows_of
@@ -29,6 +30,7 @@ class LeanRollout:
     _first_step_needs_old = False  # where the policy has not moved
     _placeholder_due = _has_placeholders = False
     # of the trainer
+    accelerator: Any
     args: Any
     gauges: Any
     model: Any
@@ -54,7 +56,8 @@ class LeanRollout:
 
     def _arranged(self, batches: list[Batch], rules: RowRules) -> list[Batch]:
         """Return the micro-batches of a rollout without what need not be computed."""
-        return rows.arranged(batches, self.args.gradient_accumulation_steps, rules)
+        least = [] if self.accelerator.num_processes == 1 else most_rows(batches, rules)
+        return rows.arranged(batches, self.args.gradient_accumulation_steps, rules, least)
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         self._placeholder_due = self._scores_old_itself(inputs)
@@ -108,6 +111,15 @@ class LeanRollout:
             found = self._get_per_token_logps_and_entropies(self.model, ids, attention, width, **pictures)
         logps: torch.Tensor = found[0]
         return logps
+
+
+def most_rows(batches: list[Batch], rules: RowRules) -> list[int]:
+    """Return the rows that the process with most of them computes in each micro-batch, at least 1.
+
+    TRL gathers a figure per row for its metrics, and a backward pass takes all processes.
+    """
+    counts = gathered([len(rows.kept_rows(batch, rules)) for batch in batches])
+    return [max(1, *found) for found in zip(*counts, strict=True)]
 
 
 def rules_of(trainer: Any) -> RowRules | None:

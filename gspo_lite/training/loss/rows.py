@@ -48,7 +48,6 @@ class RowRules:
     pool: bool  # deal the rows of an optimizer step to its micro-batches by length
     trim_prompts: bool  # cut the columns of padding on the left, which shifts positions
     trim: bool = True  # cut columns that no row uses
-    least: int = 0  # rows that every micro-batch keeps
     reason: str = ""
     shared: bool = False  # a prompt is computed once in a micro-batch, and no padding but in attention
 
@@ -72,17 +71,14 @@ def row_rules(
         entropy: the loss or its mask uses the entropy of every token.
         aux_loss: a router's auxiliary loss is trained on every token.
         rotary: only differences of positions matter, so that shifting a row changes nothing.
-        processes: with more than one, all must compute the same number of micro-batches, so that none may be empty.
+        processes: with more than one, all compute micro-batches of as many rows as each other.
         shared: a prompt is computed once in a micro-batch.
     """
     needs = {"the KL penalty": beta != 0, "the entropy": entropy, "the auxiliary loss": aux_loss}
     needed = [name for name, needs_all in needs.items() if needs_all]
     reason = f"{needed[0]} needs every row" if needed else ""
     pool = processes == 1 and not aux_loss and not entropy and loss_type not in BY_TOKENS
-    least = int(processes > 1)
-    return RowRules(
-        loss_type, drop=not reason, pool=pool, trim_prompts=rotary, least=least, reason=reason, shared=shared
-    )
+    return RowRules(loss_type, drop=not reason, pool=pool, trim_prompts=rotary, reason=reason, shared=shared)
 
 
 class Size(NamedTuple):
@@ -98,20 +94,21 @@ def size_of(mask: torch.Tensor) -> Size:
     return Size(len(mask), float(mask.bool().any(1).sum()), float(mask.sum()))
 
 
-def arranged(batches: Sequence[Batch], window: int, rules: RowRules) -> list[Batch]:
+def arranged(batches: Sequence[Batch], window: int, rules: RowRules, least: Sequence[int] = ()) -> list[Batch]:
     """Return the micro-batches without what need not be computed; as many as before, some of them empty.
 
     Args:
         batches: of one rollout, in the order they are used; tensors (B, ...) and scalars.
         window: micro-batches of one optimizer step, g.
+        least: rows that each micro-batch keeps at least, where rules do not pool them.
     """
     if any(UNTOUCHED & batch.keys() for batch in batches):
         return list(batches)  # tensors of images have no row per completion
-    found: list[Batch] = []
-    for start in range(0, len(batches), window):
-        step = list(batches[start : start + window])
-        found += dealt(step, rules) if rules.pool else [lean(batch, kept_rows(batch, rules), rules) for batch in step]
-    return found
+    if rules.pool:
+        steps = (batches[start : start + window] for start in range(0, len(batches), window))
+        return [batch for step in steps for batch in dealt(step, rules)]
+    pairs = zip(batches, least or [0] * len(batches), strict=True)
+    return [lean(batch, kept_rows(batch, rules, few), rules) for batch, few in pairs]
 
 
 def dealt(step: Sequence[Batch], rules: RowRules) -> list[Batch]:
@@ -182,16 +179,13 @@ def cheapest_cuts(cost: np.ndarray, parts: int) -> list[int]:
     return np.diff([0, *reversed(ends)]).tolist()
 
 
-def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
-    """Return the indices of the rows that must be computed."""
-    count = rows_of(batch)
-    if not rules.drop:
-        return torch.arange(count, device=batch["completion_ids"].device)
-    kept = matters(batch).nonzero().squeeze(1)
-    if len(kept) >= rules.least:
-        return kept
-    shortest = batch["completion_mask"].sum(1).argsort(stable=True)  # they weigh nothing
-    return shortest[: rules.least]
+def kept_rows(batch: Batch, rules: RowRules, least: int = 0) -> torch.Tensor:
+    """Return the indices of the rows that must be computed, and of the shortest others up to `least` rows in all."""
+    keep = matters(batch) if rules.drop else torch.ones_like(batch["completion_mask"][:, 0]).bool()
+    if int(keep.sum()) < least:
+        lengths = batch["completion_mask"].sum(1).masked_fill(keep, -1)
+        keep[lengths.argsort(stable=True)[:least]] = True
+    return keep.nonzero().squeeze(1)
 
 
 def matters(batch: Batch) -> torch.Tensor:

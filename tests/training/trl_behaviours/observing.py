@@ -14,6 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from gspo_lite import GSPOConfig, GSPOTrainer
 from gspo_lite.models.sampler import sampling_by_rows
+from gspo_lite.training.loss.groups import WholeGroups
 from tests.training.trl_behaviours.behaviour import SETTINGS, Behaviour
 
 # Fields whose defaults are the paper's in GSPOConfig.
@@ -74,6 +75,10 @@ def observed(behaviour: Behaviour, trainer_class: type, folder: Path) -> Seen:
     finally:
         logging.getLogger("trl").removeHandler(listener)
     return seen
+
+
+class Stock(WholeGroups, GRPOTrainer):
+    """TRL's trainer, whose optimizer steps have the same rows as ours."""
 
 
 class Listener(logging.Handler):
@@ -160,5 +165,5 @@ def same(ours: Any, stock: Any) -> bool:
 def both(behaviour: Behaviour, folder: Path) -> tuple[Seen, Seen]:
     """Return what is seen of `GSPOTrainer` and of TRL's; each wrote into a folder of the same name, as cards have."""
     return observed(behaviour, GSPOTrainer, folder / "ours" / "run"), observed(
-        behaviour, GRPOTrainer, folder / "stock" / "run"
+        behaviour, Stock, folder / "stock" / "run"
     )
