@@ -7,7 +7,7 @@ from gspo_lite.training.loss.rows import row_rules
 from gspo_lite.training.loss.unsloth_kernels import Grouping, choose_kernels
 from tests.training.test_rows import RULES, batch
 
-TOLD = "Unsloth's packing of rows off: log s of an unmoved policy had a noise of {}, now 1.0e-06"
+TOLD = "note     Unsloth's packing of rows off: log s of an unmoved policy had a noise of {}, now 1.0e-06"
 GROUPS = Grouping(size=2, least_saving=1.3)
 
 

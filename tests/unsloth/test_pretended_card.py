@@ -29,7 +29,7 @@ def run(scenario, tmp_path):
 def test_old_and_new_log_probs_come_from_prompts_shared_by_whole_groups(tmp_path):
     """A rollout of two micro-batches of a flat group and one that varies; the flat one is never computed."""
     result = run("grouped", tmp_path)
-    assert result["said"] == ["each prompt is computed once for the completions of its group in a micro-batch"]
+    assert result["said"] == ["         each prompt is computed once for the completions of its group in a micro-batch"]
     assert {(kind, rows) for kind, rows, _ in result["passes"]} == {("old", 2), ("new", 2)}
     assert all(calls == 1 for *_, calls in result["passes"])  # one layer
     assert set(result["gaps"]) == {"shared", "without sharing of prompts", "without packing of rows"}
@@ -40,6 +40,6 @@ def test_old_and_new_log_probs_come_from_prompts_shared_by_whole_groups(tmp_path
 def test_sharing_that_rounds_old_and_new_log_probs_apart_is_ended(tmp_path):
     result = run("noisy", tmp_path)
     (told,) = result["said"]
-    assert told.startswith("Unsloth's sharing of prompts off: log s of an unmoved policy had a noise of ")
+    assert told.startswith("note     Unsloth's sharing of prompts off: log s of an unmoved policy had a noise of ")
     assert all(calls == 0 for *_, calls in result["passes"])
     assert result["floor"] < 1e-6

@@ -58,8 +58,8 @@ class RowRules:
 def sharing(reason: str = "") -> str:
     """Return what is said once about shared prompts, and the reason if they are not."""
     if reason:
-        return f"each prompt is computed again for each of its completions ({reason})"
-    return "each prompt is computed once for the completions of its group in a micro-batch"
+        return f"note     each prompt is computed again for each of its completions ({reason})"
+    return "         each prompt is computed once for the completions of its group in a micro-batch"
 
 
 def row_rules(

@@ -107,4 +107,4 @@ def choose_kernels(model: Any, noise: Callable[[], float], limit: float) -> str:
     if not (ended and left <= limit):
         return ""
     names = " and ".join(name for name, _ in ended)
-    return f"Unsloth's {names} off: log s of an unmoved policy had a noise of {first:.1e}, now {left:.1e}"
+    return f"note     Unsloth's {names} off: log s of an unmoved policy had a noise of {first:.1e}, now {left:.1e}"
