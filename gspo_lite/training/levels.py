@@ -6,9 +6,8 @@ import tempfile
 
 from gspo_lite.training.config import GSPOConfig
 from gspo_lite.training.hooks import check_hooks
-from gspo_lite.training.loss.path import UNSLOTH
 from gspo_lite.training.selftest import self_test
-from gspo_lite.training.trainer import GSPOTrainer
+from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
 LEVELS = {"gspo": ("sequence", 3e-4), "gspo_token": ("sequence_token", 3e-4), "grpo": ("token", 0.2)}
 

@@ -32,9 +32,9 @@ from gspo_lite.training.checkpoint.saving import Checkpoints
 from gspo_lite.training.episodes import Episodes, with_weights
 from gspo_lite.training.fitness import keep_adapter_float32, refuse_frozen, refuse_plain_prompts, refuse_too_few_prompts
 from gspo_lite.training.hooks import check_hooks
-from gspo_lite.training.loss.path import UNSLOTH, LossPath
-from gspo_lite.training.loss.rollout import OTHER_CLIPS, rules_of
-from gspo_lite.training.loss.stock import LEVEL
+from gspo_lite.training.loss.rollout import OTHER_CLIPS, LeanRollout, rules_of
+from gspo_lite.training.loss.stock import LEVEL, SequenceTokenLoss
+from gspo_lite.training.loss.unsloth import UnslothTokenLoss, generated_module, install
 from gspo_lite.training.oversample import Oversampler, refuse_oversampling
 from gspo_lite.training.reference import keep_reference, learned_weights, restore
 from gspo_lite.training.reward_functions import as_list, under_contract
@@ -47,9 +47,19 @@ from gspo_lite.training.watch.guards import FiniteLoss, Guards
 from gspo_lite.training.watch.held_out import HeldOut, Measure
 
 USUAL_GUARDS = GuardSettings()
+UNSLOTH = generated_module(GRPOTrainer)  # None if the trainer is stock TRL's
+if UNSLOTH is not None:
+    install(UNSLOTH)
 
 
-class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LossPath, GRPOTrainer):
+class StockPath(LeanRollout, SequenceTokenLoss):
+    """Mixins in front of stock TRL's trainer."""
+
+
+LevelLoss: Any = StockPath if UNSLOTH is None else UnslothTokenLoss
+
+
+class GSPOTrainer(HeldOut, Checkpoints, FiniteLoss, Episodes, LevelLoss, GRPOTrainer):
     """Train a language model with GSPO, GSPO-token or GRPO.
 
     Args:

@@ -69,16 +69,16 @@ def nan_loss(step: int) -> Callable[[], None]:
     """The loss of one step is NaN, and so is its gradient."""
 
     def spoil() -> None:
-        from gspo_lite.training.loss.path import LossPath
+        from gspo_lite.training.trainer import LevelLoss
 
-        original = LossPath._compute_loss
+        original = LevelLoss._compute_loss
 
         def spoiled(self: Any, *args: Any, **kwargs: Any) -> Any:
             loss = original(self, *args, **kwargs)
             there = hasattr(self, "state") and self.state.global_step == step  # the self-test's trainer has none
             return loss * float("nan") if there else loss
 
-        LossPath._compute_loss = spoiled
+        LevelLoss._compute_loss = spoiled
 
     return spoil
 

@@ -41,7 +41,7 @@ def train(recipe: str, overrides: list[str], folder: Path, resume: bool = False)
     from gspo_lite.checked_recipe import load_recipe
     from gspo_lite.run import run
     from gspo_lite.training import build
-    from gspo_lite.training.loss.path import UNSLOTH
+    from gspo_lite.training.trainer import UNSLOTH
 
     seen: dict[str, Any] = {}
     right = build.train

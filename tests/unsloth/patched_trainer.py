@@ -409,8 +409,7 @@ def run(name):
     from gspo_lite.credit import Turns
     from gspo_lite.training.config import GSPOConfig
     from gspo_lite.training.loss import unsloth as hook
-    from gspo_lite.training.loss.path import UNSLOTH
-    from gspo_lite.training.trainer import GSPOTrainer
+    from gspo_lite.training.trainer import UNSLOTH, GSPOTrainer
 
     options = {**BASE, **SCENARIOS[name]}
     credit, control, idle, tools, turns, episodes = (
@@ -552,7 +551,7 @@ def families_asked_otherwise():
 
 if __name__ == "__main__":
     import_unsloth(cuda="--cuda" in sys.argv)
-    from gspo_lite.training.loss.path import UNSLOTH
+    from gspo_lite.training.trainer import UNSLOTH
 
     assert UNSLOTH is not None, "the live trainer is not Unsloth's"
     for scenario in [word for word in sys.argv[1:] if word != "--cuda"] or (*SCENARIOS, HOOKS, CHATS):

@@ -152,7 +152,7 @@ def compared(name, home):
 
 if __name__ == "__main__":
     import_unsloth()
-    from gspo_lite.training.loss.path import UNSLOTH
+    from gspo_lite.training.trainer import UNSLOTH
 
     assert UNSLOTH is not None, "the live trainer is not Unsloth's"
     for scenario in sys.argv[1:] or SCENARIOS:

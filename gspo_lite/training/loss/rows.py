@@ -139,13 +139,9 @@ def kept_rows(batch: Batch, rules: RowRules) -> torch.Tensor:
     count = rows_of(batch)
     if not rules.drop:
         return torch.arange(count, device=batch["completion_ids"].device)
-    return matters(batch).nonzero().squeeze(1)
-
-
-def matters(batch: Batch) -> torch.Tensor:
-    """Return whether each row has a token with an advantage, (B,)."""
-    advantages = batch["advantages"] if batch["advantages"].dim() == 2 else batch["advantages"].unsqueeze(1)
-    return ((advantages != 0) & batch["completion_mask"].bool()).any(1)  # NaN is not 0 and stays to be seen
+    advantages, mask = batch["advantages"], batch["completion_mask"].bool()
+    matters = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
+    return ((matters != 0) & mask).any(1).nonzero().squeeze(1)  # NaN is not 0 and stays to be seen
 
 
 def lean(batch: Batch, kept: torch.Tensor, rules: RowRules, whole: Size | None = None, trim: bool = True) -> Batch:
