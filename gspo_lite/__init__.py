@@ -9,8 +9,6 @@ import warnings
 from importlib import import_module
 from typing import Any
 
-from gspo_lite.system.waiting import wait_asleep
-
 __version__ = "0.1.0"
 
 _HOME = {
@@ -22,8 +20,6 @@ _HOME = {
 }
 
 __all__ = ["GSPOConfig", "GSPOTrainer", "GuardSettings", "__version__", "load_recipe", "reward"]
-
-wait_asleep()
 
 
 def __getattr__(name: str) -> Any:
