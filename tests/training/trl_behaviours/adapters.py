@@ -6,11 +6,11 @@ from typing import Any
 
 from tests.training.trl_behaviours import parts
 from tests.training.trl_behaviours.behaviour import Behaviour
+from tests.training.trl_behaviours.data_and_models import BFLOAT16
 
 MASKS = (
     "no row is computed that teaches nothing, and no log-probs that are equal to others, so dropout draws other masks"
 )
-BFLOAT16 = "rows are computed at their own lengths, and bfloat16 rounds the products otherwise"
 FROZEN = "refused at once as a model of which nothing is trained (UsageError); TRL fails at the first backward pass"
 FLOAT32 = "adapters stay in float32; TRL turns them to bfloat16, in which steps of usual size round to nothing"
 

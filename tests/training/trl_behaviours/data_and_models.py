@@ -7,6 +7,8 @@ from typing import Any
 from tests.training.trl_behaviours import parts
 from tests.training.trl_behaviours.behaviour import Behaviour
 
+BFLOAT16 = "a prompt is computed once for its group, each row at its own length, and bfloat16 rounds these otherwise"
+
 
 def with_system() -> Any:
     return parts.rows_of([[{"role": "system", "content": "w3"}, *row["prompt"]] for row in parts.chats()])
@@ -83,13 +85,24 @@ MODELS = [
     *(Behaviour(f"a {name} model", model=kind(name)) for name in ("Llama", "Mistral", "Gemma2")),
     Behaviour("tied embeddings", model=kind("Qwen3", tie_word_embeddings=True)),
     Behaviour("several tokens end a completion", model=kind("Qwen3", ends=(9, 10, 11, 12, 13))),
-    Behaviour("`model_init_kwargs`", {"model_init_kwargs": {"dtype": "bfloat16"}}, act=dtypes),
+    Behaviour(
+        "`model_init_kwargs`",
+        {"model_init_kwargs": {"dtype": "bfloat16"}},
+        act=dtypes,
+        unlike=("training",),
+        reason=BFLOAT16,
+    ),
     Behaviour("`model_init_kwargs` with a loaded model", {"model_init_kwargs": {"dtype": "float32"}}, model=instance),
-    Behaviour("a model in bfloat16", model=sixteen_bits, act=dtypes),
-    Behaviour("`bf16` autocast", {"bf16": True}, act=dtypes),
+    Behaviour("a model in bfloat16", model=sixteen_bits, act=dtypes, unlike=("training",), reason=BFLOAT16),
+    Behaviour("`bf16` autocast", {"bf16": True}, act=dtypes, unlike=("training",), reason=BFLOAT16),
     Behaviour("`cast_lm_head_to_fp32`", {"cast_lm_head_to_fp32": True}, act=dtypes),
     Behaviour(
-        "`cast_lm_head_to_fp32` of a model in bfloat16", {"cast_lm_head_to_fp32": True}, model=sixteen_bits, act=dtypes
+        "`cast_lm_head_to_fp32` of a model in bfloat16",
+        {"cast_lm_head_to_fp32": True},
+        model=sixteen_bits,
+        act=dtypes,
+        unlike=("training",),
+        reason=BFLOAT16,
     ),
     Behaviour("`gradient_checkpointing`", {"gradient_checkpointing": True}, plain=True),
     Behaviour("a processing class of another kind", options=lambda: {"processing_class": object()}, raises="TypeError"),

@@ -78,7 +78,11 @@ def observed(behaviour: Behaviour, trainer_class: type, folder: Path) -> Seen:
 
 
 class Stock(WholeGroups, GRPOTrainer):
-    """TRL's trainer, whose optimizer steps have the same rows as ours."""
+    """TRL's trainer, whose optimizer steps have the rows that ours have, and which samples what ours samples."""
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        with nullcontext() if self.use_vllm else sampling_by_rows(self.model):
+            return super()._generate(prompts)
 
 
 class Listener(logging.Handler):
@@ -106,12 +110,11 @@ def built(behaviour: Behaviour, trainer_class: type, folder: Path) -> Any:
 
 
 def record(trainer: Any, sampled: list[Any]) -> None:
-    """Keep the ids of every prompt and completion that a trainer generates; TRL's gets those that ours samples."""
-    generate, ours = trainer._generate, isinstance(trainer, GSPOTrainer)
+    """Keep the ids of every prompt and completion that a trainer generates."""
+    generate = trainer._generate
 
     def recorded(prompts: list[Any]) -> Any:
-        with nullcontext() if ours or trainer.use_vllm else sampling_by_rows(trainer.model):
-            output = generate(prompts)
+        output = generate(prompts)
         sampled.append((output[0], output[1]))
         return output
 

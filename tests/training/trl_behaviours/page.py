@@ -22,7 +22,9 @@ Each behaviour is run twice on a model of a few thousand parameters, on TRL 1.14
 which is handed the same `GRPOConfig`. Compared are the type of an error, TRL's warnings, the ids of every prompt and
 every completion, all weights before training (bit for bit) and after it (within 2e-5 of their movement, which is
 rounding), every figure that TRL logs except clocks, and what the behaviour is about: files, tables, calls, types. What
-is said to differ must differ, and what shows nothing beyond TRL's defaults fails, too.
+is said to differ must differ, and what shows nothing beyond TRL's defaults fails, too. Two things are made equal first,
+because they are choices and not results: TRL's trainer takes whole groups into each optimizer step, and it draws each
+row's tokens from a stream of the row's own, as `GSPOTrainer` does.
 
 **{count} behaviours: {agree} agree, {differ} differ on purpose.**
 

@@ -24,7 +24,7 @@ def padded_model() -> dict[str, Any]:
 
 def samples_padding(trainer: Any) -> Any:
     """Whether the token for padding is among the completions where every word is forbidden."""
-    ids = trainer._generate(["w1"] * 4)[1]
+    ids = trainer._generate(["w1"] * 32)[1]
     return any(trainer.processing_class.pad_token_id in one for one in ids)
 
 
