@@ -1,10 +1,10 @@
-"""Seconds of CPU training with OpenMP threads that spin while they wait and with threads that sleep, ours.
+"""Seconds of CPU training with OpenMP threads that spin as long as libgomp has it, and as briefly as we have it.
 
-    python benchmarks/waiting.py [--rounds 5] [--steps 60] [--json FILE]
+    python benchmarks/waiting.py [--rounds 5] [--alone 20] [--beside 4] [--json FILE]
 
-Every figure is a process of its own, with two threads, that builds a part of the starter; the policies take turns.
-`alone` needs a machine with nothing else to do. `beside` has one other process of two threads at work all the time, a
-torch program that spins by default, as on Colab's two cores.
+Every figure is a process of its own, with two threads, that builds a part of the starter; the counts take turns.
+`alone` needs a machine with nothing else to do. `beside` has one other such process with the same count at work all the
+time, as two runs or a run and a notebook have it on Colab's two cores.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import sys
 import time
 from pathlib import Path
 
+from gspo_lite.system.waiting import SPINS
+
 THREADS = "2"
-SPINS = {"GOMP_SPINCOUNT": "300000"}  # libgomp's own number where nothing is set
-POLICIES = {"spinning": SPINS, "asleep": {}}
+COUNTS = {"libgomp's": "300000", "ours": SPINS}
 WORKER = "worker"
 
 
@@ -39,30 +40,21 @@ def worker(steps: int) -> None:
             return
 
 
-def started(steps: int, policy: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a worker under this policy."""
+def started(steps: int, count: str) -> subprocess.Popen[str]:
+    """Start a worker whose threads spin that often."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
     words = [sys.executable, __file__, WORKER, str(steps)]
-    environment = known | {"OMP_NUM_THREADS": THREADS} | policy
+    environment = known | {"OMP_NUM_THREADS": THREADS, "GOMP_SPINCOUNT": count}
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def seconds(steps: int, policy: dict[str, str]) -> float:
-    """Seconds of one worker."""
-    return float(started(steps, policy).communicate()[0])
-
-
-def measured(steps: int, rounds: int, beside: bool) -> dict[str, list[float]]:
-    """Seconds by policy, one a round."""
-    neighbour = started(0, SPINS) if beside else None
+def seconds(steps: int, count: str, beside: bool) -> float:
+    """Seconds of one worker, perhaps beside another that goes on for good."""
+    neighbour = started(0, count) if beside else None
     try:
         if neighbour is not None and neighbour.stdout is not None:
             neighbour.stdout.readline()  # it is at work
-        found: dict[str, list[float]] = {name: [] for name in POLICIES}
-        for _ in range(rounds):
-            for name, policy in POLICIES.items():
-                found[name].append(seconds(steps, policy))
-        return found
+        return float(started(steps, count).communicate()[0])
     finally:
         if neighbour is not None:
             neighbour.kill()
@@ -70,17 +62,23 @@ def measured(steps: int, rounds: int, beside: bool) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Measure both policies alone and beside a neighbour, and print the ratios of their medians."""
+    """Measure both counts alone and beside a neighbour, and print the ratios of their medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60, help="steps of the starter's build in one figure")
+    parser.add_argument("--alone", type=int, default=20, help="steps of the starter's build in a figure")
+    parser.add_argument("--beside", type=int, default=4, help="the same beside another process")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    figures = {}
-    for place in ("alone", "beside"):
-        found = figures[place] = measured(options.steps, options.rounds, place == "beside")
-        spinning, asleep = (statistics.median(found[name]) for name in POLICIES)
-        print(f"{place:8}spinning {spinning:6.2f} s   asleep {asleep:6.2f} s   {spinning / asleep:.2f} times as fast")
+    figures: dict[str, dict[str, list[float]]] = {}
+    for place, steps in (("alone", options.alone), ("beside", options.beside)):
+        found = figures[place] = {name: [] for name in COUNTS}
+        for _ in range(options.rounds):
+            for name, count in COUNTS.items():
+                found[name].append(seconds(steps, count, place == "beside"))
+        theirs, ours = (statistics.median(found[name]) for name in COUNTS)
+        print(
+            f"{place:8}libgomp's {theirs:6.2f} s   ours {ours:6.2f} s   {theirs / ours:.2f} times as fast", flush=True
+        )
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

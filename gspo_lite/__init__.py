@@ -9,7 +9,7 @@ import warnings
 from importlib import import_module
 from typing import Any
 
-from gspo_lite.system.waiting import wait_asleep
+from gspo_lite.system.waiting import spin_briefly
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,7 @@ _HOME = {
 
 __all__ = ["GSPOConfig", "GSPOTrainer", "GuardSettings", "__version__", "load_recipe", "reward"]
 
-wait_asleep()
+spin_briefly()
 
 
 def __getattr__(name: str) -> Any:
