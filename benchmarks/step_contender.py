@@ -14,7 +14,7 @@ from step_model import model_of, tokenizer_of_numbers
 from step_reference import Scored, moved, plain_logps
 
 BATCH, ACCUMULATION = 8, 2
-SAMPLER_NOISE = 0.05  # standard deviation of the canned log-probs of vLLM from the trainer's; real ones are nearer
+VLLM_NOISE = 0.05  # standard deviation of the canned log-probs of vLLM from the trainer's; real ones are nearer
 LEVELS = {"stock": "sequence", "gspo": "sequence", "gspo_token": "sequence_token", "turns": "sequence_token"}
 
 
@@ -37,8 +37,12 @@ class Passes:
     operations: int = 0
 
 
-def trainer_of(contender: str, case: Case, folder: Path, path: str = "plain") -> Any:
-    """Return a trainer whose sampling is canned: the path's own, or ours."""
+def trainer_of(contender: str, case: Case, folder: Path, path: str = "plain", old_pass: bool = False) -> Any:
+    """Return a trainer whose sampling is canned: the path's own, or ours.
+
+    Args:
+        old_pass: whether our sampler leaves no log-probs on the plain path.
+    """
     import trl
     from datasets import Dataset
 
@@ -52,7 +56,8 @@ def trainer_of(contender: str, case: Case, folder: Path, path: str = "plain") ->
         gradient_checkpointing=False, save_strategy="no", disable_tqdm=True, seed=0, **of_vllm(path),
     )  # fmt: skip
     model = model_of(case, folder, path)
-    sampler = sampler_logps(model, rows) if path == "vllm" else None
+    leaves_logps = path == "vllm" or (path == "plain" and contender != "stock" and not old_pass)
+    sampler = sampler_logps(model, rows, VLLM_NOISE if path == "vllm" else 0.0) if leaves_logps else None
     values = {parameter: parameter.detach().clone() for parameter in model.parameters() if parameter.requires_grad}
     trainer = (trl.GRPOTrainer if contender == "stock" else GSPOTrainer)(
         model, rewards_of(contender, rows), args=args, processing_class=tokenizer_of_numbers(),
@@ -66,6 +71,8 @@ def trainer_of(contender: str, case: Case, folder: Path, path: str = "plain") ->
     trainer.current_gradient_accumulation_steps = ACCUMULATION
     trainer.state.global_step = 1  # every rollout of a run but the first
     trainer.model.train()
+    if path == "card":  # where Unsloth turns bfloat16 on
+        trainer._autocast_enabled, trainer._autocast_dtype = False, None
     return trainer
 
 
@@ -94,18 +101,22 @@ def rewards_of(contender: str, rows: Rollout) -> list[Any]:
     return [outcome, by_turn] if contender == "turns" else [outcome]
 
 
-def sampler_logps(model: Any, rows: Rollout) -> list[list[float]]:
-    """Return what stands for vLLM's log-probs: the model's own with noise, so that their correction matters."""
+def sampler_logps(model: Any, rows: Rollout, noise: float) -> list[list[float]]:
+    """Return the log-probs that stand for a sampler's: the model's own, for vLLM with noise that is to be corrected."""
     import torch
 
     draw = torch.Generator().manual_seed(2)
     with torch.no_grad():
         found = plain_logps(model, rows.prompts, rows.completions)
-    return [(one + SAMPLER_NOISE * torch.randn(len(one), generator=draw)).tolist() for one in found]
+    return [(one + noise * torch.randn(len(one), generator=draw)).tolist() for one in found]
 
 
-def optimise(trainer: Any, count: bool = False) -> Passes:
-    """Take every pass over one rollout; with `count`, count operations, which makes the seconds mean nothing."""
+def optimise(trainer: Any, count: bool = False, attention: bool = True) -> Passes:
+    """Take every pass over one rollout; with `count`, count operations, which makes the seconds mean nothing.
+
+    Args:
+        attention: whether its products are counted.
+    """
     import torch
 
     passes, parameters = Passes(), [p for p in trainer.model.parameters() if p.requires_grad]
@@ -113,7 +124,7 @@ def optimise(trainer: Any, count: bool = False) -> Passes:
     trainer._buffered_inputs, trainer._step = None, 0
     rows = [{"prompt": "w2"}] * trainer.args.generation_batch_size
     torch.manual_seed(1)  # of TRL's shuffle
-    counter = operations_counter() if count else None
+    counter = operations_counter(attention) if count else None
     with watched(trainer, passes, counter), counter or nullcontext():
         for step in range(trainer.args.steps_per_generation):
             start = time.perf_counter()
@@ -128,16 +139,16 @@ def optimise(trainer: Any, count: bool = False) -> Passes:
     return passes
 
 
-def operations_counter() -> Any:
+def operations_counter(attention: bool) -> Any:
     """Return torch's counter, which does not know how attention is called on a CPU."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
     def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(query, key, value))
+        return int(sdpa_flop_count(query, key, value)) if attention else 0
 
     def backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_backward_flop_count(gradient, query, key, value))
+        return int(sdpa_backward_flop_count(gradient, query, key, value)) if attention else 0
 
     aten = torch.ops.aten
     own = {
@@ -164,7 +175,7 @@ def watched(trainer: Any, passes: Passes, counter: Any) -> Iterator[None]:
 
     def scored(rows: Any) -> Any:
         output = score(rows)
-        trainer.scored = Scored.of(output)
+        trainer.scored = Scored.of(output, corrected=trainer.use_vllm)
         return output
 
     trainer._prepare_inputs, trainer._generate_and_score_completions = prepared, scored

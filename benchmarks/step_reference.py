@@ -27,7 +27,7 @@ class Scored:
         prompts, completions: their tokens.
         counted: (T,) of each row, which tokens the loss counts.
         advantages: of each row, a number or one for each token (T,).
-        sampled: (T,) of each row, the log-probs of the sampler, under vLLM.
+        sampled: (T,) of each row, the log-probs of the sampler where the loss corrects them.
     """
 
     prompts: list[Any]
@@ -37,11 +37,11 @@ class Scored:
     sampled: list[Any] | None
 
     @classmethod
-    def of(cls, output: dict[str, Any]) -> Scored:
-        """Take a rollout from what a trainer's scoring returns."""
+    def of(cls, output: dict[str, Any], corrected: bool = False) -> Scored:
+        """Take a rollout from what a trainer's scoring returns; `corrected` says whether the sampler's noise is."""
         masks = output["completion_mask"].bool()
         tools = output.get("tool_mask", masks)
-        advantages, sampled = output["advantages"], output.get("sampling_per_token_logps")
+        advantages, sampled = output["advantages"], output.get("sampling_per_token_logps" if corrected else "")
         return cls(
             [ids[mask.bool()] for ids, mask in zip(output["prompt_ids"], output["prompt_mask"], strict=True)],
             [ids[mask] for ids, mask in zip(output["completion_ids"], masks, strict=True)],

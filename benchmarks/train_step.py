@@ -1,13 +1,16 @@
 """The optimisation of one rollout: ours against the trainer that a path has without us, on the same rows and weights.
 
-    python benchmarks/train_step.py [--path plain|unsloth|vllm] [--case NAME ...] [--rounds 5] [--json FILE]
+    python benchmarks/train_step.py [--path plain|unsloth|vllm|card] [--case NAME ...] [--rounds 5] [--json FILE]
     python benchmarks/train_step.py --counts [...]     operations and gradients alone, which no other load can change
 
 Measured is everything between a sampled rollout and its last gradient: old log-probs, forward and backward passes of
 all micro-batches, as floating-point operations by torch's counter and as seconds. Sampling is left out by canned
 completions; all else is each trainer's own path. Weights move by the same small step after every window, as an
 optimizer would move them. `stock` is TRL's trainer, Unsloth's patched one, or TRL's under vLLM's CPU build (in the
-environment of tests/vllm/setup.sh); `turns` is gspo_token with an advantage for each turn.
+environment of tests/vllm/setup.sh); `turns` is gspo_token with an advantage for each turn. On `card` Unsloth packs rows
+and shares prompts as on a GPU (tests/unsloth/pretended_card.py); Triton's interpreter takes a minute a case there, so
+it has the GSM8K shape at a tenth of its lengths, and the products of attention, for which a dense mask stands in, are
+not counted.
 
 A speed-up is printed only where every gradient is that of the same rows by the plain way (step_reference.py). Where
 seconds are measured, contenders take turns, and memory is the peak of a process that runs one contender alone. Cases
@@ -18,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,18 +36,18 @@ from step_model import PATHS, prepare_path
 Row = dict[str, Any]
 
 
-def measure(case: Case, path: str, rounds: int, folder: Path) -> list[Row]:
+def measure(case: Case, path: str, rounds: int, folder: Path, old_pass: bool = False) -> list[Row]:
     """Return the figures of every contender on one case; without rounds neither seconds nor memory."""
     from step_contender import optimise, trainer_of
     from step_model import model_of
     from step_reference import gradient_error
 
-    trainers = {name: trainer_of(name, case, folder, path) for name in CONTENDERS}
+    trainers = {name: trainer_of(name, case, folder, path, old_pass) for name in CONTENDERS}
     rows = {name: {"case": case.name, "path": path, "contender": name} for name in CONTENDERS}
     references: dict[str, list[Any]] = {}
     for name, trainer in trainers.items():
         optimise(trainer)  # what is checked once, at first use, is no part of a rollout
-        passes = optimise(trainer, count=True)
+        passes = optimise(trainer, count=True, attention=path != "card")
         error = gradient_error(trainer, passes, model_of(case, folder), references)
         rows[name] |= counted(passes, case) | {"gradient_error": error}
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
@@ -54,7 +56,7 @@ def measure(case: Case, path: str, rounds: int, folder: Path) -> list[Row]:
             seconds[name].append(optimise(trainer).seconds)
     for name, took in seconds.items():
         if took:
-            rows[name] |= timed(took, seconds["stock"]) | {"gib": peak_gib(name, case, path, folder)}
+            rows[name] |= timed(took, seconds["stock"]) | {"gib": peak_gib(name, case, path, folder, old_pass)}
     return [compared(row, rows) for row in rows.values()]
 
 
@@ -96,11 +98,18 @@ def verdicts(row: Row) -> dict[str, bool]:
     return found
 
 
-def peak_gib(contender: str, case: Case, path: str, folder: Path) -> float:
+def peak_gib(contender: str, case: Case, path: str, folder: Path, old_pass: bool) -> float:
     """Return the peak memory of a process that runs one contender alone."""
     command = [sys.executable, __file__, "--alone", contender, "--case", case.name, "--path", path]
-    done = subprocess.run([*command, "--folder", str(folder)], check=True, capture_output=True, text=True)
+    command += ["--folder", str(folder), *(["--old-pass"] if old_pass else [])]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
+
+
+def own_peak_gib() -> float:
+    """Return the peak memory of this process; that of `getrusage` may be of the process that started it."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**20
 
 
 def shown(row: Row) -> str:
@@ -124,6 +133,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--counts", action="store_true", help="neither seconds nor memory")
+    parser.add_argument("--old-pass", action="store_true", help="our sampler leaves no log-probs on the plain path")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--alone", choices=CONTENDERS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -133,12 +143,12 @@ def main(words: Sequence[str] | None = None) -> None:
     if chosen.alone:
         from step_contender import optimise, trainer_of
 
-        optimise(trainer_of(chosen.alone, CASES[chosen.case[0]], folder, chosen.path))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+        optimise(trainer_of(chosen.alone, CASES[chosen.case[0]], folder, chosen.path, chosen.old_pass))
+        print(own_peak_gib())
         return
     results: list[Row] = []
     for name in chosen.case:
-        rows = measure(CASES[name], chosen.path, 0 if chosen.counts else chosen.rounds, folder)
+        rows = measure(CASES[name], chosen.path, 0 if chosen.counts else chosen.rounds, folder, chosen.old_pass)
         print("\n".join(map(shown, rows)), flush=True)
         results += rows
         if chosen.json:

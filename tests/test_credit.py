@@ -347,6 +347,18 @@ def test_random_tokens_are_placed_whatever_they_are(tokenizer):
         assert ends == sorted(ends)
 
 
+def test_single_texts_that_join_give_the_offsets_that_decoding_piece_by_piece_gives(byte_level, monkeypatch):
+    rng = random.Random(2)
+    plain = [token for token in range(len(byte_level)) if byte_level.decode([token]).isascii()]
+    for _ in range(100):
+        ids = [rng.choice(plain) for _ in range(rng.randrange(1, 40))]
+        text = byte_level.decode(ids, skip_special_tokens=True)
+        joined = token_offsets(byte_level, ids, text)
+        with monkeypatch.context() as slow:
+            slow.setattr("gspo_lite.completion.offsets._joined", lambda *_: [])
+            assert token_offsets(byte_level, ids, text) == joined
+
+
 @pytest.mark.parametrize("kind", ["text", "random", "spaces", "bytes"])
 def test_long_completions_take_about_linear_time(tokenizer, kind):
     rng = random.Random(1)

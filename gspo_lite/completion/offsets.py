@@ -7,14 +7,16 @@ middle of a character. Must not know rewards or credit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 Offset = tuple[int, int]  # start and end character of a token; equal for a token without text
 
 REPLACEMENT = "\ufffd"  # what a decoder shows for bytes that are not a character (yet)
+_TEXTS: WeakKeyDictionary[Any, dict[int, str]] = WeakKeyDictionary()  # of single tokens, by what decodes them
 PATIENCE = 8  # tokens tried one by one until their text is complete; a character has at most 4 bytes
 
 
@@ -61,13 +63,29 @@ def token_offsets(
         raise ValueError(f"text `{text[:80]}` is not part of what the {len(ids)} ids decode to, `{decoded[0][1][:80]}`")
     decode, whole = matching[0]
     shift = whole.rfind(text)
-    silent = {token for token in set(ids) if not decode([token]) and full([token])}
-    found = iter(_align(decode, [token for token in ids if token not in silent], whole))
+    texts = _single_texts(decode, ids)
+    silent = {token for token in set(ids) if not texts[token] and full([token])}
+    audible = [token for token in ids if token not in silent]
+    found = iter(_joined([texts[token] for token in audible], whole) or _align(decode, audible, whole))
     offsets, end = [], 0
     for token in ids:
         start, end = (end, end) if token in silent else next(found)
         offsets.append((min(max(start - shift, 0), len(text)), min(max(end - shift, 0), len(text))))
     return offsets
+
+
+def _single_texts(decode: Callable[[list[int]], str], ids: Sequence[int]) -> dict[int, str]:
+    """Return at least the text of each of these tokens by itself."""
+    known = _TEXTS.setdefault(decode, {})
+    known |= {token: decode([token]) for token in set(ids) - known.keys()}
+    return known
+
+
+def _joined(texts: Sequence[str], whole: str) -> list[Offset]:
+    """Return the offsets of tokens whose texts, each by itself, make up the whole; [] if they do not."""
+    if REPLACEMENT in whole or "".join(texts) != whole:
+        return []
+    return list(pairwise([0, *np.cumsum([len(one) for one in texts]).tolist()]))
 
 
 def _align(decode: Callable[[list[int]], str], ids: list[int], whole: str) -> list[Offset]:

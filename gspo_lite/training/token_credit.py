@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import compress
 from typing import Any
 
 import numpy as np
 import torch
 
-from gspo_lite.completion.decoding import decoder
+from gspo_lite.completion.decoding import Decode, decoder
 from gspo_lite.completion.marks import Mark
 from gspo_lite.completion.offsets import Offset, part_offsets, token_offsets
 from gspo_lite.completion.text import Layout, first_layout
@@ -59,6 +60,11 @@ class TokenCredit:
     def layout(self) -> Layout:
         """Layout in which completions are decoded: that of the first reward with one."""
         return first_layout(self.layouts)
+
+    @cached_property
+    def decode(self) -> Decode:
+        """What turns ids into the text that is judged; one for all rows, which share its texts of single tokens."""
+        return decoder(self.tokenizer, self.layout)
 
     def advantages(
         self,
@@ -143,9 +149,9 @@ class TokenCredit:
         self, ids: list[int], parts: Sequence[str] | None = None, own: list[bool] | None = None
     ) -> tuple[str, list[Offset]]:
         """Return the text of one completion that was judged, and the characters in it that each id stands for."""
-        decode, mine = decoder(self.tokenizer, self.layout), ids if own is None else [*compress(ids, own)]
-        whole = decode(mine)
-        offsets = token_offsets(self.tokenizer, mine, whole, decode)
+        mine = ids if own is None else [*compress(ids, own)]
+        whole = self.decode(mine)
+        offsets = token_offsets(self.tokenizer, mine, whole, self.decode)
         text = whole if parts is None else "".join(parts)
         if before := written_before(text, whole):
             offsets = [(before + start, before + end) for start, end in offsets]

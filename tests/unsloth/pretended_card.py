@@ -196,16 +196,25 @@ def by_every_way(trainer, batch):
     return {name: float((one - plain).norm() / plain.norm()) for name, one in found.items()}
 
 
-def run(scenario):
+def begin(apart=0.0):
+    """Import Unsloth as if there were a card; return the list that grows by each call of shared attention."""
+    pretend()
+    import torch.nn.attention.flex_attention as flex
+
+    flex._validate_device = lambda *args: None
+    import unsloth  # noqa: F401
     import unsloth.utils.attention_dispatch as dispatch
     import unsloth.utils.prefix_grouper_kernel as kernel
 
+    calls = []
+    kernel.flex_shared_prefix_attention = dispatch._flex_shared_prefix_attention = dense_attention(calls, apart)
+    return calls
+
+
+def run(scenario, calls):
     from gspo_lite.training.loss import unsloth_rows
 
-    calls, passes, said, gaps = [], [], [], {}
-    kernel.flex_shared_prefix_attention = dispatch._flex_shared_prefix_attention = dense_attention(
-        calls, 0.05 if scenario == "noisy" else 0.0
-    )
+    passes, said, gaps = [], [], {}
     unsloth_rows.say = said.append
     trainer = tiny_trainer()
     hear, old = trainer._hear, trainer._old_logps
@@ -236,10 +245,5 @@ def run(scenario):
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    pretend()
-    import torch.nn.attention.flex_attention as flex
-
-    flex._validate_device = lambda *args: None
-    import unsloth  # noqa: F401
-
-    print(json.dumps({"scenario": sys.argv[1], **run(sys.argv[1])}), flush=True)
+    found = run(sys.argv[1], begin(0.05 if sys.argv[1] == "noisy" else 0.0))
+    print(json.dumps({"scenario": sys.argv[1], **found}), flush=True)
