@@ -139,6 +139,12 @@ def optimise(trainer: Any, count: bool = False, attention: bool = True) -> Passe
     return passes
 
 
+class Anywhere(nullcontext[None]):
+    """Knows no modules: operations count wherever they are called."""
+
+    parents = frozenset({"Global"})
+
+
 def operations_counter(attention: bool) -> Any:
     """Return torch's counter, which does not know how attention is called on a CPU."""
     import torch
@@ -155,7 +161,9 @@ def operations_counter(attention: bool) -> Any:
         aten._scaled_dot_product_flash_attention_for_cpu: forward,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
     }
-    return FlopCounterMode(display=False, custom_mapping=own)
+    counter = FlopCounterMode(display=False, custom_mapping=own)
+    counter.mod_tracker = Anywhere()  # torch's own fails on functions that keep no gradient
+    return counter
 
 
 @contextmanager

@@ -28,6 +28,7 @@ def prepare_path(path: str) -> None:
         from tests.unsloth import pretended_card
 
         pretended_card.begin()
+        pretended_card.in_torch()
     if path == "vllm":
         from tests.vllm import colocate
 
