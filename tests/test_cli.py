@@ -174,7 +174,9 @@ def test_a_closed_pipe_is_no_error():
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_a_signal_ends_a_run_with_its_own_exit_code(tmp_path, starter, sent, code):
     words = [sys.executable, "-m", "gspo_lite", "run", "quickstart"]
     ready = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it

@@ -227,6 +227,7 @@ def test_this_machine_is_described_without_torch():
     assert this_machine().versions["trl"]
 
 
+@pytest.mark.slow
 def test_command_runs_the_self_test_of_every_algorithm():
     done = subprocess.run(
         [sys.executable, "-m", "gspo_lite", "doctor", "quickstart", "--json"],

@@ -22,6 +22,7 @@ def benchmark(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_end_to_end_lays_two_runs_side_by_side(benchmark, starter, capsys):
     found = benchmark("end_to_end", "--quick", "--profile", "--contenders", "trl")
     ours, theirs = (found["runs"][name][0] for name in ("ours", "trl"))

@@ -192,6 +192,7 @@ def composed(verl):
     return [one.settings for one in cases], answer["composed"], answer["defaults"]
 
 
+@pytest.mark.slow
 def test_verl_composes_every_recipe_and_gets_our_values(composed):
     settings, values, _ = composed
     assert len(settings) > len(shipped_recipes()) > 10
@@ -200,6 +201,7 @@ def test_verl_composes_every_recipe_and_gets_our_values(composed):
         assert [(type(value), value) for value, _ in pairs] == [(type(value), value) for value in theirs]
 
 
+@pytest.mark.slow
 def test_every_value_has_the_type_that_verl_declares(composed, verl):
     settings, _, defaults = composed
     declared = declarations(verl)
@@ -214,6 +216,7 @@ def test_every_value_has_the_type_that_verl_declares(composed, verl):
             assert type(value).__name__ in ALLOWED.get(kind, [kind]), f"{key} is {value!r}, verl declares {kind}"
 
 
+@pytest.mark.slow
 def test_verl_reads_every_key(composed, verl):
     outside = [path for path in (verl / "verl/verl").rglob("*.py") if "config" not in path.parts]
     words = set(re.findall(r"\w+", "\n".join(path.read_text() for path in outside)))
@@ -222,6 +225,7 @@ def test_verl_reads_every_key(composed, verl):
     assert [key for key in keys if key.rpartition(".")[2] not in words] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "file"), OF_A_LIST.items())
 def test_verl_has_every_name_in_its_list(composed, verl, key, file):
     source = (verl / "verl/verl" / file).read_text()

@@ -112,7 +112,9 @@ def whole(request, tmp_path_factory):
     return request.param, outcome(trainer), len(CALLS)
 
 
-@pytest.mark.parametrize("share", [0.55, 0.8, 1.0])
+@pytest.mark.parametrize(
+    "share", [0.55, pytest.param(0.8, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)]
+)
 def test_a_run_that_ends_at_a_call_goes_on_as_if_it_had_not(whole, tmp_path, starter, share):
     kind, (weights, logs, rollout), calls = whole
     CALLS.clear()

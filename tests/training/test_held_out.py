@@ -135,6 +135,7 @@ def test_training_ends_early_and_a_resumed_run_ends_at_the_same_step(home, quick
     assert again.evaluation["after"] == result.evaluation["after"]
 
 
+@pytest.mark.slow
 def test_the_best_of_a_folder_that_moved_is_found(home, quick, monkeypatch):
     scripted(monkeypatch, 0.4, 0.6, 0.5, 0.5, 0.5, 0.5)
     sets = ["training.eval_steps=1", "output.keep_best=true"]

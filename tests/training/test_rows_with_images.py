@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from gspo_lite import load_recipe
@@ -46,6 +47,7 @@ def trained(tmp_path, lean, seen):
     return gradients.seen
 
 
+@pytest.mark.slow
 def test_images_stay_with_the_rows_that_are_computed(tmp_path):
     from PIL import Image
 

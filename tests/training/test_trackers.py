@@ -28,6 +28,7 @@ run(load_recipe("quickstart", [*sets, "training.max_steps=8"], output="run").rec
 """
 
 
+@pytest.mark.slow
 def test_trackers_hold_metrics_and_table_go_on_after_a_resume_and_know_no_secret(tmp_path, quick, starter):
     places = {**SECRETS, "WANDB_MODE": "offline", "TRACKIO_DIR": str(tmp_path / "trackio")}
     sets = [*quick, "data.eval.limit=8", f"output.report_to=[{','.join(INSTALLED)}]", "training.save_steps=4"]

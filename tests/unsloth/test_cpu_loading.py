@@ -12,7 +12,7 @@ import pytest
 SCRIPT = Path(__file__).with_name("cpu_loading.py")
 WAYS = ("4-bit", "4-bit checkpointed", "8-bit", "unquantized", "continued", "full")
 
-pytestmark = [pytest.mark.unsloth, pytest.mark.skipif(find_spec("unsloth") is None, reason="Unsloth")]
+pytestmark = [pytest.mark.unsloth, pytest.mark.slow, pytest.mark.skipif(find_spec("unsloth") is None, reason="Unsloth")]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ SCRIPT = Path(__file__).with_name("resume.py")
 SCENARIOS = ("gspo_token credit", "gspo beta accumulation", "gspo keep best")  # without names the script runs all
 
 
+@pytest.mark.slow
 @pytest.mark.unsloth
 def test_a_killed_run_of_unsloths_trainer_goes_on_bit_for_bit():
     done = subprocess.run([sys.executable, str(SCRIPT), *SCENARIOS], capture_output=True, text=True, timeout=280)
