@@ -11,6 +11,7 @@ without a word, and the gap shows it; `pad=eos` takes a starter whose padding to
 import json
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,9 @@ os.environ.update(
     VLLM_CPU_KVCACHE_SPACE="1", VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_NO_USAGE_STATS="1", HF_HUB_OFFLINE="1",
     MASTER_ADDR="127.0.0.1", TOKENIZERS_PARALLELISM="false", VLLM_LOGGING_LEVEL="ERROR",
 )  # fmt: skip
-os.environ.setdefault("MASTER_PORT", "29631")
+with socket.socket() as one_of_its_own:  # two tests may run at once
+    one_of_its_own.bind(("127.0.0.1", 0))
+    os.environ.setdefault("MASTER_PORT", str(one_of_its_own.getsockname()[1]))
 
 # Text that stands for no question of the data, so that only the weights decide about it.
 FIXED = list(range(5, 45)) + list(range(44, 4, -1))
