@@ -47,14 +47,12 @@ class Case:
 
 SHORT = Case("short-50")
 GSM8K = replace(SHORT, name="gsm8k-50", prompts=(150, 200), mean=None, shortest=100, longest=400)
-TENTH = replace(GSM8K, name="tenth-50", prompts=(15, 20), shortest=10, longest=40)
 REFERENCE = replace(SHORT, name="reference", layers=6, heads=4)
 CASES = {
     case.name: case
     for case in (
         *(replace(SHORT, name=f"short-{share}", flat=share / 100) for share in (0, 50, 75)),
         *(replace(GSM8K, name=f"gsm8k-{share}", flat=share / 100) for share in (0, 50, 75)),
-        *(replace(TENTH, name=f"tenth-{share}", flat=share / 100) for share in (0, 50, 75)),
         REFERENCE,
         replace(REFERENCE, name="worst", flat=0.0, equal=True),
         replace(REFERENCE, name="tail", flat=0.0, mean=160.0, longest=1024, completions=32),
@@ -71,7 +69,6 @@ TARGETS = {
         "short-0": 1.08, "short-50": 2.0, "short-75": 5.0, "gsm8k-0": 1.5, "gsm8k-50": 3.0, "gsm8k-75": 7.0,
         "quick": 2.0,
     },
-    ("card", "gflop"): {"tenth-0": 1.5, "tenth-50": 3.0, "tenth-75": 7.0},
     ("vllm", "gflop"): {"short-50": 2.5, "gsm8k-50": 2.5, "quick": 2.5},
 }  # fmt: skip
 MOST_OVER_GSPO = 1.03  # cost of gspo_token and of credit by turn, over gspo on the same path

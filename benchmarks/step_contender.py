@@ -71,8 +71,6 @@ def trainer_of(contender: str, case: Case, folder: Path, path: str = "plain", ol
     trainer.current_gradient_accumulation_steps = ACCUMULATION
     trainer.state.global_step = 1  # every rollout of a run but the first
     trainer.model.train()
-    if path == "card":  # where Unsloth turns bfloat16 on
-        trainer._autocast_enabled, trainer._autocast_dtype = False, None
     return trainer
 
 
@@ -111,12 +109,8 @@ def sampler_logps(model: Any, rows: Rollout, noise: float) -> list[list[float]]:
     return [(one + noise * torch.randn(len(one), generator=draw)).tolist() for one in found]
 
 
-def optimise(trainer: Any, count: bool = False, attention: bool = True) -> Passes:
-    """Take every pass over one rollout; with `count`, count operations, which makes the seconds mean nothing.
-
-    Args:
-        attention: whether its products are counted.
-    """
+def optimise(trainer: Any, count: bool = False) -> Passes:
+    """Take every pass over one rollout; with `count`, count operations, which makes the seconds mean nothing."""
     import torch
 
     passes, parameters = Passes(), [p for p in trainer.model.parameters() if p.requires_grad]
@@ -124,7 +118,7 @@ def optimise(trainer: Any, count: bool = False, attention: bool = True) -> Passe
     trainer._buffered_inputs, trainer._step = None, 0
     rows = [{"prompt": "w2"}] * trainer.args.generation_batch_size
     torch.manual_seed(1)  # of TRL's shuffle
-    counter = operations_counter(attention) if count else None
+    counter = operations_counter() if count else None
     with watched(trainer, passes, counter), counter or nullcontext():
         for step in range(trainer.args.steps_per_generation):
             start = time.perf_counter()
@@ -139,31 +133,23 @@ def optimise(trainer: Any, count: bool = False, attention: bool = True) -> Passe
     return passes
 
 
-class Anywhere(nullcontext[None]):
-    """Knows no modules: operations count wherever they are called."""
-
-    parents = frozenset({"Global"})
-
-
-def operations_counter(attention: bool) -> Any:
+def operations_counter() -> Any:
     """Return torch's counter, which does not know how attention is called on a CPU."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
     def forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_flop_count(query, key, value)) if attention else 0
+        return int(sdpa_flop_count(query, key, value))
 
     def backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-        return int(sdpa_backward_flop_count(gradient, query, key, value)) if attention else 0
+        return int(sdpa_backward_flop_count(gradient, query, key, value))
 
     aten = torch.ops.aten
     own = {
         aten._scaled_dot_product_flash_attention_for_cpu: forward,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: backward,
     }
-    counter = FlopCounterMode(display=False, custom_mapping=own)
-    counter.mod_tracker = Anywhere()  # torch's own fails on functions that keep no gradient
-    return counter
+    return FlopCounterMode(display=False, custom_mapping=own)
 
 
 @contextmanager

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from step_cases import END, VOCABULARY, Case
 
 ROOT = Path(__file__).resolve().parents[1]
-PATHS = ("plain", "unsloth", "vllm", "card")
+PATHS = ("plain", "unsloth", "vllm")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
@@ -23,26 +22,12 @@ def prepare_path(path: str) -> None:
         from tests.unsloth.patched_trainer import import_unsloth
 
         import_unsloth()
-    if path == "card":
-        no_driver()
-        from tests.unsloth import pretended_card
-
-        pretended_card.begin()
-        pretended_card.in_torch()
     if path == "vllm":
         from tests.vllm import colocate
 
         colocate.keep_weights_loadable()
         colocate.in_float32()
         one_engine_for_all()
-
-
-def no_driver() -> None:
-    """Put an `ldconfig` that does nothing first on the path: Unsloth runs it where its import finds no driver."""
-    stub = Path(tempfile.mkdtemp(prefix="no-driver-")) / "ldconfig"
-    stub.write_text("#!/bin/sh\n", encoding="utf-8")
-    stub.chmod(0o755)
-    os.environ["PATH"] = f"{stub.parent}:{os.environ['PATH']}"
 
 
 def one_engine_for_all() -> None:
@@ -82,27 +67,10 @@ def model_of(case: Case, folder: Path, path: str = "plain") -> Any:
         from gspo_lite.models.weights import keep_gradients_right
 
         keep_gradients_right(model)
-    if path == "card":
-        return fast_model(folder, dict(model.named_parameters()))
     if path == "unsloth":  # what FastLanguageModel gives its models
         model.for_training = lambda *_, **__: model.train()
         model.for_inference = lambda *_, **__: model.eval()
         model._unsloth_user_float32 = True
-    return model
-
-
-def fast_model(folder: Path, values: dict[str, Any]) -> Any:
-    """Return the model as FastLanguageModel loads it, with these values of its adapter."""
-    import torch
-    from unsloth import FastLanguageModel
-
-    words = {"max_seq_length": 2048, "load_in_4bit": False, "dtype": torch.float32}
-    model, _ = FastLanguageModel.from_pretrained(str(folder), **words)
-    model = FastLanguageModel.get_peft_model(model, r=16, lora_alpha=8, use_gradient_checkpointing=False)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            parameter.data = values[name].detach().clone()
-    model._unsloth_user_float32 = True
     return model
 
 

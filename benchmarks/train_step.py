@@ -1,16 +1,17 @@
 """The optimisation of one rollout: ours against the trainer that a path has without us, on the same rows and weights.
 
-    python benchmarks/train_step.py [--path plain|unsloth|vllm|card] [--case NAME ...] [--rounds 5] [--json FILE]
+    python benchmarks/train_step.py [--path plain|unsloth|vllm] [--case NAME ...] [--rounds 5] [--old-pass] [--json FILE]
     python benchmarks/train_step.py --counts [...]     operations and gradients alone, which no other load can change
 
 Measured is everything between a sampled rollout and its last gradient: old log-probs, forward and backward passes of
 all micro-batches, as floating-point operations by torch's counter and as seconds. Sampling is left out by canned
 completions; all else is each trainer's own path. Weights move by the same small step after every window, as an
 optimizer would move them. `stock` is TRL's trainer, Unsloth's patched one, or TRL's under vLLM's CPU build (in the
-environment of tests/vllm/setup.sh); `turns` is gspo_token with an advantage for each turn. On `card` Unsloth packs rows
-and shares prompts as on a GPU (tests/unsloth/pretended_card.py); Triton's interpreter takes a minute a case there, so
-it has the GSM8K shape at a tenth of its lengths, and the products of attention, for which a dense mask stands in, are
-not counted.
+environment of tests/vllm/setup.sh); `turns` is gspo_token with an advantage for each turn.
+
+On the plain path our sampler has left its log-probs, as it does in float32, and they serve as old ones. A run lays a
+micro-batch of every tenth rollout beside a pass of its own, which is not in these figures. `--old-pass` is for runs
+that cannot use them: in 16 bits, or with a `rollout_func`.
 
 A speed-up is printed only where every gradient is that of the same rows by the plain way (step_reference.py). Where
 seconds are measured, contenders take turns, and memory is the peak of a process that runs one contender alone. Cases
@@ -47,7 +48,7 @@ def measure(case: Case, path: str, rounds: int, folder: Path, old_pass: bool = F
     references: dict[str, list[Any]] = {}
     for name, trainer in trainers.items():
         optimise(trainer)  # what is checked once, at first use, is no part of a rollout
-        passes = optimise(trainer, count=True, attention=path != "card")
+        passes = optimise(trainer, count=True)
         error = gradient_error(trainer, passes, model_of(case, folder), references)
         rows[name] |= counted(passes, case) | {"gradient_error": error}
     seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}

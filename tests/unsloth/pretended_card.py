@@ -141,28 +141,6 @@ def dense_attention(calls, apart):
     return attend
 
 
-def in_torch():
-    """Let torch compute norms and rotations: Triton's interpreter takes minutes for a thousand tokens."""
-    from unsloth.models import llama, qwen3
-
-    def norm(layer, states, *_, **__):
-        scale = torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + layer.variance_epsilon)
-        return layer.weight * (states * scale)
-
-    def turned(states, cos, sin):
-        first, second = states.chunk(2, dim=-1)
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-    def rotations(query, key, cos, sin, places=None):
-        tokens, half = query.shape[2], query.shape[3] // 2
-        places = torch.arange(tokens) if places is None else places.reshape(-1, 1, tokens).long()
-        cos, sin = (table.squeeze()[places][..., :half] for table in (cos, sin))
-        return turned(query, cos, sin), turned(key, cos, sin)
-
-    for module in (llama, qwen3):
-        module.fast_rms_layernorm, module.fast_rope_embedding = norm, rotations
-
-
 def reward(prompts, completions, **columns):
     """Nothing to tell apart for one of the two prompts."""
     return [0.0 if "x" in prompt else float(place) for place, prompt in enumerate(prompts)]
