@@ -1,6 +1,6 @@
 """The optimisation of one rollout: ours against the trainer that a path has without us, on the same rows and weights.
 
-    python benchmarks/train_step.py [--path plain|unsloth|vllm] [--case NAME ...] [--rounds 5] [--old-pass] [--json FILE]
+    python benchmarks/train_step.py [--path plain|unsloth|vllm] [--case NAME ...] [--old-pass] [--rounds 5] [--json F]
     python benchmarks/train_step.py --counts [...]     operations and gradients alone, which no other load can change
 
 Measured is everything between a sampled rollout and its last gradient: old log-probs, forward and backward passes of
@@ -15,7 +15,7 @@ that cannot use them: in 16 bits, or with a `rollout_func`.
 
 A speed-up is printed only where every gradient is that of the same rows by the plain way (step_reference.py). Where
 seconds are measured, contenders take turns, and memory is the peak of a process that runs one contender alone. Cases
-are independent of each other; FILE holds the figures after each.
+are independent of each other; F holds the figures after each.
 """
 
 from __future__ import annotations
