@@ -41,7 +41,7 @@ class Scored:
         """Take a rollout from what a trainer's scoring returns; `corrected` says whether the sampler's noise is."""
         masks = output["completion_mask"].bool()
         tools = output.get("tool_mask", masks)
-        advantages, sampled = output["advantages"], output.get("sampling_per_token_logps" if corrected else "")
+        advantages, sampled = output["advantages"], output["sampling_per_token_logps"] if corrected else None
         return cls(
             [ids[mask.bool()] for ids, mask in zip(output["prompt_ids"], output["prompt_mask"], strict=True)],
             [ids[mask] for ids, mask in zip(output["completion_ids"], masks, strict=True)],

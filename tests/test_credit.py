@@ -359,6 +359,20 @@ def test_single_texts_that_join_give_the_offsets_that_decoding_piece_by_piece_gi
             assert token_offsets(byte_level, ids, text) == joined
 
 
+def test_a_token_is_decoded_by_itself_once_for_all_completions(byte_level):
+    asked = []
+
+    def decode(ids):
+        asked.append(len(ids))
+        return byte_level.decode(ids, skip_special_tokens=True)
+
+    ids = byte_level.encode("the quick fox the quick fox")
+    for _ in range(3):
+        token_offsets(byte_level, ids, decode(ids), decode)
+    assert asked.count(1) == len(set(ids))
+    assert set(asked) == {1, len(ids)}  # nothing piece by piece
+
+
 @pytest.mark.parametrize("kind", ["text", "random", "spaces", "bytes"])
 def test_long_completions_take_about_linear_time(tokenizer, kind):
     rng = random.Random(1)
