@@ -60,7 +60,7 @@ def judge(rows, target):
 
 
 def test_stock_trl_needs_as_many_times_our_operations_as_is_wanted(counts):
-    judge(counts("quick"), "4 x by gflop")
+    judge(counts("quick"), "8 x by gflop")
 
 
 @pytest.mark.slow
