@@ -147,7 +147,7 @@ def test_a_model_is_put_together_only_from_both_right_halves(kit, monkeypatch, t
 
 def test_packed_versions_are_the_tested_ones_unless_the_command_line_says_otherwise(kit):
     wheels = kit("pack_wheels")
-    tested = json.loads((ROOT / "gspo_lite" / "tested_versions.json").read_text())["uv"]
+    tested = json.loads((ROOT / "gspo_lite" / "tested_versions.json").read_text())["usual"]
     packed = {name: version for name, version in wheels.WHEELS.items() if name in tested}
     assert packed == {name: tested[name] for name in ("unsloth", "trl", "bitsandbytes")}
     pins = wheels.pins_of(["trl==1.16.0", "ruamel.yaml==0.20", "tomli==2.0"])
