@@ -155,6 +155,15 @@ def test_packed_versions_are_the_tested_ones_unless_the_command_line_says_otherw
     assert len(pins) == len(wheels.WHEELS) + 1
 
 
+def test_contributing_names_the_dependencies_that_a_bare_machine_lacks(kit):
+    wheels = kit("pack_wheels")
+    project = (ROOT / "pyproject.toml").read_text().partition("[project.optional")[0]
+    asked = re.findall(r'^    "([\w.-]+)', project, re.MULTILINE)
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (sentence,) = re.findall(r"they need (.+?), with\swhat these need", text, re.DOTALL)
+    assert set(re.findall(r"`([\w-]+)`", sentence)) == {wheels.plain(name) for name in asked} & wheels.WHEELS.keys()
+
+
 def test_a_wheel_is_repacked_without_what_is_left_out(kit, tmp_path):
     wheels = kit("pack_wheels")
     wheel = tmp_path / "thing-1.0-py3-none-any.whl"
