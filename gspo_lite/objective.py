@@ -109,7 +109,9 @@ def gspo_loss(
     ratio = importance_ratio(new, old.detach(), mask, level)
     bounded = ratio if delta is None else ratio.clamp(max=delta)
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high)
-    per_token_loss = -torch.min(bounded * advantage, clipped * advantage)
+    gain, limit = bounded * advantage, clipped * advantage
+    # Not torch.min: where both are equal, at epsilon 0 for example, its gradient differs between versions of torch.
+    per_token_loss = -torch.where(gain <= limit, gain, limit)
 
     kl = None
     if ref_per_token_logps is not None:

@@ -1,12 +1,14 @@
 """`gspo-lite doctor` on described machines and on this one."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+from packaging.version import Version
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.doctor import as_dict, examine, lines_of, packages, this_machine, works
@@ -14,12 +16,14 @@ from gspo_lite.doctor.machine import Machine, parse_gpu
 from gspo_lite.doctor.packages import MATRIX, allowed_ranges, declared, inside, install_line
 from gspo_lite.doctor.packages import tested_sets as sets_that_were_tested
 from gspo_lite.errors import MachineError
+from tests.conftest import ROOT
 
-VERSIONS = {name: sets_that_were_tested()["uv"][name] for name in MATRIX} | {"wandb": "0.20"}
+VERSIONS = {name: sets_that_were_tested()["usual"][name] for name in MATRIX} | {"wandb": "0.20"}
 HOME = Machine(python="3.11.7", cores=8, ram_gib=32, disk_gib=100, torch_cuda="13.0", versions=VERSIONS, installer="uv")
 T4 = replace(HOME, gpu="Tesla T4", vram_gib=15.0, free_vram_gib=14.9, driver="580.65.06", capability=7.5)
 RTX_3060 = replace(T4, gpu="NVIDIA GeForce RTX 3060", vram_gib=12.0, free_vram_gib=11.5, capability=8.6)
 RTX_4090 = replace(T4, gpu="NVIDIA GeForce RTX 4090", vram_gib=24.0, free_vram_gib=23.4, capability=8.9)
+PLAIN = "without Unsloth, TRL's own trainer on transformers and PEFT: the"
 CARDS = pytest.mark.parametrize("card", [T4, RTX_3060, RTX_4090], ids=lambda card: card.gpu)
 
 
@@ -129,7 +133,7 @@ def test_the_engine_named_is_the_one_that_a_run_would_take(card, packages, overr
         ({"versions": {**VERSIONS, "trl": "1.15.0"}}, "trl", "trl==1.14.2"),
         ({"versions": {**VERSIONS, "torch": "nightly"}}, "torch", "torch=="),
         ({"versions": {**VERSIONS, "vllm": "0.40.0"}}, "vllm", "gspo-lite[vllm]"),
-        ({"versions": {}}, "unsloth", "unsloth=="),
+        ({"versions": {}}, "trl", "unsloth=="),
     ],
 )
 def test_what_makes_a_run_impossible_fails_with_what_to_do(change, name, says):
@@ -153,9 +157,14 @@ def test_what_only_hurts_warns(change, name):
 
 
 def test_the_tested_set_lies_in_the_ranges_of_the_package():
-    for versions in sets_that_were_tested().values():
-        for name in MATRIX:
+    sets = sets_that_were_tested()
+    assert list(sets) == ["oldest", "usual", "newest"]
+    for versions in sets.values():
+        for name in versions.keys() & set(MATRIX):
             assert inside(versions[name], allowed_ranges()[name]), name
+    for name in sets["oldest"].keys() & set(MATRIX):  # a lower bound that nobody tested is a guess
+        (lowest,) = [Version(one.version) for one in allowed_ranges()[name] if one.operator == ">="]
+        assert Version(sets["oldest"][name]) == lowest, name
     tried = ("1.12.0", "1.13.0", "1.15.0", "1.16.0", "1.17.0")
     trl = {version: inside(version, allowed_ranges()["trl"]) for version in tried}
     assert trl == {"1.12.0": False, "1.13.0": True, "1.15.0": False, "1.16.0": True, "1.17.0": False}
@@ -176,18 +185,50 @@ def test_a_clone_that_is_not_installed_knows_its_ranges_from_pyproject(monkeypat
 
 
 @pytest.mark.parametrize(
-    ("installer", "start", "pins"),
-    [("pip", "pip install ", {"torch": "2.14.1", "unsloth": "2026.10.7"}),
-     ("uv", "uv pip install .", {"torch": "2.13.0", "unsloth": "2026.10.9"})],
+    ("versions", "said", "pinned"),
+    [
+        ({}, "ok: with Unsloth, which has an upper bound of its own: the usual set, trl 1.14.2", "unsloth==2026.10.9"),
+        ({"unsloth": None, "trl": "1.16.0"}, f"warn: {PLAIN} newest",
+         "torch==2.15.0 trl==1.16.0 transformers==5.24.0 datasets==5.2.0 peft==0.21.2"),
+        ({"unsloth": None, "trl": "1.13.0"}, f"warn: {PLAIN} oldest",
+         "torch==2.8.0 trl==1.13.0"),
+        ({"unsloth": None}, f"warn: {PLAIN} usual",
+         "trl==1.14.2"),
+        ({"unsloth": None, "trl": "1.16.9"}, f"warn: {PLAIN} newest",
+         "trl==1.16.0"),
+    ],
 )  # fmt: skip
-def test_one_tested_set_is_named_the_one_that_the_installer_resolves(installer, start, pins):
-    machine = replace(T4, installer=installer, versions={**VERSIONS, "torch": "2.12.0", "unsloth": "2026.10.8"})
-    line, checks = install_line(machine), {check.name: check.found for check in examine(machine)}
-    assert line.startswith(start)
-    for name, version in pins.items():
-        assert f"{name}=={version}" in line
-        assert checks[name].endswith(f"untested; tested: {version}")
-    assert list(lines_of(examine(machine), machine))[-1] == f"the tested set under {installer}: {line}"
+def test_the_stack_is_named_and_the_versions_are_compared_with_its_tested_set(versions, said, pinned):
+    machine = replace(RTX_4090, versions={name: one for name, one in (VERSIONS | versions).items() if one})
+    checks = {check.name: check for check in examine(machine)}
+    assert f"{checks['stack'].status}: {checks['stack'].found}".startswith(said)
+    assert pinned in install_line(machine)
+    assert works(examine(machine))
+    assert "unsloth" not in checks or machine.versions["unsloth"]
+
+
+def test_on_a_cpu_both_stacks_are_as_good_and_a_gpu_is_told_what_unsloth_is_for():
+    (found,) = [check for check in examine(without(HOME, "unsloth")) if check.name == "stack"]
+    assert (found.status, found.advice) == ("ok", "")
+    (found,) = [check for check in examine(without(T4, "unsloth")) if check.name == "stack"]
+    assert found.advice == "`pip install 'gspo-lite[unsloth]'` trains faster and in less memory, on older versions"
+
+
+@pytest.mark.parametrize(("installer", "start"), [("pip", "pip install "), ("uv", "uv pip install .")])
+def test_the_install_line_is_for_what_installed_the_libraries(installer, start):
+    machine = replace(T4, installer=installer, versions={**VERSIONS, "torch": "2.12.0"})
+    assert install_line(machine).startswith(start)
+    assert "torch==2.13.0" in install_line(machine)
+    assert list(lines_of(examine(machine), machine))[-1] == f"the tested set: {install_line(machine)}"
+    (torch,) = [check for check in examine(machine) if check.name == "torch"]
+    assert torch.found.endswith("untested; tested: 2.13.0")
+
+
+def test_readme_names_the_versions_of_both_stacks():
+    rows = re.findall(r"^\| versions \| (.*) \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    sets = (sets_that_were_tested()[name] for name in ("usual", "newest"))
+    named = ("trl", "transformers", "torch", "datasets", "peft")
+    assert rows == [tuple(", ".join(f"{name} {versions[name]}" for name in named) for versions in sets)]
 
 
 def test_an_old_driver_gets_a_build_of_torch_that_uv_chooses():

@@ -13,13 +13,13 @@ from gspo_lite.doctor.check import Check
 from gspo_lite.doctor.fitness import FITNESS
 from gspo_lite.doctor.hardware import disk, driver, gpu, memory, precision, system
 from gspo_lite.doctor.machine import Machine, this_machine
-from gspo_lite.doctor.packages import engines, install_line, matrix, python
+from gspo_lite.doctor.packages import engines, install_line, matrix, python, stack
 from gspo_lite.errors import GspoLiteError, first_line
 from gspo_lite.recipe.schema import Recipe
 
 __all__ = ["Check", "Machine", "as_dict", "examine", "lines_of", "this_machine", "works"]
 
-MACHINE_CHECKS = (python, system, gpu, driver, precision, memory, disk, matrix, engines)
+MACHINE_CHECKS = (python, system, gpu, driver, precision, memory, disk, stack, matrix, engines)
 SelfTest = Callable[[], dict[str, float]]
 
 
@@ -66,7 +66,7 @@ def lines_of(checks: list[Check], machine: Machine) -> Iterator[str]:
     obstacles = f"a run cannot work here: {failed} check{'s' if failed > 1 else ''} failed"
     yield ""
     yield obstacles if failed else "a run can work here"
-    yield f"the tested set under {machine.installer}: {install_line(machine)}"
+    yield f"the tested set: {install_line(machine)}"
 
 
 def as_dict(checks: list[Check], machine: Machine) -> dict[str, Any]:

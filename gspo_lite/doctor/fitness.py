@@ -78,7 +78,7 @@ def backend_of(recipe: Recipe, machine: Machine) -> str:
 
 def backend(recipe: Recipe, machine: Machine) -> Iterator[Check]:
     if recipe.model.backend == "unsloth" and "unsloth" not in machine.versions:
-        advice = "set model.backend=auto, or `pip install unsloth`"
+        advice = "set model.backend=auto, or `pip install 'gspo-lite[unsloth]'`"
         yield Check("model.backend", "fail", "`unsloth`, which is not installed", advice)
 
 

@@ -18,20 +18,33 @@ from gspo_lite.errors import MachineError
 
 PACKAGE = Path(gspo_lite.__file__).parent
 TESTED = PACKAGE / "tested_versions.json"
-MATRIX = ("torch", "trl", "transformers", "peft", "bitsandbytes", "unsloth")
+USUAL, NEWEST = "usual", "newest"  # rows of the tested sets: what is installed with Unsloth, and without it
+MATRIX = ("torch", "trl", "transformers", "datasets", "peft", "accelerate", "bitsandbytes", "unsloth")
+WITH_UNSLOTH = "`pip install 'gspo-lite[unsloth]'`"
 # The oldest driver for a CUDA version according to NVIDIA's release notes (Linux).
 DRIVER_FOR_CUDA = {11: 450, 12: 525, 13: 580}
 LEAST_CAPABILITY = {11: 3.5, 12: 5.0, 13: 7.5}  # CUDA 13 dropped Pascal and Volta
 
 
 def tested_sets() -> dict[str, dict[str, str]]:
-    """Return the exact versions that were tested together, by installer."""
+    """Return the exact versions that were tested together: the oldest, the usual and the newest set."""
     return json.loads(TESTED.read_text(encoding="utf-8"))
 
 
+def stack_of(machine: Machine) -> str:
+    """Return the name of the tested set to compare a machine with.
+
+    With Unsloth, or with nothing installed yet, that is the usual set; else the one that has the TRL of this machine.
+    """
+    trl = machine.versions.get("trl")
+    if trl is None or "unsloth" in machine.versions:
+        return USUAL
+    return next((name for name, versions in tested_sets().items() if versions["trl"] == trl), NEWEST)
+
+
 def tested_set(machine: Machine) -> dict[str, str]:
-    """Return the tested versions that the installer of this machine would choose."""
-    return tested_sets()[machine.installer]
+    """Return the tested versions to compare a machine with."""
+    return tested_sets()[stack_of(machine)]
 
 
 def allowed_ranges() -> dict[str, SpecifierSet]:
@@ -79,12 +92,12 @@ def install_line(machine: Machine) -> str:
     command = "uv pip install" if machine.installer == "uv" else "pip install"
     if machine.gpu and not tested_torch_runs(machine):
         command = "uv pip install --torch-backend=auto"
-    return " ".join([command, source, *(f"{name}=={versions[name]}" for name in MATRIX)])
+    return " ".join([command, source, *(f"{name}=={versions[name]}" for name in MATRIX if name in versions)])
 
 
 def tested_torch_runs(machine: Machine) -> bool:
     """Return whether driver and GPU are new enough for the CUDA version of the tested torch."""
-    return cuda_obstacle(machine, tested_sets()["uv"]["cuda"]) is None
+    return cuda_obstacle(machine, tested_set(machine)["cuda"]) is None
 
 
 def cuda_obstacle(machine: Machine, cuda: str) -> str | None:
@@ -108,14 +121,29 @@ def python(machine: Machine) -> Iterator[Check]:
         yield Check("python", "ok", f"{machine.python}, as tested")
 
 
+def stack(machine: Machine) -> Iterator[Check]:
+    """Say whether Unsloth is part of what is installed, and which tested set that makes it."""
+    name, versions = stack_of(machine), tested_set(machine)
+    libraries = f"trl {versions['trl']} and transformers {versions['transformers']}"
+    if "unsloth" in machine.versions:
+        yield Check("stack", "ok", f"with Unsloth, which has an upper bound of its own: the {name} set, {libraries}")
+        return
+    found = f"without Unsloth, TRL's own trainer on transformers and PEFT: the {name} set, {libraries}"
+    if machine.usable_gpu:
+        yield Check("stack", "warn", found, f"{WITH_UNSLOTH} trains faster and in less memory, on older versions")
+    else:
+        yield Check("stack", "ok", found)
+
+
 def matrix(machine: Machine) -> Iterator[Check]:
     """Check each package of the tested set: installed, allowed and tested versions."""
     allowed, tested = allowed_ranges(), tested_set(machine)
     for name in MATRIX:
+        if name == "unsloth" and name not in machine.versions:
+            continue  # `stack` says so
         found, known = machine.versions.get(name), f"tested: {tested[name]}"
         if found is None:
-            missing = "warn" if name == "unsloth" and machine.gpu is None else "fail"
-            yield Check(name, missing, f"not installed; {known}", install_line(machine))  # type: ignore[arg-type]
+            yield Check(name, "fail", f"not installed; {known}", install_line(machine))
         elif not inside(found, allowed[name]):
             yield Check(name, "fail", f"{found}, outside {allowed[name]}; {known}", install_line(machine))
         elif found.split("+")[0] != tested[name]:

@@ -69,7 +69,7 @@ def choose_backend(settings: ModelSettings) -> str:
             reason = first_line(error)
             raise MachineError(
                 f"`model.backend: unsloth` cannot run here: {reason}",
-                "set model.backend=auto, or install it with `pip install unsloth`",
+                "set model.backend=auto, or install it with `pip install 'gspo-lite[unsloth]'`",
             ) from error
         return "transformers"
     return "unsloth"

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 from transformers import GenerationMixin
-from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.generation import GenerationMode
 
 MODES = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 ELSEWHERE = {"assistant_model", "assistant_tokenizer", "custom_generate", "synced_gpus", "tokenizer"}
-INPUTS = {"attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
+INPUTS = {"attention_mask", "position_ids", "past_key_values", "cache", "use_cache", "logits_to_keep"}
 STEPS = ("prepare_inputs_for_generation", "_update_model_kwargs_for_generation")
 WITH_ROWS = (DynamicLayer, DynamicSlidingWindowLayer)
 WARPERS = ("Temperature", "TopP", "TopK", "TopH", "MinP", "Typical", "Epsilon", "Eta")
@@ -64,9 +64,14 @@ def unfit_settings(config: Any, rules: list[Any]) -> dict[str, Any]:
     }
 
 
+def cache_of(state: dict[str, Any]) -> Any:
+    """Return the cache among what a model is called with, which transformers has renamed; None if there is none."""
+    return next((value for value in state.values() if isinstance(value, Cache)), None)
+
+
 def unfit_model(model: Any, state: dict[str, Any]) -> dict[str, Any]:
     """Return what may be wrong with a model and what it is called with, and whether it is."""
-    cache: Any = state.get("past_key_values")
+    cache = cache_of(state)
     positions, beside = state.get("position_ids"), state.keys() - INPUTS
     own = [name for name in STEPS if getattr(model, name, None) != getattr(GenerationMixin, name).__get__(model)]
     fixed = type(cache) is not DynamicCache or cache.offloading or not cache.layers

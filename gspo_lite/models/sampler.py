@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gspo_lite.models.row_by_row import Unfit, refuse, unfit_model, unfit_options, unfit_settings
+from gspo_lite.models.row_by_row import Unfit, cache_of, refuse, unfit_model, unfit_options, unfit_settings
 from gspo_lite.system.say import say
 
 ENDED_SHARE = 1 / 16  # of the computed rows; copying the cache to leave out fewer costs more than it saves
@@ -183,7 +183,7 @@ def advanced(
 
 def at(state: dict[str, Any], rows: Tensor) -> dict[str, Any]:
     """Return the state of these rows (b,), which may repeat; the cache is changed in place."""
-    state["past_key_values"].batch_select_indices(rows)
+    cache_of(state).batch_select_indices(rows)
     return {name: value[rows] if isinstance(value, Tensor) else value for name, value in state.items()}
 
 

@@ -113,12 +113,13 @@ def forward(model: Any, tokens: int) -> tuple[Cache, Counter[bool]]:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
         output = model.get_decoder()(input_ids=ids, use_cache=True)
-    if not hasattr(output.get("past_key_values"), "layers"):
+    layers = next((one.layers for one in output.values() if hasattr(one, "layers")), None)
+    if layers is None:
         raise ValueError("it keeps no keys and values of the tokens so far")
     weights = {one.untyped_storage()._cdata for one in (*model.parameters(), *model.buffers())}
     for tensor in (tensor for place, tensor in kept.items() if place not in weights):
         sizes[tensor.dtype == torch.float32] += tensor.untyped_storage().nbytes()
-    return tuple(entries(output.past_key_values.layers)), sizes
+    return tuple(entries(layers)), sizes
 
 
 def entries(layers: list[Any]) -> Iterator[tuple[int, int | None]]:

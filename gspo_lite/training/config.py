@@ -68,6 +68,14 @@ class GSPOConfig(GRPOConfig):
         return self.sample_factor * self.generation_batch_size // self.num_generations
 
     @property
+    def n_gpu(self) -> int:
+        """GPUs of this process: one of those it sees.
+
+        Transformers would give each of them a batch of its own (DataParallel), which TRL's sampler does not count.
+        """
+        return min(super().n_gpu, 1)
+
+    @property
     def correction(self) -> str:
         """How the gap between sampler and trainer is corrected, worded to follow the engine's name."""
         if not self.use_vllm:

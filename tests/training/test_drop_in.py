@@ -198,6 +198,17 @@ def test_a_grpo_config_trains_with_the_values_it_has(tmp_path):
         trainer(tmp_path, args={"max_steps": 1})
 
 
+@pytest.mark.parametrize("kind", [GSPOConfig, GRPOConfig])
+def test_a_process_that_sees_two_gpus_trains_on_one(tmp_path, kind):
+    """Transformers would make each row of a rollout two, as on Kaggle's pair of T4s."""
+    args = kind(
+        output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", per_device_train_batch_size=8,
+    )  # fmt: skip
+    args._n_gpu = 2
+    run = trainer(tmp_path, args=args)
+    assert (run.args.n_gpu, run._train_batch_size) == (1, 8)
+
+
 def test_settings_may_be_left_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     parts = loaded()

@@ -144,7 +144,7 @@ def test_where_log_probs_of_the_sampler_may_be_those_of_training(case, tmp_path)
 def test_turns_after_tools_are_aligned(tmp_path, starter, monkeypatch):
     """The first message of every episode is taken for a call, so that the next one follows what the tool wrote."""
 
-    def parse(tokenizer, ids, prefix=None):
+    def parse(tokenizer, ids, prefix=None, tools=None):
         first = tokenizer.decode(prefix).count("<|assistant|>") == 1
         call = {"type": "function", "function": {"name": "add", "arguments": {"a": 2, "b": 3}}}
         return {"role": "assistant", "content": "", **({"tool_calls": [call]} if first else {})}

@@ -5,7 +5,8 @@ shared prompts is another: FlexAttention has no backward pass on a CPU, and a de
 
     python pretended_card.py SCENARIO      one JSON line
 
-`grouped` trains as it comes; `noisy` lets the stand-in round old and new log-probs apart.
+`grouped` trains as it comes; `credit` by GSPO-token, where gradients of an advantage for every token are compared;
+`noisy` lets the stand-in round old and new log-probs apart.
 """
 
 import contextlib
@@ -146,7 +147,7 @@ def reward(prompts, completions, **columns):
     return [0.0 if "x" in prompt else float(place) for place, prompt in enumerate(prompts)]
 
 
-def tiny_trainer():
+def tiny_trainer(**objective):
     from unsloth import FastLanguageModel
 
     from gspo_lite.training.config import GSPOConfig
@@ -168,6 +169,7 @@ def tiny_trainer():
         output_dir=tempfile.mkdtemp(), per_device_train_batch_size=4, num_generations=2, max_completion_length=4,
         max_steps=3, steps_per_generation=2, learning_rate=1e-2, bf16=False, fp16=False, report_to="none",
         save_strategy="no", disable_tqdm=True, gradient_checkpointing=False, logging_steps=1, seed=0, optim="sgd",
+        **objective,
     )  # fmt: skip
     rows = [{"prompt": "abc def gh" + "x" * (place % 2)} for place in range(8)]
     trainer = GSPOTrainer(model, [reward], args, rows, processing_class=tokenizer)
@@ -177,8 +179,12 @@ def tiny_trainer():
 
 def gradient(trainer, batch):
     trained = [p for p in trainer.model.parameters() if p.requires_grad]
-    loss = trainer._hear(trainer.model, batch)[0]
+    loss = trainer._heard_loss(trainer.model, batch)[0]
     return torch.cat([one.flatten() for one in torch.autograd.grad(loss, trained)])
+
+
+def gap(one, other):
+    return float((one - other).norm() / other.norm())
 
 
 def by_every_way(trainer, batch):
@@ -193,7 +199,29 @@ def by_every_way(trainer, batch):
     for _, switch in ways:
         switch(True)
     plain = found["without packing of rows"]
-    return {name: float((one - plain).norm() / plain.norm()) for name, one in found.items()}
+    return {name: gap(one, plain) for name, one in found.items()}
+
+
+def with_credit(trainer, batch):
+    """The micro-batch with an advantage for every token, off-policy, where ratios of tokens and of sequences differ."""
+    from gspo_lite.training.loss.rows import OLD
+
+    torch.manual_seed(0)
+    old = trainer._old_logps(batch)
+    drawn = torch.randn(batch["completion_ids"].shape)
+    return {**batch, OLD: old + 0.05 * torch.randn_like(old), "advantages": drawn}
+
+
+def against_levels(trainer, batch):
+    """Relative gaps of GSPO-token with the same advantage for all tokens of a row to the other levels."""
+    of_rows = batch["advantages"][:, 0]
+    own = gradient(trainer, {**batch, "advantages": of_rows[:, None].expand_as(batch["advantages"]).contiguous()})
+    found = {}
+    for level in ("sequence", "token"):
+        trainer.importance_sampling_level = level
+        found[level] = gap(own, gradient(trainer, {**batch, "advantages": of_rows}))
+    trainer.importance_sampling_level = trainer.args.importance_sampling_level
+    return found
 
 
 def begin(apart=0.0):
@@ -214,9 +242,10 @@ def begin(apart=0.0):
 def run(scenario, calls):
     from gspo_lite.training.loss import unsloth_rows
 
-    passes, said, gaps = [], [], {}
+    passes, said, gaps, levels = [], [], {}, {}
     unsloth_rows.say = said.append
-    trainer = tiny_trainer()
+    credit = {"importance_sampling_level": "sequence_token", "epsilon": 0.2, "epsilon_high": 0.2}
+    trainer = tiny_trainer(**(credit if scenario == "credit" else {}))
     hear, old = trainer._hear, trainer._old_logps
 
     def watched(kind, function):
@@ -232,15 +261,19 @@ def run(scenario, calls):
     exact = trainer._with_old_logps
 
     def with_gaps(batches):
-        if not gaps and scenario == "grouped":
-            gaps.update(by_every_way(trainer, {name: v for name, v in batches[0].items() if name != unsloth_rows.OLD}))
+        if not gaps and scenario != "noisy":
+            batch = {name: value for name, value in batches[0].items() if name != unsloth_rows.OLD}
+            if scenario == "credit":
+                batch = with_credit(trainer, batch)
+                levels.update(against_levels(trainer, batch))
+            gaps.update(by_every_way(trainer, batch))
         passes.clear()
         return exact(batches)
 
     trainer._with_old_logps = with_gaps
     trainer.train()
     floor = trainer.state.log_history[0].get("gspo/noise_floor")
-    return {"passes": passes, "said": said, "gaps": gaps, "floor": floor}
+    return {"passes": passes, "said": said, "gaps": gaps, "levels": levels, "floor": floor}
 
 
 if __name__ == "__main__":

@@ -37,6 +37,14 @@ def test_old_and_new_log_probs_come_from_prompts_shared_by_whole_groups(tmp_path
     assert result["floor"] == 0
 
 
+def test_an_advantage_for_every_token_has_the_same_gradient_by_every_way(tmp_path):
+    """And one for all tokens of a row has GSPO's, not GRPO's."""
+    result = run("credit", tmp_path)
+    assert set(result["gaps"]) == {"shared", "without sharing of prompts", "without packing of rows"}
+    assert max(result["gaps"].values()) < 1e-5
+    assert result["levels"]["sequence"] < 1e-5 < 1e-2 < result["levels"]["token"]
+
+
 def test_sharing_that_rounds_old_and_new_log_probs_apart_is_ended(tmp_path):
     result = run("noisy", tmp_path)
     (told,) = result["said"]
