@@ -41,7 +41,7 @@ class Publication:
 
     repository: str
     base: str | None = None
-    license: dict[str, str] = field(default_factory=dict)
+    license: dict[str, Any] = field(default_factory=dict)
     languages: tuple[str, ...] = ()
 
 
@@ -122,7 +122,7 @@ def read_run(folder: Path) -> RunFacts:
     evaluation, environment = (read(folder / name) for name in (run_folder.EVAL, run_folder.ENVIRONMENT))
     recipe = YAML(typ="safe", pure=True).load(text)
     images = reads_images(folder / run_folder.ADAPTER)
-    return RunFacts(folder.resolve().name, recipe, text, evaluation, environment, *rows, images)
+    return RunFacts(folder.resolve().name, recipe, text, evaluation, environment, *rows, images=images)
 
 
 def reads_images(weights: Path) -> bool:

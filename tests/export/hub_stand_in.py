@@ -60,11 +60,11 @@ class Answers(BaseHTTPRequestHandler):
         self.note()
         path = self.path.partition("?")[0].strip("/")
         for pattern, answer in (
+            (r"api/models/(.+?)/tree/main/?(.*)", self.tree),
             (r"api/models/(.+?)(?:/revision/main)?", self.model),
-            (r"api/models/(.+?)/tree/main", self.tree),
             (r"api/datasets/(.+)", self.dataset),
             (r"(.+?)/resolve/(?:main|a{40})/(.+)", self.file),
-        )[:: -1 if "/tree/" in path else 1]:
+        ):
             found = re.fullmatch(pattern, path)
             if found:
                 return answer(*found.groups())
@@ -123,7 +123,7 @@ class Answers(BaseHTTPRequestHandler):
 
     def model(self, name):
         if name not in self.server.repositories:
-            return self.reply(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+            return self.missing("RepoNotFound")
         one = self.server.repositories[name]
         card = one["files"].get("README.md", b"").decode()
         head = yaml.safe_load(card.split("---\n")[1]) if card.startswith("---") else {}
@@ -131,22 +131,27 @@ class Answers(BaseHTTPRequestHandler):
         about = {"id": name, "sha": COMMIT, "private": one["private"], "tags": [], "cardData": head}
         return self.reply(200, {**about, "siblings": siblings})
 
-    def tree(self, name):
-        files = self.server.repositories[name]["files"]
-        listed = [{"type": "file", "path": one, "oid": oid(data), "size": len(data)} for one, data in files.items()]
+    def tree(self, name, folder):
+        files = self.server.repositories[name]["files"].items()
+        found = [(path, data) for path, data in files if path.startswith(folder)]
+        if not found:
+            return self.missing("EntryNotFound")
+        listed = [{"type": "file", "path": path, "oid": oid(data), "size": len(data)} for path, data in found]
         return self.reply(200, listed)
 
     def dataset(self, name):
         if name not in self.server.datasets:
-            return self.reply(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+            return self.missing("RepoNotFound")
         return self.reply(200, {"id": name, "sha": COMMIT, "tags": [], "cardData": self.server.datasets[name]})
 
     def file(self, name, path):
         files = self.server.repositories.get(name, {}).get("files")
         if files is None or path not in files:
-            code = "RepoNotFound" if files is None else "EntryNotFound"
-            return self.reply(404, {"error": code}, {"X-Error-Code": code})
+            return self.missing("RepoNotFound" if files is None else "EntryNotFound")
         return self.send(200, files[path], {"ETag": f'"{oid(files[path])}"', "X-Repo-Commit": COMMIT})
+
+    def missing(self, what):
+        return self.reply(404, {"error": what}, {"X-Error-Code": what})
 
     def reply(self, status, value, headers=None):
         message = {"X-Error-Message": value["error"]} if "error" in value else {}

@@ -161,9 +161,10 @@ def test_a_whole_model_is_not_called_an_adapter(run):
     assert "adapter_config.json" not in files
 
 
-def test_a_model_that_reads_images_is_loaded_by_another_class(run):
-    (run / "adapter" / "preprocessor_config.json").write_text("{}")
-    files = sent(run)
+@pytest.mark.parametrize("place", ["adapter", "checkpoints/checkpoint-8"])
+def test_a_model_that_reads_images_is_loaded_by_another_class(run, place):
+    (run / place / "preprocessor_config.json").write_text("{}")
+    files = sent(run if place == "adapter" else run / place)
     assert head_of(files)["pipeline_tag"] == "image-text-to-text"
     assert b'AutoModelForImageTextToText.from_pretrained("me/adder")' in files["README.md"]
 
