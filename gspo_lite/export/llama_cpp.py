@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,12 +43,28 @@ def find(tool: str) -> list[str]:
     package, module = PACKAGES[tool]
     if path is not None:
         return [sys.executable, str(path)] if tool.endswith(".py") else [str(path)]
+    wrong = ""
     if not tool.endswith(".py") and find_spec(module):
-        return [sys.executable, "-m", "gspo_lite.export.stand_ins", tool]
+        wrong = fault_of(tool)
+        if not wrong:
+            return stand_in(tool)
     raise MachineError(
-        f"this export needs llama.cpp's `{tool}`, which is not on this machine",
+        f"this export needs llama.cpp's `{tool}`, which is not on this machine"
+        + (wrong and f"; {package} is: {wrong}"),
         f"`pip install {package}`, or set LLAMA_CPP to the folder of a clone or a release of llama.cpp, {SOURCE}",
     )
+
+
+def stand_in(tool: str) -> list[str]:
+    """Return the command that does what a tool does by its package."""
+    return [sys.executable, "-m", "gspo_lite.export.stand_ins", tool]
+
+
+@cache
+def fault_of(tool: str) -> str:
+    """Return why a tool's package does not load on this machine; nothing if it does."""
+    done = subprocess.run(stand_in(tool), capture_output=True, text=True, errors="replace", check=False)
+    return done.stderr.strip().splitlines()[-1] if done.returncode else ""
 
 
 def at_hand(tool: str) -> bool:

@@ -52,7 +52,7 @@ def complete(address: str, chat: list[dict[str, Any]], recipe: Recipe) -> list[i
     prompt = posted(f"{address}/apply-template", {"messages": chat, "chat_template_kwargs": kwargs})["prompt"]
     wanted = {
         "prompt": prompt, "n_predict": generation.max_completion_length, "return_tokens": True, "cache_prompt": False,
-        "temperature": 0, "repeat_penalty": generation.repetition_penalty, "repeat_last_n": -1,
+        "temperature": 0, "repeat_penalty": generation.repetition_penalty, "repeat_last_n": recipe.model.max_seq_length,
     }  # fmt: skip
     return list(posted(f"{address}/completion", wanted)["tokens"])
 

@@ -2,6 +2,7 @@
 
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,7 @@ def test_a_missing_tool_is_named_with_the_package_that_brings_it(nowhere, tool, 
 
 def test_a_clone_comes_first_then_the_path_then_the_package(nowhere, monkeypatch):
     monkeypatch.setattr(llama_cpp, "find_spec", lambda name: type("Spec", (), {"submodule_search_locations": []}))
+    monkeypatch.setattr(llama_cpp, "fault_of", lambda tool: "")
     stand_in = [sys.executable, "-m", "gspo_lite.export.stand_ins", "llama-quantize"]
     assert llama_cpp.find("llama-quantize") == stand_in
     on_path = program(nowhere / "bin", "llama-quantize", "")
@@ -54,6 +56,18 @@ def test_a_clone_comes_first_then_the_path_then_the_package(nowhere, monkeypatch
     assert llama_cpp.find("llama-quantize") == [str(built)]
     released = program(nowhere / "llama", "llama-quantize", "")
     assert llama_cpp.find("llama-quantize") == [str(released)]
+
+
+def test_a_package_that_does_not_load_here_is_no_tool(nowhere, monkeypatch):
+    broken = nowhere / "site" / "xllamacpp.py"
+    broken.parent.mkdir()
+    broken.write_text("raise ImportError('GLIBC_2.38 not found')")
+    monkeypatch.setenv("PYTHONPATH", f"{broken.parent}:{Path(llama_cpp.__file__).parents[2]}")
+    monkeypatch.setattr(llama_cpp, "find_spec", lambda name: type("Spec", (), {"submodule_search_locations": []}))
+    llama_cpp.fault_of.cache_clear()
+    with pytest.raises(MachineError, match=r"not on this machine; xllamacpp is: ImportError: GLIBC_2\.38 not found"):
+        llama_cpp.find(llama_cpp.SERVER)
+    llama_cpp.fault_of.cache_clear()
 
 
 def test_the_converters_lie_in_the_package_that_is_a_clone(nowhere, monkeypatch):

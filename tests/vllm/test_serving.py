@@ -23,6 +23,8 @@ pytestmark = [
 ]
 QUICK = ["training.max_steps=40", "model.load_in_4bit=false", "model.dtype=float32", "data.eval.limit=100"]
 ON_A_CPU = ["--dtype", "float32", "--enforce-eager", "--host", "127.0.0.1", "--max-num-seqs", "8"]
+GREEDY = {"temperature": 0, "max_tokens": 48, "skip_special_tokens": False}
+JSON = {"Content-Type": "application/json"}
 ENVIRONMENT = {
     **os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false",
@@ -44,11 +46,15 @@ def exported(tmp_path_factory, starter):
     return run
 
 
-def asked(address, model, chat):
-    body = {"model": model, "messages": chat, "temperature": 0, "max_tokens": 48, "skip_special_tokens": False}
-    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        return json.load(answer)["choices"][0]["message"]["content"]
+def all_asked(address, model, samples):
+    def asked(one):
+        body = {"model": model, "messages": one["prompt"], **GREEDY}
+        request = urllib.request.Request(f"{address}/v1/chat/completions", json.dumps(body).encode(), JSON)
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            return json.load(answer)["choices"][0]["message"]["content"]
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(asked, samples))
 
 
 def test_the_printed_line_serves_the_adapter_and_it_answers_as_after_training(exported):
@@ -62,13 +68,7 @@ def test_the_printed_line_serves_the_adapter_and_it_answers_as_after_training(ex
         try:
             address = f"http://127.0.0.1:{port}"
             assert came_up(server, address), (exported / "served.log").read_text()[-3000:]
-            with ThreadPoolExecutor(8) as pool:
-                answers = {
-                    model: list(
-                        pool.map(lambda one: asked(f"{address}/v1/chat/completions", model, one["prompt"]), samples)
-                    )
-                    for model in ("served", words[2])
-                }
+            answers = {model: all_asked(address, model, samples) for model in ("served", words[2])}
         finally:
             server.terminate()
             server.wait(60)
