@@ -43,14 +43,14 @@ def find(tool: str) -> list[str]:
     package, module = PACKAGES[tool]
     if path is not None:
         return [sys.executable, str(path)] if tool.endswith(".py") else [str(path)]
-    wrong = ""
+    fault = ""
     if not tool.endswith(".py") and find_spec(module):
-        wrong = fault_of(tool)
-        if not wrong:
+        reason = fault_of(tool)
+        if not reason:
             return stand_in(tool)
+        fault = f"; {package} is, but does not load: {reason}"
     raise MachineError(
-        f"this export needs llama.cpp's `{tool}`, which is not on this machine"
-        + (wrong and f"; {package} is: {wrong}"),
+        f"this export needs llama.cpp's `{tool}`, which is not on this machine{fault}",
         f"`pip install {package}`, or set LLAMA_CPP to the folder of a clone or a release of llama.cpp, {SOURCE}",
     )
 
@@ -64,7 +64,7 @@ def stand_in(tool: str) -> list[str]:
 def fault_of(tool: str) -> str:
     """Return why a tool's package does not load on this machine; nothing if it does."""
     done = subprocess.run(stand_in(tool), capture_output=True, text=True, errors="replace", check=False)
-    return done.stderr.strip().splitlines()[-1] if done.returncode else ""
+    return (done.stderr.strip() or "it ended").splitlines()[-1] if done.returncode else ""
 
 
 def at_hand(tool: str) -> bool:

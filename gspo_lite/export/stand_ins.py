@@ -3,8 +3,8 @@
     python -m gspo_lite.export.stand_ins llama-quantize MODEL.gguf QUANTIZED.gguf q4_k_m
     python -m gspo_lite.export.stand_ins llama-server --model MODEL.gguf --lora ADAPTER.gguf --port 8080
 
-Without arguments, a library is only loaded. Takes the arguments that `llama_cpp` and `llama_server` give to the programs. A process of its own, so that what the
-libraries print, and a crash of theirs, stay outside the caller.
+Takes the arguments that `llama_cpp` and `llama_server` give to the programs; without any, a library is only loaded. A
+process of its own, so that what the libraries print, and a crash of theirs, stay outside the caller.
 """
 
 from __future__ import annotations

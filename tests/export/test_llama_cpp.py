@@ -65,7 +65,7 @@ def test_a_package_that_does_not_load_here_is_no_tool(nowhere, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{broken.parent}:{Path(llama_cpp.__file__).parents[2]}")
     monkeypatch.setattr(llama_cpp, "find_spec", lambda name: type("Spec", (), {"submodule_search_locations": []}))
     llama_cpp.fault_of.cache_clear()
-    with pytest.raises(MachineError, match=r"not on this machine; xllamacpp is: ImportError: GLIBC_2\.38 not found"):
+    with pytest.raises(MachineError, match=r"xllamacpp is, but does not load: ImportError: GLIBC_2\.38 not found"):
         llama_cpp.find(llama_cpp.SERVER)
     llama_cpp.fault_of.cache_clear()
 
