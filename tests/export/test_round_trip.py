@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from gspo_lite.cli import main
 from gspo_lite.errors import MachineError, RunError, UsageError
 from gspo_lite.export import forms, llama_cpp, merge
 from gspo_lite.export import round_trip as exporting
+from gspo_lite.export.asking import Reference
 from gspo_lite.export.forms import Options
 from gspo_lite.models.generate import Answer, Played
 from gspo_lite.recipe.schema import ModelSettings
@@ -165,6 +167,58 @@ def test_what_cannot_be_exported_is_refused_before_anything_slow(tmp_path, monke
     (tmp_path / "something").touch()
     with pytest.raises(UsageError, match="already in use"):
         exporting.empty_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [
+        ("gguf", ["FROM ./model.gguf"]),
+        ("gguf-lora", ["FROM ./base.gguf", "ADAPTER ./adapter.gguf"]),
+    ],
+)
+def test_a_modelfile_lies_beside_gguf_files_or_its_absence_is_said(tmp_path, monkeypatch, capsys, form, files):
+    reference = Reference(Played([]), "tokenizer", None, {2})
+    asked = []
+    monkeypatch.setattr(exporting, "modelfile", lambda *words: asked.append(words) or "FROM x\n")
+    exporting.leave_beside(form, tmp_path, reference, "Be brief.", "recipe")
+    assert asked == [("tokenizer", {2}, "Be brief.", "recipe", files)]
+    assert (tmp_path / "Modelfile").read_text() == "FROM x\n"
+    monkeypatch.setattr(exporting, "modelfile", lambda *words: None)
+    exporting.leave_beside(form, tmp_path, reference, None, "recipe")
+    assert "note     no Modelfile" in capsys.readouterr().err
+
+
+def test_an_adapter_takes_its_end_tokens_along(tmp_path):
+    config = SimpleNamespace(to_json_file=lambda path: Path(path).write_text('{"eos_token_id": [1, 2]}'))
+    reference = Reference(Played([]), "tokenizer", config, {1, 2})
+    exporting.leave_beside("adapter", tmp_path, reference, None, "recipe")
+    assert list(tmp_path.iterdir()) == []  # every weight was trained: the model brings its own
+    (tmp_path / "adapter_config.json").write_text("{}")
+    exporting.leave_beside("adapter", tmp_path, reference, None, "recipe")
+    assert (tmp_path / "generation_config.json").read_text() == '{"eos_token_id": [1, 2]}'
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [({"system_message": "Be brief."}, "Be brief."), ({"system_message": ""}, None), ({}, "of the recipe")],
+)
+def test_the_system_message_is_that_of_the_training(tmp_path, recorded, said):
+    (tmp_path / "environment.json").write_text(json.dumps(recorded))
+    recipe = load_recipe("quickstart", ["data.system_prompt=of the recipe"]).recipe
+    assert exporting.system_of(tmp_path, recipe) == said
+
+
+def test_an_export_tells_its_figures_and_the_lines_that_use_it():
+    figures = exporting.RoundTrip(100, 0.8, 0.79, 0.99, 0.5)
+    result = exporting.Export(Path("out"), "gguf", "out: written", figures, "llama.cpp", ["llama-server"], 'Say "hi".')
+    assert list(exporting.told(result)) == [
+        "out: written",
+        "accuracy 79.0% (adapter 80.0%), the same answer to 99.0% of 100 prompts, token for token to 50.0%, "
+        "read by llama.cpp",
+        "\nuse it with\n",
+        "  llama-server\n",
+        'trained with the system message "Say \\"hi\\"."',
+    ]
 
 
 @pytest.mark.parametrize("outtype", ["f16", "q4_k_m"])
