@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from gspo_lite.errors import UsageError
-from gspo_lite.export.round_trip import FOR_RESUMING
+from gspo_lite.export.forms import FOR_RESUMING
 from gspo_lite.export.shareable import shareable, until
 from gspo_lite.load_trained import run_of, step_of, weights_in
 from gspo_lite.models.adapters import ADAPTER_CONFIG, BASE, FILES, fault_of, read_config
