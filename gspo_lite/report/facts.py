@@ -118,11 +118,13 @@ def read_run(folder: Path) -> RunFacts:
 
     text = (folder / run_folder.RECIPE).read_text(encoding="utf-8")
     names = (run_folder.METRICS, run_folder.EVENTS, run_folder.EVAL_SAMPLES, run_folder.COMPLETIONS)
-    rows = (run_folder.read_jsonl(folder / name) for name in names)
+    steps, events, samples, rollouts = (run_folder.read_jsonl(folder / name) for name in names)
     evaluation, environment = (read(folder / name) for name in (run_folder.EVAL, run_folder.ENVIRONMENT))
     recipe = YAML(typ="safe", pure=True).load(text)
     images = reads_images(folder / run_folder.ADAPTER)
-    return RunFacts(folder.resolve().name, recipe, text, evaluation, environment, *rows, images=images)
+    return RunFacts(
+        folder.resolve().name, recipe, text, evaluation, environment, steps, events, samples, rollouts, images
+    )
 
 
 def reads_images(weights: Path) -> bool:
