@@ -45,17 +45,30 @@ def find_trained(path: str, recipe: Recipe | None) -> tuple[Recipe, Path | None]
     recipe = recipe or (recipe_in(run) if run else None)
     if recipe is None:
         raise UsageError(f"`{path}` is not a run folder or part of one, so a recipe is needed", "add --recipe NAME")
-    if run_folder.is_run(folder):
-        return recipe, newest_weights(folder, recipe)
-    if is_checkpoint(folder):
-        return recipe, whole_checkpoint(folder, recipe)
+    weights = weights_in(folder, recipe.training.max_steps)
+    if weights is not None:
+        return recipe, weights
     name, adapter = path, None
     if (folder / ADAPTER_CONFIG).is_file():
         name, adapter = base_of(read_config(folder)), folder
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": name})}), adapter
 
 
-def newest_weights(run: Path, recipe: Recipe) -> Path:
+def weights_in(folder: Path, steps: int) -> Path | None:
+    """Return the folder with the trained weights of a run or of one of its checkpoints; None for any other folder.
+
+    Args:
+        steps: optimizer steps of the whole run.
+
+    Raises:
+        UsageError: nothing was saved yet, or the checkpoint is not complete.
+    """
+    if run_folder.is_run(folder):
+        return newest_weights(folder, steps)
+    return whole_checkpoint(folder, steps) if is_checkpoint(folder) else None
+
+
+def newest_weights(run: Path, steps: int) -> Path:
     """Return the folder of a run's finished adapter, else its newest complete checkpoint, which is said."""
     adapter, facts = run / run_folder.ADAPTER, run_folder.read_json(run / run_folder.ENVIRONMENT)
     under_way = "resumed" in facts and "seconds" not in facts  # so an adapter is that of an earlier end
@@ -65,7 +78,7 @@ def newest_weights(run: Path, recipe: Recipe) -> Path:
     for line in found.skipped:
         say(f"note     {line}")
     if found.checkpoint is not None:
-        return used(found.checkpoint.path, found.checkpoint.step, recipe)
+        return used(found.checkpoint.path, steps)
     if adapter.is_dir():
         return adapter
     raise UsageError(
@@ -80,17 +93,22 @@ def is_checkpoint(folder: Path) -> bool:
     return run_folder.is_run(checkpoints.parent) and folder.resolve() in [path for _, path in by_step(checkpoints)]
 
 
-def whole_checkpoint(folder: Path, recipe: Recipe) -> Path:
+def whole_checkpoint(folder: Path, steps: int) -> Path:
     """Return the folder of a checkpoint that was named, which is said; refuse one that is not complete."""
     fault = fault_of(folder)
     if fault is not None:
         others = [path.name for _, path in by_step(folder.resolve().parent) if fault_of(path) is None]
         raise UsageError(f"`{folder}`: {fault}", f"complete checkpoints: {', '.join(others) or 'none'}")
-    return used(folder, int(folder.resolve().name.rpartition("-")[2]), recipe)
+    return used(folder, steps)
 
 
-def used(checkpoint: Path, step: int, recipe: Recipe) -> Path:
+def used(checkpoint: Path, steps: int) -> Path:
     """Say that a checkpoint is used instead of a finished adapter, and return it."""
     name = checkpoint.resolve().name
-    say(f"note     not the finished adapter: using {name}, step {step} of {recipe.training.max_steps}")
+    say(f"note     not the finished adapter: using {name}, step {step_of(checkpoint)} of {steps}")
     return checkpoint
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the optimizer step after which a checkpoint was saved."""
+    return int(checkpoint.resolve().name.rpartition("-")[2])

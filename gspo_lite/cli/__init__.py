@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 
-from gspo_lite.cli import chat, export, rewards, runs, tools  # noqa: F401, each module registers its commands
+from gspo_lite.cli import chat, export, push, rewards, runs, tools  # noqa: F401, each module registers its commands
 from gspo_lite.cli.shared import app, printable
 from gspo_lite.errors import GspoLiteError, UsageError
 from gspo_lite.system import redaction, stopping

@@ -20,6 +20,7 @@ class Form(str, Enum):
     adapter = "adapter"
     merged = "merged"
     gguf = "gguf"
+    gguf_lora = "gguf-lora"
 
 
 class Engine(str, Enum):
@@ -45,12 +46,15 @@ class Dtype(str, Enum):
 
 
 class Outtype(str, Enum):
-    """Types of GGUF weights, as llama.cpp's converter names them."""
+    """Types of GGUF weights, as llama.cpp names them; those with a `q` are smaller and lossy."""
 
     f16 = "f16"
     bf16 = "bf16"
     f32 = "f32"
     q8_0 = "q8_0"
+    q6_k = "q6_k"
+    q5_k_m = "q5_k_m"
+    q4_k_m = "q4_k_m"
 
 
 @app.command()
@@ -65,8 +69,13 @@ def export(
     outtype: Annotated[Outtype, typer.Option(help="Type of GGUF weights.")] = Outtype.f16,
     prompts: Annotated[int, typer.Option(help="Held-out prompts for the round trip.", min=1)] = 200,
     least_agreement: Annotated[
-        float, typer.Option(help="Minimum share of prompts with the adapter's answer.", min=0, max=1)
-    ] = 0.95,
+        float | None,
+        typer.Option(
+            help="Minimum share of prompts with the adapter's answer; default 0.95; a lossy type only warns.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     overrides: SetOption = None,
     allow_outside: OutsideOption = False,
     as_json: JsonOption = False,
@@ -80,7 +89,7 @@ def export(
     if as_json:
         print(json.dumps(exporting.as_dict(result, path, options), indent=2))
     else:
-        print(f"{result.written}\n{exporting.in_words(result.round_trip)}")
+        print("\n".join(exporting.told(result)))
 
 
 @app.command("export-config")

@@ -20,13 +20,22 @@ from gspo_lite.models.weights import torch_dtype
 from gspo_lite.recipe.schema import ModelSettings
 
 
-def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "trained", dtype: str = "auto") -> str:
+def merge(
+    settings: ModelSettings,
+    adapter: Path,
+    folder: Path,
+    *,
+    base: str = "trained",
+    dtype: str = "auto",
+    fold: bool = True,
+) -> str:
     """Write the model with the adapter merged into it to `folder`, and return a description of the weights.
 
     Args:
         settings: of the run: the base model and how it was loaded.
         base: `trained`, the weights that the adapter was trained on, or `original`, the published ones.
         dtype: of the written weights; `auto` is `written_dtype`.
+        fold: merge the adapter; without it the base is written as it is, with the adapter's tokenizer.
 
     Raises:
         UsageError: the adapter or its base cannot be read.
@@ -39,12 +48,12 @@ def merge(settings: ModelSettings, adapter: Path, folder: Path, *, base: str = "
     try:
         model, processing, _ = load_base(resolve_name(wanted.name), wanted, adapter=adapter)
         keep_end_tokens(model, processing, wanted.chat_template_kwargs)
-        merged = folded(widened(model), adapter)
+        written = folded(widened(model), adapter) if fold else widened(model)
     except (OSError, ValueError, RuntimeError) as error:
         raise explain(error, wanted.name) from error
-    merged.to(getattr(torch, name)).save_pretrained(folder)
+    written.to(getattr(torch, name)).save_pretrained(folder)
     processing.save_pretrained(folder)
-    return f"{name}, {described(trained, base)}"
+    return f"{name}, {described(trained, base, fold)}"
 
 
 def folded(model: Any, adapter: Path) -> Any:
@@ -64,14 +73,14 @@ def widened(model: Any) -> Any:
     return model if getattr(model, "hf_quantizer", None) is None else model.dequantize(dtype=model.dtype)
 
 
-def described(trained: ModelSettings, base: str) -> str:
+def described(trained: ModelSettings, base: str, fold: bool = True) -> str:
     """Describe the weights that were written."""
     if trained.full_finetuning:
         return "every weight trained"
+    merged = "the adapter merged into " if fold else ""
     if not quantized(trained):
-        return "the adapter merged into the base it was trained on"
-    where = "its dequantized base" if base == "trained" else "the published base, unquantized"
-    return f"the adapter merged into {where}"
+        return f"{merged}the base it was trained on"
+    return merged + ("its dequantized base" if base == "trained" else "the published base, unquantized")
 
 
 def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:

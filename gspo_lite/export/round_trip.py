@@ -8,33 +8,33 @@ the same weights may choose a different word somewhere in a long completion.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gspo_lite.data.images import COLUMN as IMAGES
+from gspo_lite.data.prompts import system_message
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import RunError, UsageError
-from gspo_lite.evaluation import asked, outcomes, paid_for, share
-from gspo_lite.export import gguf, merge
-from gspo_lite.load_parts import offline_if_local, player_outside
+from gspo_lite.evaluation import outcomes, paid_for, share
+from gspo_lite.export.asking import Reference, ask_adapter, ask_written
+from gspo_lite.export.commands import MODELFILE, commands_for
+from gspo_lite.export.forms import GGUF_BASE, GGUF_FILE, GGUF_FORMS, GGUF_LORA, WRITERS, Options, refuse_unwritable
+from gspo_lite.export.modelfile import modelfile
+from gspo_lite.load_parts import offline_if_local
 from gspo_lite.load_trained import find_trained, recipe_in, run_of
+from gspo_lite.models.adapters import is_adapter
 from gspo_lite.models.generate import Played
-from gspo_lite.models.load import LoadedModel, load_for_evaluation
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.rewards.contract.judging import decides, judge_of
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import share as in_percent
 from gspo_lite.system.quiet import quietly
-from gspo_lite.system.say import say
+from gspo_lite.system.say import say, warn
 
-FORMS = ("adapter", "merged", "gguf")
-RESULT, GGUF_FILE = "export.json", "model.gguf"
-FOR_RESUMING = ("*.pt", "*.pth", "trainer_state.json", "manifest.json", "gspo_state*.json", "rollout*.safetensors")
-LEAST_AGREEMENT = 0.95
+RESULT, GENERATION = "export.json", "generation_config.json"
 LARGEST_DROP = 0.02  # of the accuracy, as a share of all prompts
 
 
@@ -53,39 +53,33 @@ class RoundTrip:
     agreement: float
     identical: float
 
+    @property
+    def drop(self) -> float:
+        """Return the accuracy that the export has lost."""
+        return (self.adapter_accuracy or 0.0) - (self.export_accuracy or 0.0)
+
     def faithful(self, least_agreement: float) -> bool:
         """Return whether the export can replace the adapter."""
-        drop = (self.adapter_accuracy or 0.0) - (self.export_accuracy or 0.0)
-        return self.agreement >= least_agreement and drop <= LARGEST_DROP + 1e-9
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of an export.
-
-    Attributes:
-        base: weights to merge an adapter into: `trained` or `original` (see `export.merge`).
-        dtype: type of merged weights.
-        outtype: type of weights in GGUF, as llama.cpp's converter names it.
-        prompts: number of held-out prompts in the round trip.
-        least_agreement: smallest agreement at which the export passes.
-    """
-
-    base: str = "trained"
-    dtype: str = "auto"
-    outtype: str = "f16"
-    prompts: int = 200
-    least_agreement: float = LEAST_AGREEMENT
+        return self.agreement >= least_agreement and self.drop <= LARGEST_DROP + 1e-9
 
 
 @dataclass(frozen=True)
 class Export:
-    """An export that was written, and its comparison with the adapter."""
+    """An export that was written, and its comparison with the adapter.
+
+    Attributes:
+        asked_by: `transformers` or `llama.cpp`, whichever read what was written.
+        commands: lines that use the export elsewhere.
+        system: message that the model was trained with, which some of these programs must be sent.
+    """
 
     folder: Path
     form: str
     written: str
     round_trip: RoundTrip
+    asked_by: str
+    commands: list[str]
+    system: str | None
 
 
 @quietly
@@ -98,7 +92,7 @@ def export(
     *,
     allow_outside: bool = False,
 ) -> Export:
-    """Write a run's trained model as `adapter`, `merged` or `gguf`, reload it and compare it with the adapter.
+    """Write a run's trained model in one of the `FORMS`, reload it and compare it with the adapter.
 
     Args:
         path: a run folder, finished or not, or one of its checkpoints.
@@ -107,26 +101,28 @@ def export(
         allow_outside: allow the recipe code outside the run folder and the current one.
 
     Raises:
-        UsageError: nothing is saved at `path`, or `output` is in use.
+        UsageError: nothing is saved at `path`, `output` is in use, or the adapter cannot be written in this form.
         MachineError: something that the form needs is not installed.
         RunError: the export does not answer as the adapter does; it is kept, with its figures.
     """
     options = options or Options()
     run, recipe, adapter = trained_run(path, overrides, allow_outside=allow_outside)
-    if form == "gguf":
-        gguf.find_converter()  # before anything slow
-    checkpoint = "" if adapter.name == run_folder.ADAPTER else f"-{adapter.name}"
-    folder = empty_folder(output or run / f"export-{form}{checkpoint}")
     offline_if_local(recipe)
     problems = load_problems(recipe.data, whole_rows=recipe.environment is not None).held_out
     rows, vision = list(problems)[: options.prompts], IMAGES in problems.column_names
+    refuse_unwritable(form, adapter, options, texts=not (vision or recipe.plays))  # before anything slow
+    checkpoint = "" if adapter.name == run_folder.ADAPTER else f"-{adapter.name}"
+    folder = empty_folder(output or run / f"export-{form}{checkpoint}")
     say(f"adapter  answering {len(rows)} held-out prompts ...")
-    reference = ask(load_for_evaluation(merge.as_trained(recipe.model, adapter), adapter, vision), rows, recipe)
+    reference, system = ask_adapter(recipe, adapter, rows, vision), system_of(run, recipe)
     written = WRITERS[form](recipe, adapter, folder, options)
+    leave_beside(form, folder, reference, system, recipe)
     say(f"wrote    {written}")
     say("export   reloaded; answering the same prompts ...")
-    found = ask(READERS[form](recipe, folder, options, vision), rows, recipe)
-    result = Export(folder, form, written, compared(reference, found, rows, recipe))
+    found, asked_by = ask_written(form, folder, reference, rows, recipe, options, vision)
+    commands = commands_for(form, folder, run.resolve().name, recipe, system)
+    figures = compared(reference.played, found, rows, recipe)
+    result = Export(folder, form, written, figures, asked_by, commands, system)
     run_folder.write_json(folder / RESULT, as_dict(result, run, options))
     refuse_unfaithful(result, options)
     return result
@@ -152,59 +148,24 @@ def empty_folder(folder: Path) -> Path:
     return folder
 
 
-def ask(loaded: LoadedModel, rows: list[dict[str, Any]], recipe: Recipe) -> Played:
-    """Return a model's greedy completions to these prompts, or its conversations where the recipe has tools."""
-    play = player_outside(recipe, loaded)
-    return play(rows, None) if play else asked(loaded.model, loaded.processing_class, recipe, rows, None)
+def system_of(run: Path, recipe: Recipe) -> str | None:
+    """Return the system message of the training prompts; that of the recipe where they differ or are not known."""
+    recorded = run_folder.read_json(run / run_folder.ENVIRONMENT).get(run_folder.SYSTEM_MESSAGE)
+    return system_message(recipe.data) if recorded is None else str(recorded) or None
 
 
-def write_adapter(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
-    """Copy the adapter, with its tokenizer and without what a checkpoint has for resuming."""
-    shutil.copytree(adapter, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*FOR_RESUMING))
-    what = "every weight" if recipe.model.full_finetuning else "the adapter, for PEFT"
-    return f"{folder}: {recipe.model.name}, {what}"
-
-
-def write_merged(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
-    """Write a model folder with the adapter merged into the weights."""
-    found = merge.merge(recipe.model, adapter, folder, base=options.base, dtype=options.dtype)
-    return f"{folder}: {recipe.model.name}, {found}"
-
-
-def write_gguf(recipe: Recipe, adapter: Path, folder: Path, options: Options) -> str:
-    """Write a GGUF file, converted from a merged model, and the tokenizer that Python programs need to read it."""
-    converter = gguf.find_converter()
-    with tempfile.TemporaryDirectory(prefix=".merged-", dir=folder.parent) as place:
-        merged = Path(place)
-        dtype = gguf.WIDTHS.get(options.outtype, "auto") if options.dtype == "auto" else options.dtype
-        found = merge.merge(recipe.model, adapter, merged, base=options.base, dtype=dtype)
-        gguf.convert(converter, merged, folder / GGUF_FILE, options.outtype)
-        for file in merged.iterdir():
-            if file.suffix in (".json", ".jinja", ".model", ".txt") and "index" not in file.name:
-                shutil.copy2(file, folder)
-    return f"{folder / GGUF_FILE}: {options.outtype}, from {found}"
-
-
-def read_adapter(recipe: Recipe, folder: Path, options: Options, vision: bool) -> LoadedModel:
-    """Load the written adapter on the base it was trained on."""
-    return load_for_evaluation(merge.as_trained(recipe.model, folder), folder, vision)
-
-
-def read_merged(recipe: Recipe, folder: Path, options: Options, vision: bool) -> LoadedModel:
-    """Load the merged model in the type it was written in."""
-    dtype = merge.written_dtype(recipe.model) if options.dtype == "auto" else options.dtype
-    settings = merge.unquantized(recipe.model).model_copy(update={"name": str(folder), "dtype": dtype})
-    return load_for_evaluation(settings, None, vision)
-
-
-def read_gguf(recipe: Recipe, folder: Path, options: Options, vision: bool) -> LoadedModel:
-    """Load the GGUF file, dequantized."""
-    settings = merge.unquantized(recipe.model).model_copy(update={"name": str(folder)})
-    return load_for_evaluation(settings, None, vision, gguf_file=GGUF_FILE)
-
-
-WRITERS = {"adapter": write_adapter, "merged": write_merged, "gguf": write_gguf}
-READERS = {"adapter": read_adapter, "merged": read_merged, "gguf": read_gguf}
+def leave_beside(form: str, folder: Path, reference: Reference, system: str | None, recipe: Recipe) -> None:
+    """Write what other programs need beside the weights: the end tokens for vLLM, a Modelfile for Ollama."""
+    if is_adapter(folder):
+        reference.generation.to_json_file(folder / GENERATION)
+    if form not in GGUF_FORMS:
+        return
+    files = [f"FROM ./{GGUF_BASE}", f"ADAPTER ./{GGUF_LORA}"] if form == "gguf-lora" else [f"FROM ./{GGUF_FILE}"]
+    text = modelfile(reference.processing, reference.ends, system, recipe, files)
+    if text is None:
+        say("note     no Modelfile: Ollama's language cannot express this chat template; llama-server runs it as it is")
+    else:
+        (folder / MODELFILE).write_text(text, encoding="utf-8")
 
 
 def compared(reference: Played, found: Played, rows: list[dict[str, Any]], recipe: Recipe) -> RoundTrip:
@@ -226,16 +187,28 @@ def compared(reference: Played, found: Played, rows: list[dict[str, Any]], recip
 
 
 def refuse_unfaithful(result: Export, options: Options) -> None:
-    """Raise RunError if the export does not answer as the adapter does."""
+    """Raise RunError if the export does not answer as the adapter does; weights of few bits only cause a warning."""
     found = result.round_trip
-    if found.faithful(options.least_agreement):
+    if found.faithful(options.required):
+        return
+    if options.lossy and options.least_agreement is None:
+        warn(f"{options.outtype} changes the model: {in_words(found)}", "a wider --outtype changes less: q8_0, f16")
         return
     raise RunError(
         f"the {result.form} export does not answer as the adapter does: {in_words(found)}; required are "
-        f"{options.least_agreement:.0%} equal answers and at most {LARGEST_DROP:.0%} less accuracy. `{result.folder}` "
-        "is kept",
+        f"{options.required:.0%} equal answers and at most {LARGEST_DROP:.0%} less accuracy. `{result.folder}` is kept",
         "use --base trained and a wider --dtype; the adapter itself is not affected",
     )
+
+
+def told(result: Export) -> Iterator[str]:
+    """Yield the lines on an export for a reader: what was written, its figures, and how to use it elsewhere."""
+    yield result.written
+    yield f"{in_words(result.round_trip)}, read by {result.asked_by}"
+    yield "\nuse it with\n"
+    yield from (f"  {command}\n" for command in result.commands)
+    if result.system:
+        yield f"trained with the system message {json.dumps(result.system, ensure_ascii=False)}"
 
 
 def in_words(found: RoundTrip) -> str:
@@ -250,5 +223,6 @@ def as_dict(result: Export, run: Path, options: Options) -> dict[str, Any]:
     found = result.round_trip
     return {
         "run": str(run), "form": result.form, "written": result.written, "options": asdict(options),
-        "faithful": found.faithful(options.least_agreement), "round_trip": asdict(found),
+        "faithful": found.faithful(options.required), "round_trip": asdict(found),
+        "asked_by": result.asked_by, "commands": result.commands, "system": result.system,
     }  # fmt: skip

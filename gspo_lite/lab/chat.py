@@ -16,7 +16,7 @@ from gspo_lite.data.inputs import prompt_length
 from gspo_lite.data.prompts import Messages, as_text, messages
 from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import UsageError
-from gspo_lite.export import round_trip
+from gspo_lite.export import forms, round_trip
 from gspo_lite.lab.system_message import in_short, trained_system
 from gspo_lite.load_parts import offline_if_local, player_outside
 from gspo_lite.load_trained import find_trained, is_checkpoint, recipe_in, run_of
@@ -178,14 +178,14 @@ def load(path: Path, recipe: Recipe) -> LoadedModel:
     """Return the model in a folder, ready to generate."""
     if run_folder.is_run(path) or is_checkpoint(path):
         recipe, weights = find_trained(str(path), recipe)
-        return round_trip.read_adapter(recipe, weights or path, round_trip.Options(), False)
-    if (path / round_trip.GGUF_FILE).is_file():
-        return round_trip.read_gguf(recipe, path, round_trip.Options(), False)
+        return forms.read_adapter(recipe, weights or path, forms.Options(), False)
+    if (path / forms.GGUF_FILE).is_file():
+        return forms.read_gguf(recipe, path, forms.Options(), False)
     if (path / ADAPTER_CONFIG).is_file() or recipe.model.full_finetuning:
-        return round_trip.read_adapter(recipe, path, round_trip.Options(), False)
+        return forms.read_adapter(recipe, path, forms.Options(), False)
     if (path / "config.json").is_file():
-        return round_trip.read_merged(recipe, path, round_trip.Options(), False)
-    raise UsageError(f"`{path}` has no model: no adapter, no `config.json`, no `{round_trip.GGUF_FILE}`")
+        return forms.read_merged(recipe, path, forms.Options(), False)
+    raise UsageError(f"`{path}` has no model: no adapter, no `config.json`, no `{forms.GGUF_FILE}`")
 
 
 def talk(chat: Chat, questions: Iterable[str], show: Show) -> None:

@@ -54,6 +54,24 @@ def is_local_model(name: str) -> bool:
     return name in STARTERS or gguf_file.is_gguf(name) or looks_local(name) or Path(name).expanduser().is_dir()
 
 
+def hub_id(name: str) -> str | None:
+    """Return the hub id that a model's name stands for; None if the model is only on this machine."""
+    if name == smollm2.NAME:
+        return smollm2.HUB_ID
+    return None if id_problem(name) or is_local_model(name) else name
+
+
+def id_problem(name: str) -> str | None:
+    """Return why a text cannot be the id of a repository on the hub; None if it can."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        return first_line(error)
+    return None
+
+
 def looks_local(name: str) -> bool:
     """Return whether a name is spelled like a path, and not like a hub id."""
     return name.startswith((".", "/", "~")) or name.count("/") > 1

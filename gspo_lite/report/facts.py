@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gspo_lite.models.names import hub_id
 from gspo_lite.report.verdict import verdict, watched
 from gspo_lite.system import run_folder
 from gspo_lite.system.figures import measured, number
@@ -28,12 +29,30 @@ WARMED = "warmed"  # between them, if a supervised warm-up preceded RL
 
 
 @dataclass(frozen=True)
+class Publication:
+    """What is known of a run only where it is published.
+
+    Attributes:
+        repository: on the hub, `user/name`.
+        base: the hub id of the base model with which the weights are loaded, if there is one.
+        license: keys of a model card: `license`, with `license_name` and `license_link` if it is no common one.
+        languages: of the problems, as ISO 639 codes.
+    """
+
+    repository: str
+    base: str | None = None
+    license: dict[str, Any] = field(default_factory=dict)
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """A run as recorded in its folder.
 
     Attributes:
         evaluation: eval.json. environment: environment.json. steps: metrics.jsonl. events: events.jsonl.
         samples: held-out completions. rollouts: sampled training completions.
+        images: whether the model reads images. published: where, if what is written is for others to see.
     """
 
     name: str
@@ -45,6 +64,8 @@ class RunFacts:
     events: list[dict[str, Any]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
     rollouts: list[dict[str, Any]] = field(default_factory=list)
+    images: bool = False
+    published: Publication | None = None
 
     @property
     def last_step(self) -> int:
@@ -81,10 +102,14 @@ class RunFacts:
         return [event for event in self.events if event["kind"] == run_folder.STOPPED]
 
     @property
-    def on_hub(self) -> bool:
-        """Whether the base model is on the hub."""
-        name = self.recipe["model"]["name"]
-        return "/" in name and not Path(name).expanduser().exists()
+    def whole(self) -> bool:
+        """Whether every weight was trained, so that there is a whole model instead of an adapter."""
+        return bool(self.recipe["model"].get("full_finetuning"))
+
+    @property
+    def base(self) -> str | None:
+        """The hub id of the base model; None if it is only on this machine."""
+        return self.published.base if self.published else hub_id(self.recipe["model"]["name"])
 
 
 def read_run(folder: Path) -> RunFacts:
@@ -93,10 +118,18 @@ def read_run(folder: Path) -> RunFacts:
 
     text = (folder / run_folder.RECIPE).read_text(encoding="utf-8")
     names = (run_folder.METRICS, run_folder.EVENTS, run_folder.EVAL_SAMPLES, run_folder.COMPLETIONS)
-    rows = (run_folder.read_jsonl(folder / name) for name in names)
+    steps, events, samples, rollouts = (run_folder.read_jsonl(folder / name) for name in names)
     evaluation, environment = (read(folder / name) for name in (run_folder.EVAL, run_folder.ENVIRONMENT))
     recipe = YAML(typ="safe", pure=True).load(text)
-    return RunFacts(folder.resolve().name, recipe, text, evaluation, environment, *rows)
+    images = reads_images(folder / run_folder.ADAPTER)
+    return RunFacts(
+        folder.resolve().name, recipe, text, evaluation, environment, steps, events, samples, rollouts, images
+    )
+
+
+def reads_images(weights: Path) -> bool:
+    """Return whether saved weights are those of a model that reads images."""
+    return any((weights / name).is_file() for name in ("preprocessor_config.json", "processor_config.json"))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from gspo_lite.errors import UsageError
 from gspo_lite.recipe.methods import METHODS
 from gspo_lite.report import png, svg, texts
+from gspo_lite.report.card import for_programs
 from gspo_lite.report.chart import Chart
 from gspo_lite.report.curves import charts
 from gspo_lite.report.episodes import episode, names_of_tools
@@ -32,13 +33,17 @@ EXAMPLES = 3  # problems in report.md
 
 def write_reports(folder: Path) -> Path:
     """Write report.html, report.md with plots, and the model card of a run folder; return the path of report.html."""
-    run = read_run(folder)
+    return write_pages(read_run(folder), folder)
+
+
+def write_pages(run: RunFacts, folder: Path) -> Path:
+    """Write the same of a run that was read, to any folder."""
     drawn = charts([run])
     run_folder.write_text(folder / REPORT, page([run], drawn))
     plots = png.write_plots(drawn, folder / PLOTS)
     shown = {"plots": [f"{PLOTS}/{name}" for name in plots], "examples": texts.problems([run])[:EXAMPLES]}
     run_folder.write_text(folder / MARKDOWN, render("report.md.j2", **about([run]), **shown))
-    run_folder.write_text(folder / CARD, render("card.md.j2", **about([run]), **shown))
+    run_folder.write_text(folder / CARD, render("card.md.j2", **about([run]), **shown, **for_programs(run)))
     return folder / REPORT
 
 

@@ -10,7 +10,7 @@ eval_samples.jsonl   held-out completions behind those figures
 adapter/             the trained adapter, for PEFT
 checkpoints/         for resuming
 warmup/              the adapter after a supervised warm-up, if the recipe has one
-report.html, README.md
+report.html, report.md, plots/, README.md
 """
 
 from __future__ import annotations

@@ -6,14 +6,17 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.cli import main
 from gspo_lite.errors import MachineError, RunError, UsageError
-from gspo_lite.export import gguf, merge
+from gspo_lite.export import forms, llama_cpp, merge
 from gspo_lite.export import round_trip as exporting
+from gspo_lite.export.asking import Reference
+from gspo_lite.export.forms import Options
 from gspo_lite.models.generate import Answer, Played
 from gspo_lite.recipe.schema import ModelSettings
 
@@ -69,7 +72,7 @@ def test_an_exported_checkpoint_leaves_behind_what_only_resuming_needs(tmp_path)
     left = ["gspo_state.json", "manifest.json", "optimizer.pt", "rng_state.pth", "rollout.safetensors", "scheduler.pt"]
     for name in (*kept, *left, "trainer_state.json"):
         (checkpoint / name).write_text(name)
-    exporting.write_adapter(load_recipe("quickstart").recipe, checkpoint, tmp_path / "out", exporting.Options())
+    forms.write_adapter(load_recipe("quickstart").recipe, checkpoint, tmp_path / "out", Options())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == kept
 
 
@@ -88,7 +91,7 @@ def test_what_was_written_answers_200_prompts_as_the_adapter_does(trained, tmp_p
 def test_merged_weights_are_16_bit_and_ordinary(trained, tmp_path):
     from safetensors.torch import load_file
 
-    exporting.export(trained, "merged", tmp_path / "out", exporting.Options(prompts=8, least_agreement=0.0))
+    exporting.export(trained, "merged", tmp_path / "out", Options(prompts=8, least_agreement=0.0))
     weights = load_file(tmp_path / "out" / "model.safetensors")
     assert {str(weight.dtype) for weight in weights.values()} == {"torch.bfloat16"}
     assert not any("lora" in name or "quant" in name for name in weights)
@@ -130,7 +133,7 @@ def test_a_broken_merge_is_caught(trained, tmp_path, monkeypatch):
 
     monkeypatch.setattr(merge, "widened", half_lost)
     with pytest.raises(RunError, match=r"merged export does not answer as the adapter does: accuracy .* is kept"):
-        exporting.export(trained, "merged", tmp_path / "out", exporting.Options(prompts=50))
+        exporting.export(trained, "merged", tmp_path / "out", Options(prompts=50))
     assert json.loads((tmp_path / "out" / "export.json").read_text())["faithful"] is False
 
 
@@ -140,7 +143,7 @@ def test_a_merge_that_forgets_the_adapter_is_caught(trained, tmp_path, monkeypat
 
     monkeypatch.setattr(LoraModel, "merge_and_unload", lambda self, **options: self.unload())
     with pytest.raises(RunError, match="does not answer as the adapter does"):
-        exporting.export(trained, "merged", tmp_path / "out", exporting.Options(prompts=100))
+        exporting.export(trained, "merged", tmp_path / "out", Options(prompts=100))
 
 
 def test_the_base_that_unsloth_quantized_beforehand_is_the_one_trained_on(tmp_path):
@@ -166,28 +169,120 @@ def test_what_cannot_be_exported_is_refused_before_anything_slow(tmp_path, monke
         exporting.empty_folder(tmp_path)
 
 
-def test_a_missing_converter_is_named_with_the_line_that_installs_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(gguf, "PLACES", ())
-    with pytest.raises(MachineError, match=r"git clone .*pip install gguf.*LLAMA_CPP"):
-        gguf.find_converter()
-    (tmp_path / gguf.CONVERTER).touch()
-    monkeypatch.setattr(gguf, "find_spec", lambda name: None)
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [
+        ("gguf", ["FROM ./model.gguf"]),
+        ("gguf-lora", ["FROM ./base.gguf", "ADAPTER ./adapter.gguf"]),
+    ],
+)
+def test_a_modelfile_lies_beside_gguf_files_or_its_absence_is_said(tmp_path, monkeypatch, capsys, form, files):
+    reference = Reference(Played([]), "tokenizer", None, {2})
+    asked = []
+    monkeypatch.setattr(exporting, "modelfile", lambda *words: asked.append(words) or "FROM x\n")
+    exporting.leave_beside(form, tmp_path, reference, "Be brief.", "recipe")
+    assert asked == [("tokenizer", {2}, "Be brief.", "recipe", files)]
+    assert (tmp_path / "Modelfile").read_text() == "FROM x\n"
+    monkeypatch.setattr(exporting, "modelfile", lambda *words: None)
+    exporting.leave_beside(form, tmp_path, reference, None, "recipe")
+    assert "note     no Modelfile" in capsys.readouterr().err
+
+
+def test_an_adapter_takes_its_end_tokens_along(tmp_path):
+    config = SimpleNamespace(to_json_file=lambda path: Path(path).write_text('{"eos_token_id": [1, 2]}'))
+    reference = Reference(Played([]), "tokenizer", config, {1, 2})
+    exporting.leave_beside("adapter", tmp_path, reference, None, "recipe")
+    assert list(tmp_path.iterdir()) == []  # every weight was trained: the model brings its own
+    (tmp_path / "adapter_config.json").write_text("{}")
+    exporting.leave_beside("adapter", tmp_path, reference, None, "recipe")
+    assert (tmp_path / "generation_config.json").read_text() == '{"eos_token_id": [1, 2]}'
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [({"system_message": "Be brief."}, "Be brief."), ({"system_message": ""}, None), ({}, "of the recipe")],
+)
+def test_the_system_message_is_that_of_the_training(tmp_path, recorded, said):
+    (tmp_path / "environment.json").write_text(json.dumps(recorded))
+    recipe = load_recipe("quickstart", ["data.system_prompt=of the recipe"]).recipe
+    assert exporting.system_of(tmp_path, recipe) == said
+
+
+def test_an_export_tells_its_figures_and_the_lines_that_use_it():
+    figures = exporting.RoundTrip(100, 0.8, 0.79, 0.99, 0.5)
+    result = exporting.Export(Path("out"), "gguf", "out: written", figures, "llama.cpp", ["llama-server"], 'Say "hi".')
+    assert list(exporting.told(result)) == [
+        "out: written",
+        "accuracy 79.0% (adapter 80.0%), the same answer to 99.0% of 100 prompts, token for token to 50.0%, "
+        "read by llama.cpp",
+        "\nuse it with\n",
+        "  llama-server\n",
+        'trained with the system message "Say \\"hi\\"."',
+    ]
+
+
+@pytest.mark.parametrize("outtype", ["f16", "q4_k_m"])
+def test_weights_of_few_bits_that_answer_otherwise_only_cause_a_warning(outtype, capsys):
+    figures = exporting.RoundTrip(100, 0.8, 0.7, 0.9, 0.5)
+    result = exporting.Export(Path("out"), "gguf", "written", figures, "llama.cpp", [], None)
+    options = Options(outtype=outtype)
+    if outtype == "f16":
+        with pytest.raises(RunError, match="required are 95% equal answers"):
+            exporting.refuse_unfaithful(result, options)
+    else:
+        exporting.refuse_unfaithful(result, options)
+        assert "warning: q4_k_m changes the model: accuracy 70.0%" in capsys.readouterr().err
+        with pytest.raises(RunError, match="required are 92% equal answers"):
+            exporting.refuse_unfaithful(result, Options(outtype=outtype, least_agreement=0.92))
+
+
+@pytest.fixture
+def adapter(tmp_path, monkeypatch):
+    """An adapter folder, on a machine with every tool of llama.cpp."""
+    monkeypatch.setattr(llama_cpp, "find", lambda tool: [tool])
+    (tmp_path / "adapter_config.json").write_text('{"r": 8}')
+    return tmp_path
+
+
+@pytest.mark.parametrize("key", ["use_dora", "use_rslora", "modules_to_save", "alpha_pattern"])
+def test_what_a_lora_in_gguf_cannot_hold_is_refused(adapter, key):
+    forms.refuse_unwritable("gguf-lora", adapter, Options(), texts=True)
+    (adapter / "adapter_config.json").write_text(json.dumps({"r": 8, key: {"q_proj": 4}}))
+    with pytest.raises(UsageError, match=f"`{key}`, which GGUF cannot hold\nhint: export --to gguf instead"):
+        forms.refuse_unwritable("gguf-lora", adapter, Options(), texts=True)
+    forms.refuse_unwritable("gguf", adapter, Options(), texts=True)
+
+
+def test_a_lora_in_gguf_needs_an_adapter_and_single_texts(adapter):
+    with pytest.raises(UsageError, match="cannot be asked with images or tools"):
+        forms.refuse_unwritable("gguf-lora", adapter, Options(), texts=False)
+    (adapter / "adapter_config.json").unlink()
+    with pytest.raises(UsageError, match="every weight was trained"):
+        forms.refuse_unwritable("gguf-lora", adapter, Options(), texts=True)
+
+
+@pytest.mark.parametrize(
+    ("form", "outtype", "tools"),
+    [
+        ("merged", "f16", []),
+        ("gguf", "q8_0", [llama_cpp.CONVERTER]),
+        ("gguf", "q5_k_m", [llama_cpp.CONVERTER, llama_cpp.QUANTIZER]),
+        ("gguf-lora", "f16", [llama_cpp.CONVERTER, llama_cpp.LORA_CONVERTER, llama_cpp.SERVER]),
+    ],
+)
+def test_every_tool_of_a_form_is_looked_for_before_anything_slow(adapter, monkeypatch, form, outtype, tools):
+    asked = []
+    monkeypatch.setattr(llama_cpp, "find", lambda tool: asked.append(tool) or [tool])
+    monkeypatch.setattr(llama_cpp, "at_hand", lambda tool: True)
+    forms.refuse_unwritable(form, adapter, Options(outtype=outtype), texts=True)
+    assert asked == tools
+
+
+def test_a_gguf_file_that_nothing_could_read_back_is_not_written(adapter, monkeypatch):
+    monkeypatch.setattr(llama_cpp, "at_hand", lambda tool: False)
+    monkeypatch.setattr(forms, "find_spec", lambda name: None)
     with pytest.raises(MachineError, match="pip install gguf"):
-        gguf.find_converter()
-    monkeypatch.setattr(gguf, "find_spec", lambda name: True)
-    assert gguf.find_converter() == tmp_path / gguf.CONVERTER
-
-
-def test_the_converter_is_called_as_llama_cpp_wants_and_its_failure_told(tmp_path):
-    converter, file = tmp_path / "converter.py", tmp_path / "model.gguf"
-    converter.write_text("import sys\nopen(sys.argv[3], 'w').write(' '.join(sys.argv[1:]))")
-    gguf.convert(converter, tmp_path / "merged", file, "q8_0")
-    assert file.read_text() == f"{tmp_path / 'merged'} --outfile {file} --outtype q8_0"
-    converter.write_text("import sys\nprint('loading')\nsys.exit('Model Wonder is not supported')")
-    with pytest.raises(RunError, match="exit code 1: Model Wonder is not supported"):
-        gguf.convert(converter, tmp_path / "merged", file, "f16")
+        forms.refuse_unwritable("gguf", adapter, Options(), texts=True)
 
 
 @pytest.mark.slow

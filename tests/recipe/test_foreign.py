@@ -270,7 +270,7 @@ def test_the_table_says_where_keys_are_and_why_others_are_not(here):
     )
     assert (
         "not in a recipe: hub_model_id (line 18), hub_strategy (line 19), push_to_hub (line 35): nothing is uploaded: "
-        "`gspo-lite export` writes a folder that can be" in lines
+        "`gspo-lite push RUN --to user/name` does it" in lines
     )
     assert len(caught.value.problems) < 40
 

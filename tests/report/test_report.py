@@ -6,6 +6,7 @@ import pytest
 
 from gspo_lite.errors import UsageError
 from gspo_lite.report import curves, svg, texts, verdict, write_comparison, write_reports
+from gspo_lite.report.card import for_programs
 from gspo_lite.report.facts import read_run
 from gspo_lite.report.page import about, page, render
 from gspo_lite.system import run_folder
@@ -311,10 +312,11 @@ def test_the_model_card_has_front_matter_and_figures(tmp_path):
     run = make_run(tmp_path / "run", evaluation=BOTH)
     write_reports(run)
     card = (run / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: peft\nbase_model: org/base\ntags:\n- gspo\n")
+    assert card.startswith("---\nbase_model: org/base\nlanguage:\n- en\nlibrary_name: peft\n")
+    assert "\n- name: run\n  results:\n" in card.split("---\n")[1]
     assert "trained for 12 steps on `arithmetic`\nby [GSPO](https://arxiv.org/abs/2507.18071)" in card
     assert "| Greedy accuracy | 50.0% (45% to 55%) | 90.0% (87% to 93%) |" in card
-    assert "AutoPeftModelForCausalLM" in card
+    assert 'AutoPeftModelForCausalLM.from_pretrained("adapter")' in card
     assert "on `org/base`, trained for" in card
 
 
@@ -331,7 +333,8 @@ def test_the_model_card_says_which_adapter_was_continued(tmp_path):
 )
 def test_the_model_card_names_the_method_of_the_run(tmp_path, algorithm, name, paper, author):
     run = make_run(tmp_path / "run", recipe=RECIPE.replace("algorithm: gspo,", f"algorithm: {algorithm},"))
-    card = render("card.md.j2", **about([read_run(run)]), plots=[])
+    facts = read_run(run)
+    card = render("card.md.j2", **about([facts]), **for_programs(facts), plots=[])
     assert f"by [{name}](https://arxiv.org/abs/{paper})" in card
     assert f"\n- {name.lower()}\n" in card
     assert author in card.split("```bibtex")[1]

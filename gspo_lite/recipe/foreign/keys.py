@@ -72,7 +72,7 @@ REASONS = {
     "include_for_metrics include_inputs_for_metrics prediction_loss_only num_generations_eval bf16_full_eval "
     "fp16_full_eval label_names metric_for_best_model greater_is_better evals_per_epoch "
     "val_set_size benchmarks early_stopping_patience eval_sample_packing eval_max_new_tokens",
-    "nothing is uploaded: `gspo-lite export` writes a folder that can be": "push_to_hub push_to_hub_revision "
+    "nothing is uploaded: `gspo-lite push RUN --to user/name` does it": "push_to_hub push_to_hub_revision "
     "hub_model_id hub_model_revision hub_strategy hub_private_repo hub_always_push hub_revision overwrite_hub_revision "
     "push_to_hub_model_id push_to_hub_organization log_completions_hub_repo",
     "a run has one GPU, or several that each hold the model: docs/scaling.md": "deepspeed fsdp fsdp_config "
