@@ -20,7 +20,7 @@ from gspo_lite.data.sources import Problems, load_problems
 from gspo_lite.errors import RecipeError, UsageError
 from gspo_lite.models.adapters import WEIGHTS, adapter_folder, adapter_named, contradictions, following, read_config
 from gspo_lite.models.defaults import differing
-from gspo_lite.models.engines import Engine, choose_engine
+from gspo_lite.models.engines import Engine, choose_engine, refuse_fp8, unheeded
 from gspo_lite.models.libraries import import_libraries
 from gspo_lite.models.load import LoadedModel, choose_backend, load_model
 from gspo_lite.models.names import is_local_model
@@ -70,6 +70,7 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
     checks, whole_rows = problem_checks(recipe.rewards), recipe.environment is not None
     problems = load_problems(recipe.data, checks, whole_rows=whole_rows)
     images = IMAGES in problems.train.column_names
+    refuse_fp8(recipe.model, backend)
     engine = choose_engine(recipe.generation.engine, recipe.model, backend, images=images)
     rewards, tools = build_rewards(recipe.rewards, recipe.data.layout), load_tools(recipe)
     parts = {f"of `{recipe.data.source}`": problems.train, "of the held-out problems": problems.held_out}
@@ -87,6 +88,8 @@ def load_parts(recipe: Recipe, unused: Iterable[str] = ()) -> Parts:
         gradient_checkpointing=recipe.training.gradient_checkpointing,
     )  # fmt: skip
     loaded.notes.extend(generation_notes(recipe, loaded))
+    idle = unheeded(recipe.model, engine.fast_inference)
+    loaded.notes.extend(f"model.{key} has no effect without vLLM inside Unsloth" for key in idle)
     longest, kwargs = recipe.generation.max_prompt_length, recipe.model.chat_template_kwargs
     from gspo_lite.training.config import config_from_recipe
     from gspo_lite.training.oversample import refuse_oversampling

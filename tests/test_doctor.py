@@ -90,6 +90,34 @@ def test_a_wrong_setting_is_caught_on_its_machine(machine, override, place, advi
     assert not works(examine(machine, recipe(override)))
 
 
+EIGHT = ("model.load_in_4bit=false", "model.load_in_fp8=true")
+WITH_VLLM = {**VERSIONS, "vllm": "0.30.0"}
+
+
+@pytest.mark.parametrize(
+    ("machine", "overrides", "place", "says"),
+    [
+        (T4, EIGHT, "load_in_fp8", "fail: `true`, which needs a GPU of compute capability 8.9 or later"),
+        (without(RTX_4090, "unsloth"), EIGHT, "load_in_fp8", "fail: `true`, which needs the backend unsloth"),
+        (RTX_4090, EIGHT, "load_in_fp8", "warn: `true` on compute capability 8.9: Unsloth loads what is published"),
+        (replace(RTX_4090, capability=9.0), EIGHT, "load_in_fp8", None),
+        (
+            T4,
+            ["model.float8_kv_cache=true"],
+            "float8_kv_cache",
+            "fail: `true`, which needs a GPU of compute capability",
+        ),
+        (replace(RTX_3060, versions=WITH_VLLM), ["model.float8_kv_cache=true"], "float8_kv_cache", None),
+        (RTX_3060, ["model.vllm_standby=true"], "vllm_standby", "warn: `true` has no effect without vLLM inside"),
+        (replace(RTX_3060, versions=WITH_VLLM), ["model.vllm_standby=true"], "vllm_standby", None),
+    ],
+)
+def test_what_only_unsloth_has_is_checked_against_the_card(machine, overrides, place, says):
+    found = [check for check in examine(machine, recipe(*overrides)) if check.name == f"model.{place}"]
+    (told,) = [f"{check.status}: {check.found}" for check in found] or ["nothing"]
+    assert told.startswith(says or "nothing")
+
+
 def test_the_same_settings_pass_where_they_can_work():
     vllm = replace(RTX_4090, versions={**VERSIONS, "vllm": "0.30.0"})
     chosen = recipe(

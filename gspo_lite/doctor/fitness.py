@@ -10,7 +10,7 @@ from pathlib import Path
 from gspo_lite.doctor.check import Check, Status
 from gspo_lite.doctor.machine import Machine
 from gspo_lite.errors import GspoLiteError, MachineError
-from gspo_lite.models.engines import Engine, backend_for, choose_engine
+from gspo_lite.models.engines import Engine, backend_for, choose_engine, fp8_obstacles, unheeded
 from gspo_lite.models.gguf_file import config_of, is_gguf
 from gspo_lite.models.names import is_local_model
 from gspo_lite.recipe.schema import Recipe
@@ -18,6 +18,7 @@ from gspo_lite.sizing.memory import GIB, Room
 from gspo_lite.sizing.plan import gib, has_images, peak_of, plan, settings_of
 
 MARGIN = 0.95  # of the actual memory; the rest is lost to fragmentation
+ANY_TO_FP8 = 9.0  # compute capability from which Unsloth converts any model to FP8 while it loads it
 
 
 def dtype(recipe: Recipe, machine: Machine) -> Iterator[Check]:
@@ -92,6 +93,23 @@ def four_bits(recipe: Recipe, machine: Machine) -> Iterator[Check]:
     yield Check(f"model.{name}", status, found, f"`pip install bitsandbytes`, or set model.{name}=false")
 
 
+def eight_bit_floats(recipe: Recipe, machine: Machine) -> Iterator[Check]:
+    """Check the keys that ask for FP8, and those that only vLLM inside Unsloth heeds."""
+    wanted, place = recipe.model, machine.place
+    obstacles = dict(fp8_obstacles(wanted, backend_of(recipe, machine), place))
+    for key, missing in obstacles.items():
+        yield Check(f"model.{key}", "fail", f"`true`, which needs {missing}", f"set model.{key}=false")
+    if wanted.load_in_fp8 and not obstacles and place.capability < ANY_TO_FP8:
+        found = f"`true` on compute capability {place.capability}: Unsloth loads what is published in FP8"
+        advice = f"any other model is converted from compute capability {ANY_TO_FP8} on"
+        yield Check("model.load_in_fp8", "warn", found, advice)
+    with suppress(MachineError):
+        idle = unheeded(wanted, engine_of(recipe, machine).fast_inference)
+        for key in (key for key in idle if key not in obstacles):
+            found = "`true` has no effect without vLLM inside Unsloth"
+            yield Check(f"model.{key}", "warn", found, "`pip install 'gspo-lite[vllm]'`, or remove it")
+
+
 def optimizer(recipe: Recipe, machine: Machine) -> Iterator[Check]:
     wanted = recipe.training.optim
     if ("8bit" in wanted or "paged" in wanted) and "bitsandbytes" not in machine.versions:
@@ -137,4 +155,4 @@ def room_of(recipe: Recipe, machine: Machine) -> Room:
     return Room(int(total), int(total * MARGIN), backend, chosen, gpu=machine.usable_gpu, images=images)
 
 
-FITNESS = (model, dtype, engine, backend, four_bits, optimizer, trackers, fits)
+FITNESS = (model, dtype, engine, backend, four_bits, eight_bit_floats, optimizer, trackers, fits)

@@ -55,8 +55,10 @@ def ask_written(
     transformers, which dequantizes it.
     """
     if form in GGUF_FORMS and llama_cpp.at_hand(llama_cpp.SERVER) and not (vision or recipe.plays):
-        files = (folder / GGUF_BASE, folder / GGUF_LORA) if form == "gguf-lora" else (folder / GGUF_FILE, None)
-        return Played(llama_server.answers(*files, reference.processing, reference.ends, rows, recipe)), "llama.cpp"
+        apart = form == "gguf-lora"
+        model, lora = folder / (GGUF_BASE if apart else GGUF_FILE), folder / GGUF_LORA if apart else None
+        found = llama_server.answers(model, lora, reference.processing, reference.ends, rows, recipe)
+        return Played(found), "llama.cpp"
     return ask(READERS[form](recipe, folder, options, vision), rows, recipe), "transformers"
 
 

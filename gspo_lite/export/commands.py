@@ -46,7 +46,7 @@ def adapter_commands(folder: Path, name: str, recipe: Recipe, system: str | None
         "--tokenizer", folder, "--generation-config", folder,
         *(["--quantization", "bitsandbytes"] if recipe.model.load_in_4bit else []), *vllm_options(recipe),
     )  # fmt: skip
-    if merge.quantized(trained):
+    if trained.narrow:
         return [serve]
     return [serve, lm_eval(recipe, system, pretrained=base, peft=str(folder), tokenizer=str(folder))]
 

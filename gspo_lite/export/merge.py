@@ -78,9 +78,10 @@ def described(trained: ModelSettings, base: str, fold: bool = True) -> str:
     if trained.full_finetuning:
         return "every weight trained"
     merged = "the adapter merged into " if fold else ""
-    if not quantized(trained):
+    if not trained.narrow:
         return f"{merged}the base it was trained on"
-    return merged + ("its dequantized base" if base == "trained" else "the published base, unquantized")
+    dequantized = base == "trained" and not trained.load_in_fp8  # only Unsloth loads that
+    return merged + ("its dequantized base" if dequantized else "the published base, unquantized")
 
 
 def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:
@@ -100,14 +101,9 @@ def as_trained(settings: ModelSettings, adapter: Path) -> ModelSettings:
     return settings
 
 
-def quantized(settings: ModelSettings) -> bool:
-    """Return whether these settings load weights of fewer than 16 bits."""
-    return settings.load_in_4bit or settings.load_in_8bit
-
-
 def unquantized(settings: ModelSettings) -> ModelSettings:
     """Return settings for the same model with its weights as published."""
-    return settings.model_copy(update={"load_in_4bit": False, "load_in_8bit": False})
+    return settings.model_copy(update=dict.fromkeys(settings.narrow, False))
 
 
 def written_dtype(settings: ModelSettings) -> str:

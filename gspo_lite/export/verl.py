@@ -130,7 +130,7 @@ def left_behind(recipe: Recipe) -> list[str]:
         f"model.name `{model.name}`: name a hub model or a folder": model.name in STARTERS or is_gguf(model.name),
         "model.adapter: set actor_rollout_ref.model.lora_adapter_path to its folder": model.adapter is not None,
         "model.chat_template_kwargs: see data.apply_chat_template_kwargs": bool(model.chat_template_kwargs),
-        "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": model.load_in_4bit or model.load_in_8bit,
+        "weights in 4 or 8 bits: verl trains LoRA on 16-bit weights": bool(model.narrow),
         "credit and advantages per token: verl's grpo estimator gives all tokens of a completion the same": (
             objective.algorithm == "gspo_token"
         ),

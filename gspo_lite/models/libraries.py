@@ -42,12 +42,13 @@ def import_libraries(modules: Iterable[str], unused: Iterable[str] = ()) -> None
 
 
 def unused_libraries(recipe: Recipe) -> list[str]:
-    """Return those of `OPTIONAL` that neither the recipe nor its model mentions; a hub model may need torchao."""
-    name = recipe.model.name
+    """Return those of `OPTIONAL` that neither recipe nor model mentions; FP8 and models of the hub may need torchao."""
+    name, text = recipe.model.name, recipe.model_dump_json()
     config = Path(name).expanduser() / "config.json"
-    if name not in STARTERS and not config.is_file():
-        return [one for one in OPTIONAL if one != "torchao" and one not in recipe.model_dump_json()]
-    text = recipe.model_dump_json() + (config.read_text(encoding="utf-8") if name not in STARTERS else "")
+    if recipe.model.load_in_fp8 or (name not in STARTERS and not config.is_file()):
+        text += "torchao"
+    elif name not in STARTERS:
+        text += config.read_text(encoding="utf-8")
     return [one for one in OPTIONAL if one not in text]
 
 

@@ -23,17 +23,19 @@ from gspo_lite.models.names import explain, resolve_name, weights_of
 from gspo_lite.models.processing import processing_of
 from gspo_lite.models.templates import prepare_template
 from gspo_lite.models.weights import (
+    EIGHT_BIT,
+    FP8,
+    bits,
     keep_gradients_right,
     keep_trainable_float32,
     left_unquantized,
     quantization_of,
     torch_dtype,
 )
-from gspo_lite.recipe.schema import LoraSettings, ModelSettings
+from gspo_lite.recipe.model_settings import LoraSettings, ModelSettings
 from gspo_lite.system.processes import device_index
 from gspo_lite.system.stopping import deferred
 
-EIGHT_BIT = "8-bit"
 NAME_BOTH = "name the adapter in model.adapter, and its base model in model.name"
 
 
@@ -110,8 +112,9 @@ def load_model(
     loaded.weights = weights_of(settings.name, name)
     loaded.notes += [f"weights {one if '/' in one else f'of sha256 {one[:16]}'}" for one in loaded.weights.values()]
     prepare_generation(loaded, settings)
-    if settings.load_in_8bit and bits(loaded.model) != EIGHT_BIT:
-        loaded.notes.append("8-bit weights do not work here: the weights are loaded unquantized")
+    asked = EIGHT_BIT if settings.load_in_8bit else FP8 if settings.load_in_fp8 else None
+    if asked is not None and bits(loaded.model) != asked:
+        loaded.notes.append(f"{asked} weights do not work here: the weights are loaded unquantized")
     return loaded
 
 
@@ -134,14 +137,14 @@ def load_with_unsloth(
 
     loader = FastVisionModel if images else FastLanguageModel
     checkpointing = "unsloth" if gradient_checkpointing else False
-    narrow = settings.load_in_4bit or settings.load_in_8bit
     model, processing = loader.from_pretrained(
         name if adapter is None else str(adapter),
         max_seq_length=settings.max_seq_length,
         dtype=torch_dtype(settings.dtype),
         load_in_4bit=settings.load_in_4bit,
         load_in_8bit=settings.load_in_8bit,
-        load_in_16bit=not narrow and not settings.full_finetuning,
+        load_in_fp8=settings.load_in_fp8,
+        load_in_16bit=not settings.narrow and not settings.full_finetuning,
         full_finetuning=settings.full_finetuning,
         trust_remote_code=settings.trust_remote_code,
         use_gradient_checkpointing=checkpointing,
@@ -171,6 +174,7 @@ def load_with_unsloth(
 def vllm_options(settings: ModelSettings) -> dict[str, Any]:
     """Return the options that vLLM inside Unsloth needs before the adapter exists."""
     options = {"gpu_memory_utilization": settings.gpu_memory_utilization, "max_lora_rank": settings.lora.rank}
+    options["float8_kv_cache"] = settings.float8_kv_cache
     return options | ({"unsloth_vllm_standby": True} if settings.vllm_standby else {})
 
 
@@ -222,6 +226,8 @@ def load_base(
     quantization = quantization_of(settings, options["dtype"])
     if settings.load_in_4bit and quantization is None:
         notes.append("bitsandbytes does not work here: the weights are loaded unquantized, not as 4-bit NF4")
+    if settings.load_in_fp8:
+        notes.append("the weights are loaded unquantized: only Unsloth has them in FP8, so figures differ a little")
     model = loader.from_pretrained(name, config=config, quantization_config=quantization, **options)
     if settings.load_in_4bit and quantization is not None:
         notes += left_unquantized(model)
@@ -273,13 +279,3 @@ def describe(model: Any, backend: str) -> str:
     total = model.num_parameters()
     share = "all are trained" if trained == total else f"{trained / 1e6:.2f}M are trained"
     return f"{backend}, {bits(model)}, {total / 1e6:.1f}M parameters of which {share}"
-
-
-def bits(model: Any) -> str:
-    """Return how the base model's weights are stored, in words."""
-    bases = (model, model.base_model)
-    if any(getattr(one, "is_loaded_in_4bit", False) for one in bases):
-        return "4-bit NF4"
-    if any(getattr(one, "is_loaded_in_8bit", False) for one in bases):
-        return EIGHT_BIT
-    return str(model.dtype).removeprefix("torch.")

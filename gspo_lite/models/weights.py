@@ -8,6 +8,7 @@ from typing import Any
 from gspo_lite.recipe.schema import ModelSettings
 
 NOTABLE_SHARE = 0.1  # of a model's weights, left unquantized by 4-bit loading
+EIGHT_BIT, FP8 = "8-bit", "8-bit floating point (FP8)"
 
 
 def bitsandbytes_works() -> bool:
@@ -42,6 +43,23 @@ def left_unquantized(model: Any) -> list[str]:
     if share < NOTABLE_SHARE:
         return []
     return [f"{share:.0%} of the layers' weights stay {str(model.dtype).removeprefix('torch.')}, not 4-bit"]
+
+
+def bits(model: Any) -> str:
+    """Return how the base model's weights are stored, in words."""
+    bases = (model, model.base_model)
+    if any(getattr(one, "is_loaded_in_4bit", False) for one in bases):
+        return "4-bit NF4"
+    if any(getattr(one, "is_loaded_in_8bit", False) for one in bases):
+        return EIGHT_BIT
+    if any(is_fp8(weight) for weight in model.parameters()):
+        return FP8
+    return str(model.dtype).removeprefix("torch.")
+
+
+def is_fp8(weight: Any) -> bool:
+    """Return whether a weight is stored in 8-bit floating point, by torch or in torchao's tensor, which hides it."""
+    return "float8" in str(weight.dtype) or "Float8" in type(weight.data).__name__
 
 
 def has_bfloat16() -> bool:

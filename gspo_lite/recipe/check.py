@@ -195,26 +195,42 @@ def what_costs_or_may_lack(recipe: Recipe) -> Iterator[Problem]:
 
 def one_kind_of_weights(recipe: Recipe) -> Iterator[Problem]:
     model = recipe.model
-    if model.load_in_8bit and model.load_in_4bit:
-        yield Problem(("model", "load_in_8bit"), "weights have one width; set load_in_4bit or load_in_8bit to false")
-    for name in ("load_in_4bit", "load_in_8bit"):
-        if model.full_finetuning and getattr(model, name):
-            message = f"trains every weight, but quantized weights cannot be trained. Set {name} to false"
-            yield Problem(("model", "full_finetuning"), message)
+    if len(model.narrow) > 1:
+        others = " and ".join(model.narrow[:-1])
+        yield Problem(("model", model.narrow[-1]), f"weights have one width; set it or {others} to false")
+    for name in model.narrow if model.full_finetuning else ():
+        message = f"trains every weight, but quantized weights cannot be trained. Set {name} to false"
+        yield Problem(("model", "full_finetuning"), message)
     if model.full_finetuning and model.adapter:
         message = "is a LoRA to continue, but full_finetuning trains every weight. Set one of them only"
         yield Problem(("model", "adapter"), f"{message}; `gspo-lite export` merges an adapter into its model")
-    if model.vllm_standby and (model.backend == "transformers" or recipe.generation.engine == "transformers"):
-        message = "is for vLLM inside Unsloth: backend must be `auto` or `unsloth`, generation.engine `auto` or `vllm`"
-        yield Problem(("model", "vllm_standby"), message)
+    for name in ("vllm_standby", "float8_kv_cache"):
+        if getattr(model, name) and "transformers" in (model.backend, recipe.generation.engine):
+            message = "is for vLLM inside Unsloth: backend must be `auto` or `unsloth`, generation.engine `auto` or"
+            yield Problem(("model", name), f"{message} `vllm`")
+
+
+def fp8_is_unsloths(recipe: Recipe) -> Iterator[Problem]:
+    model, place = recipe.model, ("model", "load_in_fp8")
+    if not model.load_in_fp8:
+        return
+    if model.backend == "transformers":
+        message = "needs Unsloth, which has a backward pass through FP8 weights. Set model.backend to `auto` or"
+        yield Problem(place, f"{message} `unsloth`")
+    if model.dtype not in ("auto", "bfloat16"):
+        message = f"multiplies into bfloat16, but model.dtype is `{model.dtype}`. Set it to `auto` or `bfloat16`"
+        yield Problem(place, message)
+    if model.adapter:
+        message = "cannot continue model.adapter: Unsloth converts a model to FP8, but not the base of an adapter. Set"
+        yield Problem(place, f"{message} it to false, or name a base that is stored in FP8")
 
 
 def vllm_takes_the_weights(recipe: Recipe) -> Iterator[Problem]:
     model, place = recipe.model, ("generation", "engine")
     if recipe.generation.engine != "vllm":
         return
-    if model.backend == "transformers" and (model.load_in_4bit or model.load_in_8bit):
-        message = "`vllm` beside TRL cannot read quantized weights. Set load_in_4bit and load_in_8bit to false,"
+    if model.backend == "transformers" and model.narrow:
+        message = f"`vllm` beside TRL cannot read quantized weights. Set {' and '.join(model.narrow)} to false,"
         message += " model.backend to `unsloth`, or generation.engine to `auto`"
         yield Problem(place, message, "warning")  # the engine table names first what the machine does not have
     if model.backend == "unsloth" and model.full_finetuning:
@@ -237,7 +253,7 @@ def the_best_step_is_measured(recipe: Recipe) -> Iterator[Problem]:
 
 
 RULES = (
-    one_kind_of_weights, vllm_takes_the_weights, a_template_is_given_its_own_variables,
+    one_kind_of_weights, fp8_is_unsloths, vllm_takes_the_weights, a_template_is_given_its_own_variables,
     gspo_must_be_off_policy, a_sequence_counts_once, epsilon_fits_the_ratio, batches_hold_whole_groups, lengths_fit,
     the_answer_stands_where_it_is_asked_for,
     credit_needs_tokens, gamma_needs_tokens, turns_need_tools, prefixes_need_tokens,

@@ -64,7 +64,7 @@ def smaller_passes(recipe: Recipe, room: Room) -> Iterator[Change]:
 
 
 def smaller_share(recipe: Recipe, room: Room) -> Iterator[Change]:
-    if room.engine == "vllm":
+    if room.engine == "vllm" and not recipe.model.vllm_standby:  # in standby Unsloth sets it
         yield from ({"model.gpu_memory_utilization": share} for share in (0.5, 0.4, 0.3, 0.2)
                     if share < recipe.model.gpu_memory_utilization)  # fmt: skip
 
@@ -77,7 +77,7 @@ def small_optimizer(recipe: Recipe, room: Room) -> Iterator[Change]:
 def four_bits(recipe: Recipe, room: Room) -> Iterator[Change]:
     refused = room.engine == "vllm" and room.backend != "unsloth"  # TRL cannot hand packed weights to vLLM
     if not (recipe.model.load_in_4bit or recipe.model.full_finetuning or refused):
-        yield {"model.load_in_4bit": True} | ({"model.load_in_8bit": False} if recipe.model.load_in_8bit else {})
+        yield {"model.load_in_4bit": True} | {f"model.{name}": False for name in recipe.model.narrow}
 
 
 def sixteen_bits(recipe: Recipe, room: Room) -> Iterator[Change]:
@@ -131,9 +131,8 @@ def shorter_completions(recipe: Recipe, room: Room) -> Iterator[Change]:
 
 
 def sixteen_bit_weights(recipe: Recipe, room: Room) -> Iterator[Change]:
-    quantized = [name for name in ("load_in_4bit", "load_in_8bit") if getattr(recipe.model, name)]
-    if quantized and recipe.model.dtype != "float32":
-        yield {f"model.{name}": False for name in quantized}
+    if recipe.model.narrow and not recipe.model.load_in_fp8 and recipe.model.dtype != "float32":  # FP8 is as fast
+        yield {f"model.{name}": False for name in recipe.model.narrow}
 
 
 def larger_passes(recipe: Recipe, room: Room) -> Iterator[Change]:

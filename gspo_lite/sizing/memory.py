@@ -21,6 +21,9 @@ NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 GPU_ALLOWANCE = int(0.8 * GIB)  # CUDA context, cuBLAS workspaces and compiled kernels; an allowance, not measured here
 CPU_ALLOWANCE = int(1.2 * GIB)  # Python and the libraries; quickstart peaks at 1.3 GB with a model of 3 MB
 CUDA_GRAPHS = int(0.7 * GIB)  # vLLM captures them outside of its share; an allowance, not measured here
+# The share that Unsloth 2026.10.9 gives vLLM in standby, whatever gpu_memory_utilization says, by the card's least GiB.
+STANDBY_SHARES = ((40, 0.925), (25, 0.9), (20, 0.825), (14, 0.8), (10, 0.775), (0, 0.75))
+STANDBY_MARGIN = 0.95  # of that share
 # Bytes of state per trained parameter, by transformers' name; 8-bit states have a float32 scale per block of 256.
 BLOCK_SCALE = 4 / 256
 OPTIMIZER_BYTES = {
@@ -95,7 +98,15 @@ class Sizes:
     @property
     def vllm(self) -> int:
         """vLLM's share of the card."""
-        return int(self.room.total * self.recipe.model.gpu_memory_utilization) if self.room.engine == "vllm" else 0
+        share = self.recipe.model.gpu_memory_utilization
+        if self.standby:
+            share = STANDBY_MARGIN * next(share for least, share in STANDBY_SHARES if self.room.total >= least * GIB)
+        return int(self.room.total * share) if self.room.engine == "vllm" else 0
+
+    @property
+    def standby(self) -> bool:
+        """Whether vLLM's cache leaves the card while the model trains; the weights, which both use, stay."""
+        return self.recipe.model.vllm_standby and (self.room.backend, self.room.engine) == ("unsloth", "vllm")
 
     def weights(self) -> int:
         """Return bytes of the base model: linear weights in 4 or 8 bits if asked for, all others in 16 (or 32)."""
@@ -103,7 +114,7 @@ class Sizes:
         if model.full_finetuning:
             return 4 * shape.parameters
         rest = shape.parameters - shape.quantizable
-        linear = NF4_BYTES if model.load_in_4bit else 1.0 if model.load_in_8bit else self.number
+        linear = NF4_BYTES if model.load_in_4bit else 1.0 if model.narrow else self.number
         return int(shape.quantizable * linear + rest * self.number)
 
     def trained(self) -> int:
@@ -127,7 +138,7 @@ class Sizes:
         batch = self.recipe.training.per_device_train_batch_size
         if self.room.backend != "unsloth" or not self.room.gpu:
             return batch
-        free = 0.8 * (self.room.usable - sum(self.resident().values()))
+        free = 0.8 * (self.room.usable - sum(self.resident(training=True).values()))
         for rows in range(batch, 0, -1):
             logits = rows / batch * self.shape.vocab / self.chunks()
             if 16 * rows * self.width * (self.shape.hidden + logits) <= free:
@@ -165,10 +176,14 @@ class Sizes:
             return {"logits, all at once (TRL)": rows * (completion + 1) * vocab * (10 if self.number == 2 else 8)}
         return {"logits, in pieces": min(rows * completion * vocab, LOGITS_AT_ONCE) * LOGIT_BYTES}
 
-    def kv_cache(self, sequences: int, tokens: int) -> int:
-        """Keys and values of all layers; a layer with a sliding window keeps no more than the window."""
+    def kv_cache(self, sequences: int, tokens: int, number: int | None = None) -> int:
+        """Keys and values of all layers; a layer with a sliding window keeps no more than the window.
+
+        Args:
+            number: bytes of a value; those of the model's type if left out.
+        """
         kept = sum(values * (tokens if window is None else min(tokens, window)) for values, window in self.shape.cache)
-        return sequences * kept * self.number
+        return sequences * kept * (number or self.number)
 
     def decoding(self, sequences: int) -> dict[str, int]:
         """Return bytes at the last token of the longest completions: full caches, one layer repeated for all heads."""
@@ -210,10 +225,16 @@ class Sizes:
         patches = rows * self.recipe.generation.max_prompt_length * tower.patches
         return self.images(rows) | {"vision tower, kept of all layers": patches * kept * tower.depth}
 
-    def resident(self) -> dict[str, int]:
-        """Return the parts that are present in every phase after the first step."""
-        parts = {"vLLM's share": self.vllm, "vLLM's CUDA graphs": CUDA_GRAPHS} if self.vllm else {}
-        if not (self.vllm and self.room.backend == "unsloth"):  # Unsloth trains on the weights in vLLM's share
+    def resident(self, *, training: bool = False) -> dict[str, int]:
+        """Return the parts that are present in every phase after the first step.
+
+        Args:
+            training: whether nothing is sampled, so that in standby only the weights are left of vLLM's share.
+        """
+        asleep = self.standby and training
+        parts = {} if asleep or not self.vllm else {"vLLM's share": self.vllm}
+        parts |= {"vLLM's CUDA graphs": CUDA_GRAPHS} if self.vllm else {}
+        if asleep or not (self.vllm and self.room.backend == "unsloth"):  # which trains on the weights in vLLM's share
             parts["base weights"] = self.weights()
         if not self.recipe.model.full_finetuning:
             parts["adapter"] = self.trained()
@@ -228,15 +249,15 @@ def predict(recipe: Recipe, shape: Shape, room: Room) -> list[Phase]:
     """Return the phases of a run with the memory of each."""
     sizes = Sizes(recipe, shape, room)
     training = (
-        sizes.resident() | {"gradients of what is trained": sizes.trained()} | sizes.activations() | sizes.logits()
-        | sizes.looking()
+        sizes.resident(training=True) | {"gradients of what is trained": sizes.trained()} | sizes.activations()
+        | sizes.logits() | sizes.looking()
     )  # fmt: skip
     sampled = recipe.training.rollout_size * recipe.generation.sample_factor
     phases = [generation(sizes, "generation", sampled), Phase("training", training, room.usable)]
     if room.engine == "vllm":  # the trained model itself answers the held-out problems, whatever samples rollouts
         phases.insert(1, vllm_share(sizes))
     phases.insert(0, generation(sizes, "evaluation", recipe.data.eval.batch_size, own=True))
-    resume = sizes.resident() | {"weights, read from the checkpoint": sizes.trained()}
+    resume = sizes.resident(training=True) | {"weights, read from the checkpoint": sizes.trained()}
     return [*phases, Phase("resume", resume, room.usable)]
 
 
@@ -256,5 +277,6 @@ def vllm_share(sizes: Sizes) -> Phase:
     own_copy = sizes.room.backend != "unsloth"
     weights = shape.parameters * sizes.number if own_copy else sizes.weights()
     parts = {"weights, a copy in 16 bits" if own_copy else "base weights": weights}
-    parts[f"KV cache of {group} sequences"] = sizes.kv_cache(group, sizes.width)
+    cached = 1 if sizes.recipe.model.float8_kv_cache else None
+    parts[f"KV cache of {group} sequences"] = sizes.kv_cache(group, sizes.width, cached)
     return Phase("inside vLLM's share", parts, sizes.vllm)

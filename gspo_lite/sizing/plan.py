@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gspo_lite.errors import GspoLiteError
-from gspo_lite.models.engines import Place, backend_for, choose_engine
+from gspo_lite.models.engines import FP8_CAPABILITY, Place, backend_for, choose_engine, unheeded
 from gspo_lite.recipe.schema import Recipe
 from gspo_lite.sizing.families import find_shape
 from gspo_lite.sizing.knobs import FASTER, KNOBS, Change, Knob, changed
@@ -191,7 +191,8 @@ def notes_of(one: Plan) -> list[str]:
     """Return the assumptions behind the figures, one line each."""
     recipe, shape, room = one.recipe, one.shape, one.room
     training, generation = recipe.training, recipe.generation
-    names = {"load_in_4bit": "4-bit NF4", "load_in_8bit": "8-bit", "full_finetuning": "float32, all trained"}
+    names = {"load_in_4bit": "4-bit NF4", "load_in_8bit": "8-bit", "load_in_fp8": "FP8",
+             "full_finetuning": "float32, all trained"}  # fmt: skip
     bits = next((words for name, words in names.items() if getattr(recipe.model, name)), "unquantized")
     notes = [
         f"model      {recipe.model.name}: {shape.parameters / 1e6:,.0f}M parameters, {bits}; from {shape.source}",
@@ -203,9 +204,13 @@ def notes_of(one: Plan) -> list[str]:
     ]
     if room.images:
         notes.append("images     every prompt is counted as one image all over; smaller images take less")
-    if shape.experts and recipe.model.load_in_4bit:
-        notes.append(f"note       {shape.experts / 1e6:,.0f}M parameters of experts stay in 16 bits: bitsandbytes "
-                     "quantizes linear layers only")  # fmt: skip
+    if shape.experts and recipe.model.narrow:
+        notes.append(f"note       {shape.experts / 1e6:,.0f}M parameters of experts stay in 16 bits: only linear "
+                     "layers are quantized")  # fmt: skip
+    needs = {name: FP8_CAPABILITY[name] for name in FP8_CAPABILITY if getattr(recipe.model, name)}
+    notes += [f"note       model.{name} takes a card of compute capability {least}" for name, least in needs.items()]
+    idle = unheeded(recipe.model, (room.backend, room.engine) == ("unsloth", "vllm"))
+    notes += [f"note       model.{name} has no effect without vLLM inside Unsloth" for name in idle]
     if shape.measured:
         notes.append("note       counted by building it on torch's meta device; its activations are approximate")
     if training.optim not in OPTIMIZER_BYTES:

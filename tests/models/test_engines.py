@@ -3,7 +3,7 @@ import torch
 
 from gspo_lite.errors import MachineError
 from gspo_lite.models import engines
-from gspo_lite.models.engines import Place, choose_engine
+from gspo_lite.models.engines import Place, choose_engine, fp8_obstacles, refuse_fp8, unheeded
 from gspo_lite.recipe.schema import ModelSettings
 
 FOUR_BIT, WIDE = ModelSettings(name="m"), ModelSettings(name="m", load_in_4bit=False)
@@ -78,3 +78,43 @@ def test_a_place_can_be_described(machine):
 
 def test_only_vllm_inside_unsloth_is_loaded_with_the_model():
     assert [engine.fast_inference for engine in engines.ENGINES] == [True, False, False]
+
+
+EIGHT, CACHE = (
+    ModelSettings(name="m", load_in_4bit=False, load_in_fp8=True),
+    ModelSettings(name="m", float8_kv_cache=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "backend", "capability", "missing"),
+    [
+        (FOUR_BIT, "transformers", None, {}),
+        (EIGHT, "transformers", 9.0, {"load_in_fp8": "the backend unsloth"}),
+        (EIGHT, "unsloth", None, {"load_in_fp8": "a CUDA GPU"}),
+        (EIGHT, "unsloth", 8.6, {"load_in_fp8": "a GPU of compute capability 8.9 or later"}),  # RTX 30
+        (EIGHT, "unsloth", 8.9, {}),  # RTX 40, L4
+        (CACHE, "unsloth", 7.5, {"float8_kv_cache": "a GPU of compute capability 8.0 or later"}),  # T4
+        (CACHE, "unsloth", 8.0, {}),
+    ],
+)
+def test_what_8_bit_floating_point_lacks(settings, backend, capability, missing):
+    place = Place(gpu=capability is not None, capability=capability or 0.0, vllm=True)
+    assert dict(fp8_obstacles(settings, backend, place)) == missing
+
+
+def test_8_bit_floating_point_that_cannot_work_is_refused(machine):
+    machine(capability=8)
+    refuse_fp8(FOUR_BIT, "unsloth")
+    refuse_fp8(CACHE, "unsloth")
+    with pytest.raises(
+        MachineError, match=r"`model\.load_in_fp8` cannot work here: it needs a GPU of compute"
+    ) as refused:
+        refuse_fp8(EIGHT, "unsloth")
+    assert refused.value.hint == "set model.load_in_fp8=false"
+
+
+def test_keys_that_only_vllm_inside_unsloth_heeds():
+    both = ModelSettings(name="m", vllm_standby=True, float8_kv_cache=True)
+    assert unheeded(both, fast_inference=False) == ["vllm_standby", "float8_kv_cache"]
+    assert unheeded(both, fast_inference=True) == unheeded(FOUR_BIT, fast_inference=False) == []

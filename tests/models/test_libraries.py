@@ -38,6 +38,8 @@ def test_a_library_is_unused_where_neither_recipe_nor_model_mentions_it(tmp_path
     assert of() == ["torchao", "wandb"]
     assert of("output.report_to=[wandb]") == ["torchao"]
     assert of("model.name=some/model") == ["wandb"]  # whatever is in it
+    eight = ("model.backend=auto", "model.dtype=auto", "model.load_in_4bit=false", "model.load_in_fp8=true")
+    assert of(*eight) == ["wandb"]
     (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "torchao"}}')
     assert unused_libraries(with_model(tmp_path)) == ["wandb"]
     (tmp_path / "config.json").write_text("{}")

@@ -17,10 +17,11 @@ from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import RecipeError
 from gspo_lite.models.load import choose_backend, load_model
 from gspo_lite.models.starter import build_tokenizer
-from gspo_lite.models.weights import torch_dtype
+from gspo_lite.models.weights import bits, torch_dtype
 from gspo_lite.recipe.schema import ModelSettings
 
 UNSLOTH = find_spec("unsloth")  # now: a test puts another in its place
+FP8 = ["model.backend=auto", "model.load_in_4bit=false", "model.load_in_fp8=true"]
 pytestmark = pytest.mark.skipif(UNSLOTH is None, reason="needs Unsloth's source")
 
 
@@ -91,20 +92,21 @@ def loaded(monkeypatch, *, vllm=False, images=False, checkpointing=False, **opti
 
 
 @pytest.mark.parametrize(
-    ("options", "widths"),
+    ("options", "width"),
     [
-        ({}, (True, False, False, False)),
-        ({"load_in_4bit": False, "load_in_8bit": True}, (False, True, False, False)),
-        ({"load_in_4bit": False}, (False, False, True, False)),
-        ({"load_in_4bit": False, "full_finetuning": True}, (False, False, False, True)),
+        ({}, "load_in_4bit"),
+        ({"load_in_4bit": False, "load_in_8bit": True}, "load_in_8bit"),
+        ({"load_in_4bit": False, "load_in_fp8": True}, "load_in_fp8"),
+        ({"load_in_4bit": False}, "load_in_16bit"),
+        ({"load_in_4bit": False, "full_finetuning": True}, "full_finetuning"),
     ],
-    ids=["4-bit", "8-bit", "16-bit", "full"],
+    ids=["4-bit", "8-bit", "fp8", "16-bit", "full"],
 )
 @pytest.mark.parametrize("images", [False, True], ids=["text", "images"])
-def test_unsloth_is_told_one_width_of_weights(monkeypatch, options, widths, images):
+def test_unsloth_is_told_one_width_of_weights(monkeypatch, options, width, images):
     record = loaded(monkeypatch, images=images, **options)
-    names = ("load_in_4bit", "load_in_8bit", "load_in_16bit", "full_finetuning")
-    assert tuple(record["load"][name] for name in names) == widths
+    names = ("load_in_4bit", "load_in_8bit", "load_in_fp8", "load_in_16bit", "full_finetuning")
+    assert [name for name in names if record["load"][name]] == [width]
     assert ("adapter" in record) is not options.get("full_finetuning", False)
 
 
@@ -124,6 +126,8 @@ def test_vllm_is_told_its_share_and_the_rank_when_the_model_is_loaded(monkeypatc
     record = loaded(monkeypatch, vllm=True, gpu_memory_utilization=0.4, lora={"rank": 32})["load"]
     assert (record["fast_inference"], record["gpu_memory_utilization"], record["max_lora_rank"]) == (True, 0.4, 32)
     assert "unsloth_vllm_standby" not in record
+    assert record["float8_kv_cache"] is False
+    assert loaded(monkeypatch, vllm=True, float8_kv_cache=True)["load"]["float8_kv_cache"] is True
     assert loaded(monkeypatch, vllm=True, vllm_standby=True)["load"]["unsloth_vllm_standby"] is True
     assert "max_lora_rank" not in loaded(monkeypatch)["load"]
 
@@ -137,9 +141,25 @@ def test_standby_is_in_the_environment_before_unsloth_is_imported(monkeypatch):
     assert sys.modules["os"].environ["UNSLOTH_VLLM_STANDBY"] == "1"
 
 
-def test_8_bit_that_was_not_had_is_said(monkeypatch):
-    notes = loaded(monkeypatch, load_in_4bit=False, load_in_8bit=True)["notes"]
-    assert notes[-1] == "8-bit weights do not work here: the weights are loaded unquantized"
+@pytest.mark.parametrize(("key", "words"), [("load_in_8bit", "8-bit"), ("load_in_fp8", "8-bit floating point (FP8)")])
+def test_8_bits_that_were_not_had_are_said(monkeypatch, key, words):
+    notes = loaded(monkeypatch, load_in_4bit=False, **{key: True})["notes"]
+    assert notes[-1] == f"{words} weights do not work here: the weights are loaded unquantized"
+
+
+class Float8Tensor(torch.Tensor):
+    """As torchao's, which says that it is of the type it computes with."""
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [torch.zeros(4).to(torch.float8_e4m3fn), torch.zeros(4).as_subclass(Float8Tensor)],
+    ids=["torch", "torchao"],
+)
+def test_weights_in_fp8_are_recognised(weight):
+    model = Model()
+    model.weight = torch.nn.Parameter(weight, requires_grad=False)
+    assert bits(model) == "8-bit floating point (FP8)"
 
 
 def test_a_gpu_that_only_emulates_bfloat16_takes_float16(monkeypatch):
@@ -178,7 +198,16 @@ def test_transformers_loads_every_width(starter, options, says):
             ["model.full_finetuning=true", "model.load_in_4bit=false", "model.load_in_8bit=true"],
             "Set load_in_8bit to false",
         ),
-        (["model.vllm_standby=true"], "is for vLLM inside Unsloth"),
+        (["model.vllm_standby=true"], "`model.vllm_standby`: is for vLLM inside Unsloth"),
+        (["model.float8_kv_cache=true"], "`model.float8_kv_cache`: is for vLLM inside Unsloth"),
+        (["model.load_in_fp8=true"], "`model.load_in_fp8`: weights have one width; set it or load_in_4bit to false"),
+        (
+            ["model.load_in_fp8=true", "model.load_in_4bit=false", "model.full_finetuning=true"],
+            "Set load_in_fp8 to false",
+        ),
+        ([*FP8, "model.backend=transformers"], "`model.load_in_fp8`: needs Unsloth"),
+        ([*FP8, "model.dtype=float16"], "`model.load_in_fp8`: multiplies into bfloat16, but model.dtype is `float16`"),
+        ([*FP8, "model.adapter=runs/sft"], r"`model.load_in_fp8`: cannot continue model\.adapter"),
         (
             [
                 "generation.engine=vllm",

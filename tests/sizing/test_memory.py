@@ -1,16 +1,29 @@
 """The parts of a run's memory: literal figures with their arithmetic, and what autograd and the cache really keep."""
 
 import json
+import re
 import weakref
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.sizing.families import find_shape, shape_of
-from gspo_lite.sizing.memory import GIB, LOGIT_BYTES, NF4_BYTES, Room, Sizes, predict
+from gspo_lite.sizing.memory import (
+    GIB,
+    LOGIT_BYTES,
+    NF4_BYTES,
+    STANDBY_MARGIN,
+    STANDBY_SHARES,
+    Room,
+    Sizes,
+    predict,
+    vllm_share,
+)
 from gspo_lite.sizing.plan import changed
 
 CARD = Room(24 * GIB, 22 * GIB)
@@ -31,6 +44,7 @@ def test_base_weights_in_4_and_16_bits():
     assert sizes("model.load_in_4bit=false").weights() == 2 * (linear + rest)
     assert sizes().weights() == int(linear * NF4_BYTES + 2 * rest)
     assert sizes("model.load_in_4bit=false", "model.load_in_8bit=true").weights() == linear + 2 * rest
+    assert sizes("model.load_in_4bit=false", "model.load_in_fp8=true").weights() == linear + 2 * rest
     everything = sizes("model.load_in_4bit=false", "model.full_finetuning=true")
     assert everything.weights() == everything.trained() == 4 * (linear + rest)
     assert "adapter" not in everything.resident()
@@ -64,6 +78,45 @@ def test_kv_cache_counts_key_value_heads_and_windows():
     gemma = sizes(name="gemma-3-1b")
     # 26 layers, every sixth sees all: 4 x 1000 + 22 x 512 tokens, 1 head x 256 x 2 x 2 bytes
     assert gemma.kv_cache(1, 1000) == (4 * 1000 + 22 * 512) * 1024
+
+
+VLLM = replace(CARD, engine="vllm")
+
+
+def test_in_standby_vllms_cache_is_not_there_while_the_model_trains():
+    asleep, awake = sizes("model.vllm_standby=true", room=VLLM), sizes(room=VLLM)
+    assert awake.resident(training=True) == awake.resident()
+    assert awake.vllm == int(24 * GIB * 0.6)
+    assert asleep.vllm == int(24 * GIB * 0.95 * 0.825)  # Unsloth's own share for a card of 20 to 25 GiB
+    assert asleep.resident()["vLLM's share"] == asleep.vllm
+    training = asleep.resident(training=True)
+    assert "vLLM's share" not in training
+    assert training["base weights"] == asleep.weights()
+    assert "base weights" not in asleep.resident()
+    phases = {phase.name: phase.parts for phase in predict(asleep.recipe, asleep.shape, VLLM)}
+    assert {name: "vLLM's share" in parts for name, parts in phases.items()} == {
+        "evaluation": True, "generation": True, "inside vLLM's share": False, "training": False, "resume": False
+    }  # fmt: skip
+    assert "vLLM's share" in sizes("model.vllm_standby=true", room=replace(STOCK, engine="vllm")).resident(
+        training=True
+    )
+
+
+def test_standby_shares_are_those_of_the_installed_unsloth():
+    zoo = find_spec("unsloth_zoo")
+    if zoo is None:
+        pytest.skip("needs Unsloth's source")
+    source = Path(zoo.submodule_search_locations[0], "vllm_utils.py").read_text(encoding="utf-8")
+    newest = source.partition("standby_target_gpu_util = 0.7\n")[2].partition("standby_target_gpu_util *= ")
+    found = re.findall(r"ten_percent >= ([\d.]+): standby_target_gpu_util = ([\d.]+)", newest[0])
+    assert [(10 * float(tenth), float(share)) for tenth, share in found] == list(STANDBY_SHARES[:-1])
+    assert newest[0].rpartition("else: standby_target_gpu_util = ")[2].startswith(str(STANDBY_SHARES[-1][1]))
+    assert newest[2].startswith(str(STANDBY_MARGIN))
+
+
+def test_a_cache_in_8_bit_floating_point_is_half_as_large():
+    wide, narrow = (vllm_share(sizes(*more, room=VLLM)).parts for more in ([], ["model.float8_kv_cache=true"]))
+    assert wide["KV cache of 8 sequences"] == 2 * narrow["KV cache of 8 sequences"] == 8 * 1536 * 114_688
 
 
 def test_logits_come_in_pieces_and_are_whole_in_trl_with_images_or_experts():

@@ -130,6 +130,18 @@ def test_a_recipe_that_fits_is_told_what_would_be_faster():
     assert not planned(80, "model.dtype=float32").faster  # its unquantized weights have 32 bits
     (eight,) = planned(24, "model.load_in_4bit=false", "model.load_in_8bit=true").faster
     assert eight.change == {"model.load_in_8bit": False}
+    assert not planned(24, "model.load_in_4bit=false", "model.load_in_fp8=true").faster
+
+
+def test_a_plan_says_what_8_bit_floating_point_and_standby_take():
+    eight = ("model.load_in_4bit=false", "model.load_in_fp8=true", "model.vllm_standby=true")
+    told = "\n".join(lines_of(planned(24, *eight)))
+    assert "parameters, FP8; from" in told
+    assert "note       model.load_in_fp8 takes a card of compute capability 8.9" in told
+    assert "note       model.vllm_standby has no effect without vLLM inside Unsloth" in told
+    with_vllm = planned(24, *eight, engine="vllm")
+    assert "has no effect" not in "\n".join(lines_of(with_vllm))
+    assert "model.gpu_memory_utilization" not in str(planned(12, *LARGE, *eight, engine="vllm").suggestions)
 
 
 def test_larger_passes_are_offered_where_trl_takes_them_as_they_are():

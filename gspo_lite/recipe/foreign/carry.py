@@ -10,6 +10,7 @@ from gspo_lite.recipe.foreign.rewards import DIFFERENCES, RUNS_CODE, TRUST, as_c
 from gspo_lite.recipe.foreign.settings import Setting, answer_to
 from gspo_lite.recipe.foreign.sources import SOURCES, carry_source
 from gspo_lite.recipe.foreign.values import converted
+from gspo_lite.recipe.model_settings import NARROW
 
 UNKNOWN = "no key of gspo-lite, TRL, open-r1, axolotl or Unsloth that is known here"
 COMPUTED = "is computed by the script"
@@ -71,7 +72,7 @@ def carry_weights(draft: Draft, settings: list[Setting]) -> None:
     owner = found.get("full_finetuning") or found.get("adapter") or found.get("use_peft") or named
     if owner is None:
         return
-    quantized = draft.get("model.load_in_4bit") is True or draft.get("model.load_in_8bit") is True
+    quantized = any(draft.get(f"model.{name}") is True for name in NARROW)
     lora = quantized or any(place.startswith(("model.lora.", "model.adapter")) for place in draft.values)
     said = owner.value is True if owner.key == "full_finetuning" else owner.value is False
     draft.carry("model.full_finetuning", not lora if owner is named else said, owner)

@@ -1,0 +1,106 @@
+"""README alone, in an empty folder: every block is run, or checked where it is a part of a file."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from gspo_lite.recipe.load import load_checked
+from tests.readme.blocks import Block, blocks_of, commands_of
+from tests.readme.stand_ins import BEFORE, CODES, FILES, INSTEAD, is_light, script
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS, COMMANDS = blocks_of(PAGE), commands_of(PAGE)
+OTHER_BLOCKS = ("recipe.yaml", "$ uv run")  # the files of a run folder, and what a run prints
+TESTED_ELSEWHERE = ("GSPOTrainer(", "class OwnLoss")  # in tests/training, where they train
+
+
+def run(text, folder, **environment):
+    """Run a script in bash, and fail with its last lines if it does not reach its end."""
+    done = subprocess.run(
+        ["bash", "-c", text], cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.stdout.rstrip().endswith(">>> the end"), done.stdout[-4000:]
+    return done.stdout
+
+
+def test_blocks_and_commands_are_told_apart():
+    page = (
+        "Text\n\n    pip install x   # why\n                    # more\n    gspo-lite run a.yaml \\\n        --resume\n"
+    )
+    page += "\n    one.json   a file\n\n```yaml\na: 1\n```\n"
+    assert blocks_of(page)[1:] == [Block(8, "indented", ("one.json   a file",)), Block(11, "yaml", ("a: 1",))]
+    assert commands_of(page) == [(3, "pip install x"), (6, "gspo-lite run a.yaml --resume")]
+
+
+def test_every_block_is_a_command_a_file_or_known():
+    strange = [
+        f"README.md:{block.line}: {block.lines[0]}" for block in BLOCKS
+        if not block.holds_commands and block.language not in ("yaml", "python")
+        and not block.lines[0].startswith(OTHER_BLOCKS)
+    ]  # fmt: skip
+    assert not strange
+    assert len(COMMANDS) > 20
+
+
+def test_what_stands_in_for_a_command_is_for_one_that_is_there():
+    assert {*BEFORE, *INSTEAD, *CODES} <= {command for _, command in COMMANDS}
+
+
+def test_light_commands_do_what_readme_says(tmp_path):
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    prologue = f"gspo-lite() {{ {sys.executable} -m gspo_lite \"$@\"; }}"  # fmt: skip
+    said = run(script([one for one in COMMANDS if is_light(one[1])], prologue), tmp_path, PYTHONPATH=str(ROOT))
+    assert said.count(">>> README.md") >= 7
+    assert json.loads((tmp_path / "recipe.schema.json").read_text())["title"] == "Recipe"
+    assert re.search(r"(\d+) rewards: correctness", PAGE)[1] == str(len(rewards_in(said)))
+
+
+def rewards_in(said):
+    told = said.split("gspo-lite rewards list\n")[1].split("\n\n>>>")[0]
+    return told.strip().splitlines()
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.language == "yaml"], ids=lambda block: f"line-{block.line}"
+)
+def test_settings_are_those_of_a_recipe(block):
+    settings = YAML(typ="safe").load(block.text)
+    load_checked("quickstart", [f"{key}={json.dumps(value)}" for key, value in settings.items()], ())
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.language == "python"], ids=lambda block: f"line-{block.line}"
+)
+def test_python_is_run(block):
+    if any(known in block.text for known in TESTED_ELSEWHERE):
+        compile(block.text, "README.md", "exec")
+        return
+    names = {}
+    exec(compile(block.text, "README.md", "exec"), names)
+    assert names["short"](["a", "b"], [[1] * 200, [1] * 201], answer=["", ""]) == [1.0, 0.0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(5400)
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_every_command_runs_from_a_clone_in_a_fresh_environment(tmp_path):
+    """Minutes: two environments are made, by uv and by pip, from the package index."""
+    clone, plain = tmp_path / "clone", tmp_path / "python"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(plain)], check=True)
+    for name, text in FILES.items():
+        (clone / name).write_text(text)
+    path = f"{plain / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    said = run(script(COMMANDS, "unset VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT"), clone, PATH=path)
+    assert "Held-out accuracy rose from" in said
