@@ -9,6 +9,7 @@ import json
 
 SMALL = "--max-steps 2 --set data.eval.limit=8"
 OWN = "--set model.name=starter --set data.source=mine.jsonl --set data.eval.limit=8 --set training.save_steps=1"
+UVX = "uvx --from git+https://github.com/gspo-lite/gspo-lite gspo-lite run quickstart"
 GSM8K = "gspo-lite run recipes/gsm8k_gspo.yaml"
 # Files that README takes to be the reader's own.
 FILES = {
@@ -34,6 +35,8 @@ BEFORE = {
 INSTEAD = {
     # This test is one of the suite.
     "uv run pytest": "uv run pytest tests/system/test_clock.py",
+    # tests/test_where_to_run.py runs this line of that page.
+    UVX: f"grep -F '{UVX}' docs/where_to_run.md",
     # Six minutes.
     "uv run --group real gspo-lite run smollm2_json": f"uv run --group real gspo-lite run smollm2_json {SMALL}",
     # They need a GPU and the hub.
@@ -47,6 +50,10 @@ INSTEAD = {
     # What was translated still has decisions to make.
     "gspo-lite run mine.yaml --set model.adapter=runs/sft": (
         f"gspo-lite run quickstart --output runs/continued --set model.adapter=runs/one {SMALL}"
+    ),
+    # Nothing says before this line which run is sent.
+    "gspo-lite push runs/mine --to me/my-adapter --dry-run": (
+        "gspo-lite push runs/quickstart --to me/my-adapter --dry-run"
     ),
     # Nobody is there to type.
     "gspo-lite chat runs/quickstart": "gspo-lite chat runs/quickstart --prompt 'What is 12 + 30?'",
@@ -69,7 +76,7 @@ def script(commands: list[tuple[int, str]], prologue: str) -> str:
     lines = [
         "set -u",
         prologue,
-        'step() { echo; echo ">>> README.md:$1  $2"; }',
+        'step() { echo; echo ">>> $SECONDS s, README.md:$1  $2"; }',
         'ended() { case " $2 " in *" $1 "*) ;; *) echo "!!! exit code $1"; exit 1;; esac; }',
     ]
     for number, command in commands:

@@ -61,7 +61,7 @@ def test_light_commands_do_what_readme_says(tmp_path):
         (tmp_path / name).write_text(text)
     prologue = f"gspo-lite() {{ {sys.executable} -m gspo_lite \"$@\"; }}"  # fmt: skip
     said = run(script([one for one in COMMANDS if is_light(one[1])], prologue), tmp_path, PYTHONPATH=str(ROOT))
-    assert said.count(">>> README.md") >= 7
+    assert said.count(" s, README.md:") >= 7
     assert json.loads((tmp_path / "recipe.schema.json").read_text())["title"] == "Recipe"
     assert re.search(r"(\d+) rewards: correctness", PAGE)[1] == str(len(rewards_in(said)))
 
@@ -91,6 +91,20 @@ def test_python_is_run(block):
     assert names["short"](["a", "b"], [[1] * 200, [1] * 201], answer=["", ""]) == [1.0, 0.0]
 
 
+def test_links_lead_to_files():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "recipes" / "README.md"):
+        links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+        assert not [link for link in links if not (page.parent / link).exists()], page
+
+
+def test_the_comparison_names_the_versions_that_are_tested():
+    versions = json.loads((ROOT / "gspo_lite" / "tested_versions.json").read_text())
+    newest = versions["newest"]["trl"].rpartition(".")[0]
+    oldest = versions["oldest"]["trl"].rpartition(".")[0]
+    assert f"(https://github.com/huggingface/trl) {newest} ({oldest} to {newest} work here)" in PAGE
+    assert f"(https://github.com/unslothai/unsloth) {versions['usual']['unsloth']} and" in PAGE
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -103,4 +117,20 @@ def test_every_command_runs_from_a_clone_in_a_fresh_environment(tmp_path):
         (clone / name).write_text(text)
     path = f"{plain / 'bin'}{os.pathsep}{os.environ['PATH']}"
     said = run(script(COMMANDS, "unset VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT"), clone, PATH=path)
-    assert "Held-out accuracy rose from" in said
+    assert not [line for line in of_the_quickstart() if without_figures(line) not in without_figures(said)]
+    assert {path.name for path in (clone / "runs" / "quickstart").iterdir()} == files_of_a_run()
+
+
+def of_the_quickstart():
+    """What README says that the quickstart prints, without the machine and lines that come and go."""
+    (block,) = (block for block in BLOCKS if block.lines[0].startswith("$ uv run"))
+    return [line for line in block.lines[1:] if not line.startswith(("building", "machine", "  training", "  ..."))]
+
+
+def without_figures(text):
+    return re.sub(r"\d+([.,]\d+)?", "0", text)
+
+
+def files_of_a_run():
+    (block,) = (block for block in BLOCKS if block.lines[0].startswith("recipe.yaml"))
+    return {name.rstrip("/") for line in block.lines for name in line.partition("  ")[0].split(", ")}
