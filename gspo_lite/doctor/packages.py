@@ -48,9 +48,9 @@ def tested_set(machine: Machine) -> dict[str, str]:
 
 
 def allowed_ranges() -> dict[str, SpecifierSet]:
-    """Return the ranges that the metadata of this package allows."""
+    """Return the ranges that the metadata of this package allows; those of a library alone where an extra narrows it."""
     found = [Requirement(text) for text in declared()[1]]
-    return {requirement.name: requirement.specifier for requirement in found}
+    return {requirement.name: requirement.specifier for requirement in reversed(found)}  # extras come last
 
 
 def declared() -> tuple[str, list[str]]:

@@ -41,11 +41,12 @@ INSTEAD = {
     "uv run pytest": "uv run pytest tests/system/test_clock.py",
     # tests/test_where_to_run.py runs this line of that page.
     UVX: f"grep -F '{UVX}' docs/where_to_run.md",
-    # Six minutes.
-    "uv run --group real gspo-lite run smollm2_json": f"uv run --group real gspo-lite run smollm2_json {SMALL}",
-    # Where its cache is cold, pip fetches gigabytes that uv has by now.
+    # tests/real trains it, in the environment that this makes.
+    "uv run --group real gspo-lite run smollm2_json": "uv run --group real gspo-lite check smollm2_json",
+    # Where its cache is cold, pip fetches gigabytes that uv has by now. The versions are those that README names.
     "pip install '.[unsloth]'": (
-        "uv pip install --quiet --python \"$(command -v python)\" '.[unsloth]' && pip install --quiet --no-deps ."
+        "uv pip install --quiet --python \"$(command -v python)\" '.[unsloth]' && pip install --quiet --no-deps . "
+        "&& ! gspo-lite doctor --quick | grep -E '^warn +(torch|trl|transformers|datasets|peft) '"
     ),
     # The whole of it ran above.
     "gspo-lite run quickstart": f"gspo-lite run quickstart {SMALL}",
