@@ -48,7 +48,7 @@ def tested_set(machine: Machine) -> dict[str, str]:
 
 
 def allowed_ranges() -> dict[str, SpecifierSet]:
-    """Return the ranges that the metadata of this package allows; those of a library alone where an extra narrows it."""
+    """Return the ranges that the metadata of this package allows, apart from those that an extra narrows."""
     found = [Requirement(text) for text in declared()[1]]
     return {requirement.name: requirement.specifier for requirement in reversed(found)}  # extras come last
 
