@@ -143,13 +143,13 @@ def load_with_unsloth(
         dtype=torch_dtype(settings.dtype),
         load_in_4bit=settings.load_in_4bit,
         load_in_8bit=settings.load_in_8bit,
-        load_in_fp8=settings.load_in_fp8,
         load_in_16bit=not settings.narrow and not settings.full_finetuning,
         full_finetuning=settings.full_finetuning,
         trust_remote_code=settings.trust_remote_code,
         use_gradient_checkpointing=checkpointing,
         random_state=seed,
         fast_inference=vllm,
+        **({"load_in_fp8": True} if settings.load_in_fp8 else {}),  # which its CPU backend does not know
         **(vllm_options(settings) if vllm else {}),
     )
     if settings.full_finetuning:
