@@ -10,7 +10,13 @@ dry=${DRY:+--dry-run}
 : "${OUT:?names the folder whose contents come back}"
 mkdir -p "$KEEP" /tmp/model
 keep() { tar czf "$OUT/kept.tgz" -C /tmp kept; }
-trap 'keep; echo "== in all $SECONDS s"' EXIT
+failed=
+end() {
+    keep
+    echo "== in all $SECONDS s; failed: ${failed:-nothing}"
+    [ -z "$failed" ] || exit 1
+}
+trap end EXIT
 cp .model-*/* /tmp/model/ 2>/dev/null
 
 # The wheels, once for each machine that lacks them, as the project's own environment does not.
@@ -35,5 +41,6 @@ step() {
     grep -E "${SHOW:-^RESULT}" "$KEEP/step.txt" | tail -20 | cut -c1-700
     ((rc == 0)) || tail -12 "$KEEP/step.txt" | cut -c1-300
     keep  # now, since a call that outruns its limit is killed
+    ((rc == 0)) || failed+="${failed:+, }$name"
     return $rc
 }

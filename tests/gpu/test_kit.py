@@ -149,19 +149,24 @@ def test_packed_versions_are_the_tested_ones_unless_the_command_line_says_otherw
     wheels = kit("pack_wheels")
     tested = json.loads((ROOT / "gspo_lite" / "tested_versions.json").read_text())["usual"]
     packed = {name: version for name, version in wheels.WHEELS.items() if name in tested}
-    assert packed == {name: tested[name] for name in ("unsloth", "trl", "bitsandbytes")}
+    assert packed == {name: tested[name] for name in ("unsloth", "trl", "bitsandbytes", "datasets")}
     pins = wheels.pins_of(["trl==1.16.0", "ruamel.yaml==0.20", "tomli==2.0"])
     assert (pins["trl"], pins["ruamel-yaml"], pins["tomli"]) == ("1.16.0", "0.20", "2.0")
     assert len(pins) == len(wheels.WHEELS) + 1
 
 
+def test_the_project_with_its_extra_needs_nothing_that_is_neither_installed_nor_packed(kit):
+    wheels = kit("pack_wheels")
+    asked = wheels.asked_for_by_the_project()
+    assert {"torch", "trl", "unsloth"} < asked
+    assert asked - wheels.WHEELS.keys() - set(wheels.INSTALLED.read_text().splitlines()) - wheels.UNUSED == set()
+
+
 def test_contributing_names_the_dependencies_that_a_bare_machine_lacks(kit):
     wheels = kit("pack_wheels")
-    project = (ROOT / "pyproject.toml").read_text().partition("[project.optional")[0]
-    asked = re.findall(r'^    "([\w.-]+)', project, re.MULTILINE)
     text = (ROOT / "CONTRIBUTING.md").read_text()
     (sentence,) = re.findall(r"they need (.+?), with\swhat these need", text, re.DOTALL)
-    assert set(re.findall(r"`([\w-]+)`", sentence)) == {wheels.plain(name) for name in asked} & wheels.WHEELS.keys()
+    assert set(re.findall(r"`([\w-]+)`", sentence)) == wheels.asked_for_by_the_project() & wheels.WHEELS.keys()
 
 
 def test_a_wheel_is_repacked_without_what_is_left_out(kit, tmp_path):
