@@ -22,7 +22,9 @@ cp .model-*/* /tmp/model/ 2>/dev/null
 # The wheels, once for each machine that lacks them, as the project's own environment does not.
 has_unsloth() { PYTHONPATH="" python3 -c 'from importlib.metadata import version; version("unsloth")' 2>/dev/null; }
 if [ ! -f /tmp/site/.done ] && ! has_unsloth; then
+    failed="the wheels"
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl || exit 1
+    failed=
     touch /tmp/site/.done
     echo "== wheels installed: $SECONDS s"
 fi
