@@ -4,12 +4,13 @@ set -u
 KIT=$(dirname "$0")
 export PYTHONUNBUFFERED=1 PYTHONPATH=/tmp/site HF_HUB_OFFLINE=1 UNSLOTH_DISABLE_STATISTICS=1 TOKENIZERS_PARALLELISM=false
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-KEEP=/tmp/kept/$(basename "$0" .sh)
+KEPT=${TMPDIR:-/tmp}/kept
+KEEP=$KEPT/$(basename "$0" .sh)
 LOG=$KEEP/log.txt
 dry=${DRY:+--dry-run}
 : "${OUT:?names the folder whose contents come back}"
 mkdir -p "$KEEP" /tmp/model
-keep() { tar czf "$OUT/kept.tgz" -C /tmp kept; }
+keep() { tar czf "$OUT/kept.tgz" -C "$KEPT/.." kept; }
 failed=
 end() {
     keep

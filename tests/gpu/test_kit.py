@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,6 +25,13 @@ PARTS = {
     "noise": ["noise.py", "--dry-run"],
     "parity": ["parity.py", "--dry-run"],
 }
+STEPS = """
+BUDGET=60
+. {}/common.sh
+step 9 wrong false
+step 1 slow sleep 9
+step 9 right echo RESULT yes
+"""
 METADATA = """Name: thing
 Requires-Dist: dill>=0.3
 Requires-Dist: typing_extensions; python_version < "3.13"
@@ -108,6 +116,22 @@ def test_scripts_name_files_that_are_there():
         named |= set(re.findall(r"benchmarks/[\w/]+\.(?:py|sh)", text))
     assert {"check.py", "benchmarks/gpu.py", "pack_wheels.py"} <= named
     assert [name for name in named if not (KIT / name).is_file() and not (ROOT / name).is_file()] == []
+
+
+def test_a_step_that_fails_ends_no_other_and_is_named(tmp_path):
+    (tmp_path / "python3").symlink_to("/bin/true")  # nothing is to be installed
+    (tmp_path / "call.sh").write_text(STEPS.format(KIT))
+    folders = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path), "OUT": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "call.sh"], cwd=tmp_path, env={**os.environ, **folders}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    told = re.sub(r"\d+ s\b", "N s", done.stdout).splitlines()
+    assert told[:2] == ["== wrong: rc 1, N s", "== slow: rc 124, N s"]
+    assert told[2:] == ["== right: rc 0, N s", "RESULT yes", "== in all N s; failed: wrong, slow"]
+    with tarfile.open(tmp_path / "kept.tgz") as kept:
+        log = kept.extractfile("kept/call/log.txt").read().decode()
+    assert log.count("##### ") == 3
 
 
 @pytest.mark.parametrize("task", ["json", "smol"])
