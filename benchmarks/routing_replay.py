@@ -49,6 +49,9 @@ def main(words: Sequence[str] | None = None) -> None:
     rows = [mean(found[step::STEPS]) for step in range(STEPS)]
     for line in table(rows):
         print(line)
+    print(
+        f"right: {rows[0]['reward']:.0%} of the completions; {rows[0]['groups that differ']:.0%} of the groups differ"
+    )
     if options.json:
         settings = {"train": options.train, "learning_rate": options.learning_rate, "warm_up": options.warm_up}
         options.json.write_text(json.dumps({**settings, "rollouts": options.rollouts, "steps": rows}, indent=1))
@@ -73,11 +76,13 @@ def mixture(tokenizer: Any) -> Any:
 def warmed_up(model: Any, tokenizer: Any, steps: int) -> Any:
     """Teach the model the starter's demonstrations, right and flawed ones, for so many steps."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=starter.LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, starter.LEARNING_RATE, max(steps, 1), pct_start=0.1)
     for batch in islice(starter.demonstration_batches(tokenizer), steps):
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        schedule.step()
         optimizer.zero_grad(set_to_none=True)
     return model.eval()
 
@@ -89,12 +94,14 @@ def train(model: Any, tokenizer: Any, optimizer: Any, number: int) -> Iterator[F
     with torch.no_grad(), recorded(model, routes):
         old = log_probs(model, ids, mask)
     advantages = group_advantages(rewards, GROUP)
+    differ = advantages.view(PROMPTS, GROUP).ne(0).any(1).float()
+    learnable = {"reward": float(rewards.mean()), "groups that differ": float(differ.mean())}
     for rows in torch.randperm(len(ids)).chunk(STEPS):
         new = log_probs(model, ids[rows], mask[rows])
         gspo_loss(new, old[rows], mask[rows], advantages[rows]).loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        yield moved(model, ids, mask, old, routes) | {"reward": float(rewards.mean())}
+        yield moved(model, ids, mask, old, routes) | learnable
 
 
 def rollout(model: Any, tokenizer: Any, number: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -196,7 +203,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", choices=["all", "attention"], default="all", help="weights that move")
     parser.add_argument("--learning-rate", type=float, default=1e-5)
-    parser.add_argument("--warm-up", type=int, default=200, help="supervised steps; 0 leaves the weights random")
+    parser.add_argument("--warm-up", type=int, default=400, help="supervised steps; 0 leaves the weights random")
     parser.add_argument("--rollouts", type=int, default=4, help="figures are means over them")
     parser.add_argument("--json", type=Path, help="write the figures there")
     return parser.parse_args(words)

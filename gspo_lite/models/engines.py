@@ -104,6 +104,8 @@ def fast_inference_lacks(settings: ModelSettings, backend: str, place: Place) ->
         return "the backend unsloth"
     if settings.full_finetuning:
         return "an adapter, but full_finetuning trains none"
+    if settings.load_in_8bit:  # Unsloth raises
+        return "weights that are not LLM.int8 (model.load_in_8bit=false)"
     if settings.adapter is not None:
         return "a new adapter; with one that is continued (model.adapter) it is untested"
     return vllm_lacks(place) or (None if place.gpu else "a CUDA GPU")

@@ -64,7 +64,7 @@ def smaller_passes(recipe: Recipe, room: Room) -> Iterator[Change]:
 
 
 def smaller_share(recipe: Recipe, room: Room) -> Iterator[Change]:
-    if room.engine == "vllm" and not recipe.model.vllm_standby:  # in standby Unsloth sets it
+    if room.engine == "vllm":
         yield from ({"model.gpu_memory_utilization": share} for share in (0.5, 0.4, 0.3, 0.2)
                     if share < recipe.model.gpu_memory_utilization)  # fmt: skip
 

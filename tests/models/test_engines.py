@@ -7,6 +7,7 @@ from gspo_lite.models.engines import Place, choose_engine, fp8_obstacles, refuse
 from gspo_lite.recipe.schema import ModelSettings
 
 FOUR_BIT, WIDE = ModelSettings(name="m"), ModelSettings(name="m", load_in_4bit=False)
+INT8 = ModelSettings(name="m", load_in_4bit=False, load_in_8bit=True)
 FULL = ModelSettings(name="m", load_in_4bit=False, full_finetuning=True)
 
 
@@ -28,6 +29,7 @@ def machine(monkeypatch):
     [
         (FOUR_BIT, "unsloth", {}, "vLLM inside Unsloth"),
         (WIDE, "unsloth", {}, "vLLM inside Unsloth"),
+        (INT8, "unsloth", {}, "transformers"),
         (FULL, "unsloth", {}, "transformers"),
         (WIDE, "transformers", {}, "vLLM beside TRL"),
         (FULL, "transformers", {}, "vLLM beside TRL"),
@@ -52,6 +54,7 @@ def test_auto_takes_the_first_engine_that_can_run(machine, settings, backend, he
         (FOUR_BIT, "unsloth", {"gpu": False}, "vLLM inside Unsloth needs a CUDA GPU"),
         (FOUR_BIT, "transformers", {}, r"vLLM beside TRL needs unquantized weights \(model.load_in_4bit=false\)"),
         (WIDE, "transformers", {"capability": 6}, "vLLM beside TRL needs a GPU of compute capability 7.0"),
+        (INT8, "unsloth", {}, r"vLLM inside Unsloth needs weights that are not LLM\.int8 \(model.load_in_8bit=false\)"),
         (FULL, "unsloth", {}, "needs an adapter"),
     ],
 )

@@ -6,10 +6,14 @@ A command that is in none of these tables is run as it stands in README, and mus
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator
 
 SMALL = "--max-steps 2 --set data.eval.limit=8"
 OWN = "--set model.name=starter --set data.source=mine.jsonl --set data.eval.limit=8 --set training.save_steps=1"
+UVX = "uvx --from git+https://github.com/gspo-lite/gspo-lite gspo-lite run quickstart"
 GSM8K = "gspo-lite run recipes/gsm8k_gspo.yaml"
+ACTIVATED = "gspo-lite recipes"  # the first command after README says to activate the environment
 # Files that README takes to be the reader's own.
 FILES = {
     "mine.jsonl": "".join(
@@ -23,19 +27,28 @@ FILES = {
 # What README says in words to do before, and runs and recipes that it takes to be there.
 BEFORE = {
     "gspo-lite run quickstart": ["rm -r runs/quickstart"],  # a run folder is not written over unasked
-    "gspo-lite recipes": ["[ ! -d .venv ] || source .venv/bin/activate"],
+    ACTIVATED: ["[ ! -d .venv ] || source .venv/bin/activate"],
     "gspo-lite report runs/one runs/two": [
         f"gspo-lite run quickstart --output runs/one {SMALL}",
         f"gspo-lite run quickstart --output runs/two {SMALL} --set training.seed=43",
     ],
+    "gspo-lite chat runs/quickstart": [f"gspo-lite run quickstart {SMALL}"],
     "gspo-lite rewards test my.yaml": ["gspo-lite recipes --init quickstart my.yaml"],
     "gspo-lite rewards test my.yaml --completions runs/my/completions.jsonl": [f"gspo-lite run my.yaml {SMALL}"],
 }
 INSTEAD = {
     # This test is one of the suite.
     "uv run pytest": "uv run pytest tests/system/test_clock.py",
+    # tests/test_where_to_run.py runs this line of that page.
+    UVX: f"grep -F '{UVX}' docs/where_to_run.md",
     # Six minutes.
     "uv run --group real gspo-lite run smollm2_json": f"uv run --group real gspo-lite run smollm2_json {SMALL}",
+    # Where its cache is cold, pip fetches gigabytes that uv has by now.
+    "pip install '.[unsloth]'": (
+        "uv pip install --quiet --python \"$(command -v python)\" '.[unsloth]' && pip install --quiet --no-deps ."
+    ),
+    # The whole of it ran above.
+    "gspo-lite run quickstart": f"gspo-lite run quickstart {SMALL}",
     # They need a GPU and the hub.
     GSM8K: f"{GSM8K} {OWN} --max-steps 2",
     f"{GSM8K} --resume": f"{GSM8K} {OWN} --max-steps 3 --resume",
@@ -47,6 +60,10 @@ INSTEAD = {
     # What was translated still has decisions to make.
     "gspo-lite run mine.yaml --set model.adapter=runs/sft": (
         f"gspo-lite run quickstart --output runs/continued --set model.adapter=runs/one {SMALL}"
+    ),
+    # Nothing says before this line which run is sent.
+    "gspo-lite push runs/mine --to me/my-adapter --dry-run": (
+        "gspo-lite push runs/quickstart --to me/my-adapter --dry-run"
     ),
     # Nobody is there to type.
     "gspo-lite chat runs/quickstart": "gspo-lite chat runs/quickstart --prompt 'What is 12 + 30?'",
@@ -64,16 +81,21 @@ def is_light(command: str) -> bool:
     return command.startswith(tuple(f"gspo-lite {name}" for name in LIGHT))
 
 
+def as_run(commands: list[tuple[int, str]]) -> Iterator[tuple[int, str, str]]:
+    """Yield what is run for commands of README: line, command, and the exit codes that are an answer."""
+    for number, command in commands:
+        yield from ((number, one, "0") for one in BEFORE.get(command, ()))
+        yield number, INSTEAD.get(command, command), CODES.get(command, "0")
+
+
 def script(commands: list[tuple[int, str]], prologue: str) -> str:
     """Return a bash script that runs commands of README one after the other and ends at the first surprise."""
     lines = [
         "set -u",
         prologue,
-        'step() { echo; echo ">>> README.md:$1  $2"; }',
+        'step() { echo; echo ">>> $SECONDS s, README.md:$1  $2"; }',
         'ended() { case " $2 " in *" $1 "*) ;; *) echo "!!! exit code $1"; exit 1;; esac; }',
     ]
-    for number, command in commands:
-        wanted = [(one, "0") for one in BEFORE.get(command, ())]
-        for one, codes in [*wanted, (INSTEAD.get(command, command), CODES.get(command, "0"))]:
-            lines += [f"step {number} {json.dumps(one)}", f'{one} </dev/null; ended $? "{codes}"']
+    for number, command, codes in as_run(commands):
+        lines += [f"step {number} {shlex.quote(command)}", f'{command} </dev/null; ended $? "{codes}"']
     return "\n".join([*lines, "echo", "echo '>>> the end'"]) + "\n"

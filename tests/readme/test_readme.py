@@ -13,12 +13,13 @@ from ruamel.yaml import YAML
 
 from gspo_lite.recipe.load import load_checked
 from tests.readme.blocks import Block, blocks_of, commands_of
-from tests.readme.stand_ins import BEFORE, CODES, FILES, INSTEAD, is_light, script
+from tests.readme.stand_ins import ACTIVATED, BEFORE, CODES, FILES, INSTEAD, as_run, is_light, script
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS, COMMANDS = blocks_of(PAGE), commands_of(PAGE)
 OTHER_BLOCKS = ("recipe.yaml", "$ uv run")  # the files of a run folder, and what a run prints
+OWN_RUNS = [command for _, command in COMMANDS].index(ACTIVATED)  # before it, README is about environments
 TESTED_ELSEWHERE = ("GSPOTrainer(", "class OwnLoss")  # in tests/training, where they train
 
 
@@ -61,7 +62,7 @@ def test_light_commands_do_what_readme_says(tmp_path):
         (tmp_path / name).write_text(text)
     prologue = f"gspo-lite() {{ {sys.executable} -m gspo_lite \"$@\"; }}"  # fmt: skip
     said = run(script([one for one in COMMANDS if is_light(one[1])], prologue), tmp_path, PYTHONPATH=str(ROOT))
-    assert said.count(">>> README.md") >= 7
+    assert said.count(" s, README.md:") >= 7
     assert json.loads((tmp_path / "recipe.schema.json").read_text())["title"] == "Recipe"
     assert re.search(r"(\d+) rewards: correctness", PAGE)[1] == str(len(rewards_in(said)))
 
@@ -91,16 +92,62 @@ def test_python_is_run(block):
     assert names["short"](["a", "b"], [[1] * 200, [1] * 201], answer=["", ""]) == [1.0, 0.0]
 
 
+def test_links_lead_to_files():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "recipes" / "README.md"):
+        links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+        assert not [link for link in links if not (page.parent / link).exists()], page
+
+
+def test_the_comparison_names_the_versions_that_are_tested():
+    versions = json.loads((ROOT / "gspo_lite" / "tested_versions.json").read_text())
+    newest = versions["newest"]["trl"].rpartition(".")[0]
+    oldest = versions["oldest"]["trl"].rpartition(".")[0]
+    assert f"(https://github.com/huggingface/trl) {newest} ({oldest} to {newest} work here)" in PAGE
+    assert f"(https://github.com/unslothai/unsloth) {versions['usual']['unsloth']} and" in PAGE
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(5400)
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_every_command_runs_from_a_clone_in_a_fresh_environment(tmp_path):
-    """Minutes: two environments are made, by uv and by pip, from the package index."""
+def test_a_clone_becomes_an_environment_by_each_way_and_trains(tmp_path):
+    """Minutes: two environments are made from the package index or uv's cache, and the quickstart is run whole."""
     clone, plain = tmp_path / "clone", tmp_path / "python"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     subprocess.run([sys.executable, "-m", "venv", str(plain)], check=True)
     for name, text in FILES.items():
         (clone / name).write_text(text)
     path = f"{plain / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    said = run(script(COMMANDS, "unset VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT"), clone, PATH=path)
-    assert "Held-out accuracy rose from" in said
+    commands = [*COMMANDS[:OWN_RUNS], *(one for one in COMMANDS[OWN_RUNS:] if is_light(one[1]))]
+    said = run(script(commands, "unset VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT"), clone, PATH=path)
+    assert not [line for line in of_the_quickstart() if without_figures(line) not in without_figures(said)]
+    assert {path.name for path in (clone / "runs" / "quickstart").iterdir()} == files_of_a_run()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_other_command_runs(tmp_path, starter):
+    """In this environment: the test above shows that commands work in the ones README makes."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    commands = [one for one in COMMANDS[OWN_RUNS:] if not is_light(one[1])]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.readme.forked"], cwd=tmp_path, input=json.dumps([*as_run(commands)]),
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert done.stdout.rstrip().endswith(">>> the end"), done.stdout[-4000:]
+
+
+def of_the_quickstart():
+    """What README says that the quickstart prints, without the machine and lines that come and go."""
+    (block,) = (block for block in BLOCKS if block.lines[0].startswith("$ uv run"))
+    return [line for line in block.lines[1:] if not line.startswith(("building", "machine", "  training", "  ..."))]
+
+
+def without_figures(text):
+    return re.sub(r"\d+([.,]\d+)?", "0", text)
+
+
+def files_of_a_run():
+    (block,) = (block for block in BLOCKS if block.lines[0].startswith("recipe.yaml"))
+    return {name.rstrip("/") for line in block.lines for name in line.partition("  ")[0].split(", ")}
