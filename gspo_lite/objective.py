@@ -110,7 +110,8 @@ def gspo_loss(
     bounded = ratio if delta is None else ratio.clamp(max=delta)
     clipped = ratio.clamp(1 - epsilon, 1 + epsilon_high)
     gain, limit = bounded * advantage, clipped * advantage
-    # Not torch.min: where both are equal, at epsilon 0 for example, its gradient differs between versions of torch.
+    # Not torch.min, which takes half of each where both are equal: at the border of the clip range, where epsilon 0
+    # starts, the gradient of clamp is 1 up to torch 2.14 and 0 later.
     per_token_loss = -torch.where(gain <= limit, gain, limit)
 
     kl = None

@@ -219,7 +219,7 @@ def test_a_clone_that_is_not_installed_knows_its_ranges_from_pyproject(monkeypat
         ({"unsloth": None, "trl": "1.16.0"}, f"warn: {PLAIN} newest",
          "torch==2.15.0 trl==1.16.0 transformers==5.24.0 datasets==5.2.0 peft==0.21.2"),
         ({"unsloth": None, "trl": "1.13.0"}, f"warn: {PLAIN} oldest",
-         "torch==2.8.0 trl==1.13.0"),
+         "torch==2.11.0 trl==1.13.0"),
         ({"unsloth": None}, f"warn: {PLAIN} usual",
          "trl==1.14.2"),
         ({"unsloth": None, "trl": "1.16.9"}, f"warn: {PLAIN} newest",

@@ -37,8 +37,10 @@ def test_the_first_cell_installs_the_package_where_that_is_needed(notebook, plac
     exec(TransformerManager().transform_cell(cell.source), {"get_ipython": lambda: kernel})
     assert len(asked) == installs
     for magic, line in asked:
+        package = shlex.split(line)[-1]
         assert magic == "pip"
-        assert shlex.split(line)[-1].endswith("git+https://github.com/gspo-lite/gspo-lite")
+        assert package.endswith("git+https://github.com/gspo-lite/gspo-lite")
+        assert ("unsloth" in package) is (notebook.stem == "05_gsm8k_on_colab")  # the one for a GPU
 
 
 def test_the_job_is_one_that_hugging_face_knows():
@@ -59,14 +61,27 @@ def hf(*words):
     return done.stdout
 
 
+def from_this_clone(words, folder):
+    """What a command with uvx prints, on the commit that is checked out; packages come from the index or uv's cache."""
+    if shutil.which("uvx") is None:
+        pytest.skip("no uvx here")
+    words = [word.replace("https://github.com/gspo-lite/gspo-lite", f"file://{ROOT}") for word in words]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_one_line_runs_from_a_git_address(tmp_path, starter):
-    """The commit that is checked out, in an environment that uvx makes; packages come from the index or uv's cache."""
-    if shutil.which("uvx") is None:
-        pytest.skip("no uvx here")
-    words = [word.replace("https://github.com/gspo-lite/gspo-lite", f"file://{ROOT}") for word in command("uvx --from")]
     short = ["--max-steps", "2", "--set", "data.eval.limit=16", "--set", "training.per_device_train_batch_size=8"]
-    done = subprocess.run([*words, *short], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    from_this_clone([*command("uvx --from git"), *short], tmp_path)
     assert (tmp_path / "runs" / "quickstart" / "report.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_line_for_a_gpu_brings_unsloth(tmp_path):
+    words = command('uvx --from "gspo-lite')
+    told = from_this_clone([*words[: words.index("run")], "doctor", "--quick"], tmp_path)
+    assert re.search(r"^ok +stack +with Unsloth", told, re.MULTILINE)

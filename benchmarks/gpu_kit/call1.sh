@@ -9,7 +9,8 @@ else
     step 100 "check on a pretended card" python3 "$KIT/fakecuda.py" "$KIT/check.py" --dry-run || exit 1
 fi
 step 110 "0.6B gspo_token" python3 "$KIT/shape.py" "0.6B gspo_token" $dry
-together="python3 $KIT/noise.py $dry > /tmp/noise.txt 2>&1 & python3 $KIT/parity.py $dry; rc=\$?; wait; cat /tmp/noise.txt; exit \$rc"
+together="python3 $KIT/noise.py $dry > /tmp/noise.txt 2>&1 & python3 $KIT/parity.py $dry; rc=\$?
+    wait \$! || rc=1; cat /tmp/noise.txt; exit \$rc"
 step 130 "parity and noise" bash -c "$together"
 step 110 "4B gspo" python3 "$KIT/shape.py" "4B gspo" $dry
 step 90 "0.6B gspo" python3 "$KIT/shape.py" "0.6B gspo" $dry

@@ -4,19 +4,28 @@ set -u
 KIT=$(dirname "$0")
 export PYTHONUNBUFFERED=1 PYTHONPATH=/tmp/site HF_HUB_OFFLINE=1 UNSLOTH_DISABLE_STATISTICS=1 TOKENIZERS_PARALLELISM=false
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-KEEP=/tmp/kept/$(basename "$0" .sh)
+KEPT=${TMPDIR:-/tmp}/kept
+KEEP=$KEPT/$(basename "$0" .sh)
 LOG=$KEEP/log.txt
 dry=${DRY:+--dry-run}
 : "${OUT:?names the folder whose contents come back}"
 mkdir -p "$KEEP" /tmp/model
-keep() { tar czf "$OUT/kept.tgz" -C /tmp kept; }
-trap 'keep; echo "== in all $SECONDS s"' EXIT
+keep() { tar czf "$OUT/kept.tgz" -C "$KEPT/.." kept; }
+failed=
+end() {
+    keep
+    echo "== in all $SECONDS s; failed: ${failed:-nothing}"
+    [ -z "$failed" ] || exit 1
+}
+trap end EXIT
 cp .model-*/* /tmp/model/ 2>/dev/null
 
 # The wheels, once for each machine that lacks them, as the project's own environment does not.
 has_unsloth() { PYTHONPATH="" python3 -c 'from importlib.metadata import version; version("unsloth")' 2>/dev/null; }
 if [ ! -f /tmp/site/.done ] && ! has_unsloth; then
+    failed="the wheels"
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl || exit 1
+    failed=
     touch /tmp/site/.done
     echo "== wheels installed: $SECONDS s"
 fi
@@ -35,5 +44,6 @@ step() {
     grep -E "${SHOW:-^RESULT}" "$KEEP/step.txt" | tail -20 | cut -c1-700
     ((rc == 0)) || tail -12 "$KEEP/step.txt" | cut -c1-300
     keep  # now, since a call that outruns its limit is killed
+    ((rc == 0)) || failed+="${failed:+, }$name"
     return $rc
 }

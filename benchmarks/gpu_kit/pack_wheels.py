@@ -7,8 +7,8 @@ The machine has Python 3.12, CUDA 13 and torch 2.11 with transformers, peft, acc
 matplotlib and pytest (installed.txt lists them all), but no network. The wheels below are missing there. Two are mostly
 weight that a run never loads (a web studio, CUDA builds for other toolkits) and are repacked without it. A requirement
 on the command line replaces the pin of that name, or comes along. The folder is emptied first, since two versions of
-one package stop the whole install. Printed at the end: sizes, and what the wheels ask for that is neither there nor
-packed, which must be nothing.
+one package stop the whole install. Printed at the end: sizes, and what the project with its extra `unsloth` and the
+wheels ask for that is neither there nor packed, which must be nothing.
 
 There, before anything else (common.sh does it):
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target /tmp/site .whl/*.whl
@@ -24,7 +24,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 WHEELS = {
@@ -36,11 +36,11 @@ WHEELS = {
     "jsonschema": "4.26.0", "referencing": "0.37.0", "rpds-py": "2026.9.1", "jsonschema-specifications": "2025.9.1",
     "gguf": "0.19.0",  # transformers reads a GGUF model through it
 }  # fmt: skip
-# Asked for by Unsloth or torch's friends, and not used by a training run (tried without); xformers from PyPI is built
-# for CUDA 12 and cannot load beside torch for CUDA 13.
+# Asked for by this project (wandb, a tracker), Unsloth or torch's friends, and not used by a training run (tried
+# without); xformers from PyPI is built for CUDA 12 and cannot load beside torch for CUDA 13.
 UNUSED = {
     "cut-cross-entropy", "diffusers", "hf-transfer", "json5", "msgspec", "nest-asyncio", "structlog", "torchao", "tyro",
-    "xformers",
+    "wandb", "xformers",
 }  # fmt: skip
 PLATFORMS = (
     "manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_24_x86_64", "manylinux_2_17_x86_64",
@@ -51,6 +51,7 @@ MACHINE = {
     "platform_machine": "x86_64", "platform_python_implementation": "CPython", "extra": "",
 }  # fmt: skip
 INSTALLED = Path(__file__).with_name("installed.txt")
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
 def left_out_of_unsloth(name: str) -> bool:
@@ -97,18 +98,31 @@ def repack(wheel: Path, left_out: Callable[[str], bool]) -> None:
     slim.replace(wheel)
 
 
-def asked_for(wheel: Path) -> set[str]:
-    """Return the names that the wheel requires on that machine, extras left out."""
+def names_of(requirements: Iterable[str]) -> set[str]:
+    """Return the names of the requirements that hold on that machine, extras left out."""
     try:
         from packaging.requirements import Requirement
     except ImportError:  # a bare Python has it inside pip only
         from pip._vendor.packaging.requirements import Requirement
 
+    wanted = map(Requirement, requirements)
+    return {plain(one.name) for one in wanted if one.marker is None or one.marker.evaluate(MACHINE)}
+
+
+def asked_for(wheel: Path) -> set[str]:
+    """Return the names that the wheel requires there."""
     with zipfile.ZipFile(wheel) as members:
         name = next(name for name in members.namelist() if name.endswith(".dist-info/METADATA"))
         lines = members.read(name).decode().partition("\n\n")[0].splitlines()
-    wanted = [Requirement(line.split(":", 1)[1]) for line in lines if line.startswith("Requires-Dist:")]
-    return {plain(one.name) for one in wanted if one.marker is None or one.marker.evaluate(MACHINE)}
+    return names_of(line.split(":", 1)[1] for line in lines if line.startswith("Requires-Dist:"))
+
+
+def asked_for_by_the_project() -> set[str]:
+    """Return the names that this project and its extra `unsloth` require there."""
+    import tomllib
+
+    project = tomllib.loads(PROJECT.read_text())["project"]
+    return names_of([*project["dependencies"], *project["optional-dependencies"]["unsloth"]])
 
 
 def main() -> None:
@@ -128,8 +142,9 @@ def main() -> None:
         print(f"{size:8.2f} MiB  {name}")
     print(f"{sum(sizes.values()):8.2f} MiB  in all")
     there = {plain(name) for name in INSTALLED.read_text().splitlines() if not name.startswith("#")}
-    missing = {name: asked_for(path) - there - wheels.keys() - UNUSED for name, path in wheels.items()}
-    print("missing:", {name: sorted(lacks) for name, lacks in missing.items() if lacks} or "nothing")
+    asked = {"this project": asked_for_by_the_project()} | {name: asked_for(path) for name, path in wheels.items()}
+    missing = {name: sorted(names - there - wheels.keys() - UNUSED) for name, names in asked.items()}
+    print("missing:", {name: lacks for name, lacks in missing.items() if lacks} or "nothing")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from gspo_lite.cli.shared import app, printable
 from gspo_lite.system.quiet import quiet_libraries
+from gspo_lite.system.say import say
 
 
 @app.command()
@@ -34,16 +34,18 @@ def push(
         if dry_run:
             show(files)
             stays = ", ".join(publication.left_here(found, files))
-            print(f"would go to {to}, {'public' if public else 'private'} if it is new", file=sys.stderr)
-            print(f"stays here: {printable(stays)}", file=sys.stderr)
+            say(f"these {len(files)} files would go to {to}, {'public' if public else 'private'} if it is new")
+            say(f"stays here: {printable(stays)}")
+            say("nothing was sent yet: log in once by `hf auth login`, then leave out --dry-run")
             return
         address, private = hub.upload(files, to, public=public)
-    print(f"sent     {len(files)} files; the repository is {'private' if private else 'public'}", file=sys.stderr)
+    seen = "private" if private else "public"
+    say(f"sent     {len(files)} files; the repository is {seen}, its card says how to load it")
     print(address)
 
 
 def show(files: dict[str, Path]) -> None:
-    """Print the files of a publication with their sizes, and the head of its card."""
+    """Print the files of a publication with their sizes in bytes, and the head of its card, for the hub's search."""
     from gspo_lite.report.page import CARD
 
     for name, file in files.items():

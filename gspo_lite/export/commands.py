@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gspo_lite.export import merge
+from gspo_lite.export import llama_cpp, merge
 from gspo_lite.export.forms import GGUF_BASE, GGUF_FILE, GGUF_LORA
 from gspo_lite.models.adapters import read_config
 from gspo_lite.models.names import resolve_name
@@ -16,6 +18,13 @@ from gspo_lite.recipe.schema import Recipe
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank takes
 MODELFILE = "Modelfile"
+# By program: what its line gives, and where the program comes from.
+PROGRAMS = {
+    "vllm": ("an OpenAI API at http://127.0.0.1:8000/v1", "pip install vllm"),
+    "lm_eval": ("accuracy on a public task", "pip install 'lm-eval[hf]'"),
+    "llama-server": ("a chat page and an OpenAI API at http://127.0.0.1:8080", f"{llama_cpp.SOURCE}/releases"),
+    "ollama": ("a chat in the terminal", "https://ollama.com/download"),
+}
 
 
 def commands_for(form: str, folder: Path, name: str, recipe: Recipe, system: str | None) -> list[str]:
@@ -86,6 +95,15 @@ def lm_eval(recipe: Recipe, system: str | None, **model: str) -> str:
         "lm_eval", "--model", "hf", "--model_args", json.dumps(arguments), "--apply_chat_template", *options,
         "--gen_kwargs", limit, "--tasks", "gsm8k",
     )  # fmt: skip
+
+
+def explained(commands: list[str]) -> Iterator[str]:
+    """Yield each command line under what it gives, and where its program comes from if it is not here."""
+    for command in commands:
+        program = command.partition(" ")[0]
+        gives, source = PROGRAMS[program]
+        yield f"\n{program}: {gives}{'' if shutil.which(program) else f'; not on this machine yet: {source}'}"
+        yield f"  {command}"
 
 
 def line(*words: Any) -> str:

@@ -62,8 +62,7 @@ def upload(files: dict[str, Path], repository: str, *, public: bool) -> tuple[st
 @contextmanager
 def explained(what: str, hint: str | None = None) -> Iterator[None]:
     """Raise errors of the hub's client as a user sees them: UsageError for a refusal, MachineError without a hub."""
-    from httpx import HTTPError
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # of httpx, from 2.0 on of httpx2
 
     try:
         yield

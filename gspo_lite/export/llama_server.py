@@ -61,11 +61,16 @@ def complete(address: str, chat: list[dict[str, Any]], recipe: Recipe) -> list[i
 def serving(model: Path, lora: Path | None, context: int) -> Iterator[str]:
     """Run llama.cpp's server on this machine; yield its address once the model is loaded, and end it.
 
+    It has the threads that torch has: its own choice, all cores, is several times slower where one of them is busy.
+
     Raises:
         RunError: it ended by itself, or did not come up in time.
     """
+    import torch
+
     port = free_port()
     words = ["--model", str(model), "--host", HERE, "--port", str(port), "--ctx-size", str(context)]
+    words += ["--threads", str(torch.get_num_threads())]
     words += ["--lora", str(lora)] if lora else []
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         process = subprocess.Popen(

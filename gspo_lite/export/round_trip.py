@@ -20,7 +20,7 @@ from gspo_lite.data.sources import load_problems
 from gspo_lite.errors import RunError, UsageError
 from gspo_lite.evaluation import outcomes, paid_for, share
 from gspo_lite.export.asking import Reference, ask_adapter, ask_written
-from gspo_lite.export.commands import MODELFILE, commands_for
+from gspo_lite.export.commands import MODELFILE, commands_for, explained
 from gspo_lite.export.forms import GGUF_BASE, GGUF_FILE, GGUF_FORMS, GGUF_LORA, WRITERS, Options, refuse_unwritable
 from gspo_lite.export.modelfile import modelfile
 from gspo_lite.load_parts import offline_if_local
@@ -205,10 +205,10 @@ def told(result: Export) -> Iterator[str]:
     """Yield the lines on an export for a reader: what was written, its figures, and how to use it elsewhere."""
     yield result.written
     yield f"{in_words(result.round_trip)}, read by {result.asked_by}"
-    yield "\nuse it with\n"
-    yield from (f"  {command}\n" for command in result.commands)
+    yield from explained(result.commands)
     if result.system:
-        yield f"trained with the system message {json.dumps(result.system, ensure_ascii=False)}"
+        system = json.dumps(result.system, ensure_ascii=False)
+        yield f"\nthe training had the system message {system}; send it to llama-server and vLLM with each chat"
 
 
 def in_words(found: RoundTrip) -> str:

@@ -38,12 +38,13 @@ def serve(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=SERVER)
     for name in ("--model", "--lora", "--host"):
         parser.add_argument(name)
-    for name in ("--port", "--ctx-size"):
+    for name in ("--port", "--ctx-size", "--threads"):
         parser.add_argument(name, type=int)
     given = parser.parse_args(words)
     wanted = xllamacpp.CommonParams()
     wanted.model.path, wanted.hostnames, wanted.port = given.model, [given.host], given.port
     wanted.n_ctx, wanted.n_parallel, wanted.use_jinja = given.ctx_size, 1, True
+    wanted.cpuparams.n_threads = given.threads
     if given.lora:
         wanted.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(given.lora, 1.0)]
     server = xllamacpp.Server(wanted)

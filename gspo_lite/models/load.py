@@ -149,7 +149,7 @@ def load_with_unsloth(
         use_gradient_checkpointing=checkpointing,
         random_state=seed,
         fast_inference=vllm,
-        **({"load_in_fp8": True} if settings.load_in_fp8 else {}),  # on a CPU no model takes the argument
+        **({"load_in_fp8": True} if settings.load_in_fp8 else {}),  # which its CPU backend does not know
         **(vllm_options(settings) if vllm else {}),
     )
     if settings.full_finetuning:

@@ -5,6 +5,7 @@ Must not know how rows are sampled.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -27,7 +28,8 @@ BY_ROW = {
     *(f"{name}LogitsProcessor" for name in PROCESSORS),
     *("ExponentialDecayLengthPenalty", "LogitNormalization"),
     *(f"{name}Criteria" for name in ("MaxLength", "MaxTime", "EosToken", "StopString")),
-}  # transformers' logits processors and stopping criteria that look at each row alone and remember nothing
+}  # transformers' logits processors and stopping criteria that look at each row alone
+PER_ROW = "prompt_ignore_length"  # what RepetitionPenalty remembers of each row's prompt, in newer transformers
 
 
 class Unfit(Exception):
@@ -67,6 +69,13 @@ def unfit_settings(config: Any, rules: list[Any]) -> dict[str, Any]:
 def cache_of(state: dict[str, Any]) -> Any:
     """Return the cache among what a model is called with, which transformers has renamed; None if there is none."""
     return next((value for value in state.values() if isinstance(value, Cache)), None)
+
+
+def keep_rows(rules: Iterable[Any], rows: Tensor) -> None:
+    """Let rules that remember something of each row remember it of these rows (b,), which may repeat."""
+    for rule in rules:
+        if isinstance(getattr(rule, PER_ROW, None), Tensor):
+            setattr(rule, PER_ROW, getattr(rule, PER_ROW)[rows])
 
 
 def unfit_model(model: Any, state: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gspo_lite.models.row_by_row import Unfit, cache_of, refuse, unfit_model, unfit_options, unfit_settings
+from gspo_lite.models.row_by_row import Unfit, cache_of, keep_rows, refuse, unfit_model, unfit_options, unfit_settings
 from gspo_lite.system.say import say
 
 ENDED_SHARE = 1 / 16  # of the computed rows; copying the cache to leave out fewer costs more than it saves
@@ -133,6 +133,7 @@ class Decoding:
         pad, done = generation_config._pad_token_tensor, list[Rows]()
         logits, state = advanced(model, input_ids, state)
         rows, logits, state = begun(input_ids, self.prompts), logits[self.prompts], at(state, self.prompts)
+        keep_rows(logits_processor, self.prompts)
         self.tell(rows.ids)
         with model._optimize_model_for_decode():
             while True:
@@ -147,6 +148,7 @@ class Decoding:
                     done.append(rows.at(rows.ended))
                     left = (~rows.ended).nonzero().squeeze(1)
                     rows, state = rows.at(left), at(state, left)
+                    keep_rows(logits_processor, left)
                 logits, state = advanced(model, rows.ids, state, columns=1)
         if self.streamer is not None:
             self.streamer.end()

@@ -6,6 +6,7 @@ import stat
 import sys
 
 import pytest
+import torch
 
 from gspo_lite.checked_recipe import load_recipe
 from gspo_lite.errors import RunError
@@ -66,6 +67,7 @@ def test_a_chat_is_asked_as_a_chat_program_would_and_the_server_is_ended(tmp_pat
         with pytest.raises(RunError, match=r"did not answer .*/completion: .*another prompt"):
             llama_server.complete(address, [{"role": "user", "content": "ho"}], recipe)
     pid, words = json.loads(log.read_text())
+    assert words.pop("--threads") == str(torch.get_num_threads())
     words.pop("--port")
     assert words == {
         "--model": str(tmp_path / "model.gguf"), "--lora": str(tmp_path / "adapter.gguf"),

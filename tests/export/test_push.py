@@ -272,7 +272,7 @@ def test_a_push_makes_a_private_repository_and_asks_the_hub_what_it_knows(run, t
     change(run, "/home/jane/data/train.jsonl", "org/sums")
     done = gspo("push", "run", "--to", "me/adder", cwd=tmp_path, hub=hub)
     assert (done.returncode, done.stdout) == (0, f"{hub.address}/me/adder\n"), done.stderr
-    assert done.stderr == "sent     11 files; the repository is private\n"
+    assert done.stderr == "sent     11 files; the repository is private, its card says how to load it\n"
     made = hub.repositories["me/adder"]
     assert made["private"] is True
     assert sorted(made["files"]) == sorted([*WEIGHTS, *MADE])
@@ -280,14 +280,14 @@ def test_a_push_makes_a_private_repository_and_asks_the_hub_what_it_knows(run, t
     assert (head["license"], head["license_name"], head["license_link"]) == ("other", "mine", "https://x.y")
     assert head["language"] == ["en", "fr"]
     again = gspo("push", "run", "--to", "me/adder", "--public", "--license", "mit", cwd=tmp_path, hub=hub)
-    assert again.stderr.endswith("the repository is private\n")  # a flag does not change who sees what was there
+    assert "the repository is private" in again.stderr  # a flag does not change who sees what was there
     assert head_of(made["files"])["license"] == "mit"
     assert "license_name" not in head_of(made["files"])
 
 
 def test_a_public_repository_is_asked_for(run, tmp_path, hub):
     done = gspo("push", "run", "--to", "me/open", "--public", cwd=tmp_path, hub=hub)
-    assert done.stderr.endswith("the repository is public\n")
+    assert "the repository is public" in done.stderr
     assert hub.repositories["me/open"]["private"] is False
 
 
@@ -298,8 +298,9 @@ def test_a_dry_run_shows_everything_and_asks_nobody(run, tmp_path, hub):
     assert [line.split()[-1] for line in listed.splitlines()] == [*WEIGHTS, *MADE]
     assert yaml.safe_load(head)["base_model"] == "org/base"
     assert done.stderr == (
-        "would go to me/adder, private if it is new\nstays here: checkpoints/, completions.jsonl, environment.json, "
-        "eval_samples.jsonl, events.jsonl, metrics.jsonl\n"
+        "these 11 files would go to me/adder, private if it is new\nstays here: checkpoints/, completions.jsonl, "
+        "environment.json, eval_samples.jsonl, events.jsonl, metrics.jsonl\n"
+        "nothing was sent yet: log in once by `hf auth login`, then leave out --dry-run\n"
     )
     assert hub.seen == []
 

@@ -208,16 +208,19 @@ def test_the_system_message_is_that_of_the_training(tmp_path, recorded, said):
     assert exporting.system_of(tmp_path, recipe) == said
 
 
-def test_an_export_tells_its_figures_and_the_lines_that_use_it():
+def test_an_export_tells_its_figures_and_the_lines_that_use_it(monkeypatch):
+    monkeypatch.setenv("PATH", "")
     figures = exporting.RoundTrip(100, 0.8, 0.79, 0.99, 0.5)
-    result = exporting.Export(Path("out"), "gguf", "out: written", figures, "llama.cpp", ["llama-server"], 'Say "hi".')
+    lines = ["llama-server --jinja"]
+    result = exporting.Export(Path("out"), "gguf", "out: written", figures, "llama.cpp", lines, 'Say "hi".')
     assert list(exporting.told(result)) == [
         "out: written",
         "accuracy 79.0% (adapter 80.0%), the same answer to 99.0% of 100 prompts, token for token to 50.0%, "
         "read by llama.cpp",
-        "\nuse it with\n",
-        "  llama-server\n",
-        'trained with the system message "Say \\"hi\\"."',
+        "\nllama-server: a chat page and an OpenAI API at http://127.0.0.1:8080; not on this machine yet: "
+        "https://github.com/ggml-org/llama.cpp/releases",
+        "  llama-server --jinja",
+        '\nthe training had the system message "Say \\"hi\\"."; send it to llama-server and vLLM with each chat',
     ]
 
 

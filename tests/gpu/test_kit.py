@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,6 +25,13 @@ PARTS = {
     "noise": ["noise.py", "--dry-run"],
     "parity": ["parity.py", "--dry-run"],
 }
+STEPS = """
+BUDGET=60
+. {}/common.sh
+step 9 wrong false
+step 1 slow sleep 9
+step 9 right echo RESULT yes
+"""
 METADATA = """Name: thing
 Requires-Dist: dill>=0.3
 Requires-Dist: typing_extensions; python_version < "3.13"
@@ -110,6 +118,22 @@ def test_scripts_name_files_that_are_there():
     assert [name for name in named if not (KIT / name).is_file() and not (ROOT / name).is_file()] == []
 
 
+def test_a_step_that_fails_ends_no_other_and_is_named(tmp_path):
+    (tmp_path / "python3").symlink_to("/bin/true")  # nothing is to be installed
+    (tmp_path / "call.sh").write_text(STEPS.format(KIT))
+    folders = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path), "OUT": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "call.sh"], cwd=tmp_path, env={**os.environ, **folders}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    told = re.sub(r"\d+ s\b", "N s", done.stdout).splitlines()
+    assert told[:2] == ["== wrong: rc 1, N s", "== slow: rc 124, N s"]
+    assert told[2:] == ["== right: rc 0, N s", "RESULT yes", "== in all N s; failed: wrong, slow"]
+    with tarfile.open(tmp_path / "kept.tgz") as kept:
+        log = kept.extractfile("kept/call/log.txt").read().decode()
+    assert log.count("##### ") == 3
+
+
 @pytest.mark.parametrize("task", ["json", "smol"])
 def test_recipes_of_the_real_model_pass_check_on_the_data_that_the_kit_writes(kit, tmp_path, task):
     from gspo_lite import load_recipe
@@ -149,19 +173,24 @@ def test_packed_versions_are_the_tested_ones_unless_the_command_line_says_otherw
     wheels = kit("pack_wheels")
     tested = json.loads((ROOT / "gspo_lite" / "tested_versions.json").read_text())["usual"]
     packed = {name: version for name, version in wheels.WHEELS.items() if name in tested}
-    assert packed == {name: tested[name] for name in ("unsloth", "trl", "bitsandbytes")}
+    assert packed == {name: tested[name] for name in ("unsloth", "trl", "bitsandbytes", "datasets")}
     pins = wheels.pins_of(["trl==1.16.0", "ruamel.yaml==0.20", "tomli==2.0"])
     assert (pins["trl"], pins["ruamel-yaml"], pins["tomli"]) == ("1.16.0", "0.20", "2.0")
     assert len(pins) == len(wheels.WHEELS) + 1
 
 
+def test_the_project_with_its_extra_needs_nothing_that_is_neither_installed_nor_packed(kit):
+    wheels = kit("pack_wheels")
+    asked = wheels.asked_for_by_the_project()
+    assert {"torch", "trl", "unsloth"} < asked
+    assert asked - wheels.WHEELS.keys() - set(wheels.INSTALLED.read_text().splitlines()) - wheels.UNUSED == set()
+
+
 def test_contributing_names_the_dependencies_that_a_bare_machine_lacks(kit):
     wheels = kit("pack_wheels")
-    project = (ROOT / "pyproject.toml").read_text().partition("[project.optional")[0]
-    asked = re.findall(r'^    "([\w.-]+)', project, re.MULTILINE)
     text = (ROOT / "CONTRIBUTING.md").read_text()
     (sentence,) = re.findall(r"they need (.+?), with\swhat these need", text, re.DOTALL)
-    assert set(re.findall(r"`([\w-]+)`", sentence)) == {wheels.plain(name) for name in asked} & wheels.WHEELS.keys()
+    assert set(re.findall(r"`([\w-]+)`", sentence)) == wheels.asked_for_by_the_project() & wheels.WHEELS.keys()
 
 
 def test_a_wheel_is_repacked_without_what_is_left_out(kit, tmp_path):

@@ -9,14 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    BloomConfig,
-    BloomForCausalLM,
     Lfm2Config,
     Lfm2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     LogitsProcessor,
     LogitsProcessorList,
+    Phi3Config,
+    Phi3ForCausalLM,
     StoppingCriteria,
     StoppingCriteriaList,
 )
@@ -265,8 +265,11 @@ def test_what_does_not_work_row_by_row_is_left_to_generate(reason, model, capsys
 
 
 KINDS = {
-    "prepares its inputs in its own way": lambda: BloomForCausalLM(
-        BloomConfig(vocab_size=6, hidden_size=16, n_layer=1, n_head=2, pad_token_id=PAD)
+    "prepares its inputs in its own way": lambda: Phi3ForCausalLM(
+        Phi3Config(
+            vocab_size=6, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            bos_token_id=None, eos_token_id=END, pad_token_id=PAD,
+        )
     ),
     "the rows of its cache cannot be chosen": lambda: Lfm2ForCausalLM(
         Lfm2Config(
@@ -295,7 +298,7 @@ def test_a_model_whose_positions_are_of_images_is_left_to_generate(tmp_path, cap
     prompts, rules = batch(*[LONG] * 3, *[SHORT] * 3), {**DRAWN, "do_sample": False}
     ours = sample(found.generate, **prompts, **rules)
     assert ours.logps is None
-    assert "prepares its inputs in its own way" in capsys.readouterr().err
+    assert "sampled by transformers' `generate` alone" in capsys.readouterr().err
     assert torch.equal(ours.sequences, found.generate(**prompts, **rules))
 
 

@@ -116,12 +116,10 @@ def token_shares(counted, loss_type, max_completion_length, num_items_in_batch, 
 
 
 def surrogate(s, a, epsilon, epsilon_high, delta) -> tuple[float, float]:
-    """f(s, a) and its derivative in s; at a tie the mean of both branches' derivatives."""
+    """f(s, a) and its derivative in s; at a tie that of the branch without a clip."""
     free = s * a if delta is None or s <= delta else delta * a
     free_slope = a if delta is None or s <= delta else 0.0
     inside = 1 - epsilon <= s <= 1 + epsilon_high
     clipped = a * min(max(s, 1 - epsilon), 1 + epsilon_high)
     clipped_slope = a if inside else 0.0
-    if free == clipped:
-        return free, (free_slope + clipped_slope) / 2
-    return (free, free_slope) if free < clipped else (clipped, clipped_slope)
+    return (free, free_slope) if free <= clipped else (clipped, clipped_slope)

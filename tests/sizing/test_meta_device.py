@@ -26,6 +26,7 @@ def test_the_table_and_the_meta_device_agree(kind):
     config = {**WIDE, "model_type": kind} | ({"sliding_window": 8} if kind == "gemma3_text" else {})
     if FAMILIES[kind].sees:
         text = {**WIDE, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 128}
+        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [16, 24, 24]}
         config = {"model_type": kind, "text_config": text, "vision_config": SEEN}
     table, measured = shape_of(config, "here"), count(json.dumps(config), "here")
     assert not table.measured

@@ -17,6 +17,7 @@ from gspo_lite.training.loss.rows import row_rules
 from gspo_lite.training.loss.shared_prompt import blocks_of
 
 FUSED_HEAD = getattr(trl.trainer.utils, "add_fused_lm_head", None)  # from 1.15 on TRL's trainer gives it to its model
+OF_TRL = 1e-12 if FUSED_HEAD is None else 2e-6  # it computes in float32, whatever the type of the model
 VOCABULARY = 97
 COMMON = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -34,8 +35,10 @@ FAMILIES = {
     "Qwen3": {**GROUPED, "head_dim": 16},
     "Llama": GROUPED,
     "Mistral": WINDOW,
-    "Gemma2": WINDOW,  # caps its logits
-    "Gemma3": WINDOW,  # scales its embeddings, two kinds of positions
+    "Gemma3": {
+        **WINDOW,
+        "final_logit_softcapping": 9.0,
+    },  # scales its embeddings, two kinds of positions; caps its logits
     "Cohere": {**GROUPED, "logit_scale": 0.3},
     "Granite": {**GROUPED, "logits_scaling": 3.0},
     "GPT2": {"vocab_size": VOCABULARY, "n_embd": 64, "n_layer": 2, "n_head": 4, "eos_token_id": 1, **STILL},
@@ -96,26 +99,47 @@ def rows(asked=ASKED, lengths=LENGTHS, garbage=0):
     return ids, mask, WIDTH
 
 
-def scores(trainer, shared, batch, **options):
+def by_prompts(trainer, batch, **options):
+    trainer.shares_prompts = True
+    return trainer._get_per_token_logps_and_entropies(trainer.model, *batch, **options)
+
+
+def by_trl(trainer, batch, **options):
+    trainer.shares_prompts = False
+    return trainer._get_per_token_logps_and_entropies(trainer.model, *batch, **options)
+
+
+def by_logits(trainer, batch, *, compute_entropy=False, **_):
+    """The definition, on all logits of the padded batch."""
+    ids, mask, width = batch
+    logits = trainer.model(input_ids=ids, attention_mask=mask).logits[:, -width - 1 : -1]
+    found = (logits / trainer.temperature).log_softmax(-1)
+    chosen = found.gather(-1, ids[:, -width:, None]).squeeze(-1)
+    return chosen, -(found.exp() * found).sum(-1) if compute_entropy else None, None
+
+
+def scores(way, trainer, batch, **options):
     """Log-probs, entropies and the gradient of a weighted sum of both."""
-    trainer.shares_prompts = shared
-    found, entropies, _ = trainer._get_per_token_logps_and_entropies(trainer.model, *batch, **options)
+    found, entropies, _ = way(trainer, batch, **options)
     used = batch[1][:, -WIDTH:].bool()
-    weights = torch.randn(used.shape, generator=torch.Generator().manual_seed(2), dtype=found.dtype)
+    weights = torch.randn(used.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     trained = [p for p in trainer.model.parameters() if p.requires_grad]
     total = (found * weights)[used].sum()
     if entropies is not None:
         entropies = entropies[used]
-        total = total + (entropies * weights[used]).sum()  # nothing is learned from them unless the trainer says so
+        total = total + (entropies * weights[used]).sum() * trainer._entropy_bonus_enabled
     gradients = torch.autograd.grad(total, trained, materialize_grads=True)
     return found.detach()[used], entropies, torch.cat([one.flatten() for one in gradients])
 
 
 def assert_same(trainer, batch, tolerance, **options):
-    theirs, ours = (scores(trainer, shared, batch, **options) for shared in (False, True))
-    assert (ours[0] - theirs[0]).abs().max() < 1e-12
-    assert theirs[1] is None or (ours[1] - theirs[1]).abs().max() < 1e-12
-    assert (ours[2] - theirs[2]).norm() <= tolerance * theirs[2].norm()
+    """The gap to the definition is at most 1e-12, of gradients `tolerance`, and to TRL as far as its head is exact."""
+    ours = scores(by_prompts, trainer, batch, **options)
+    for way, exact in ((by_logits, 1e-12), (by_trl, OF_TRL)):
+        theirs = scores(way, trainer, batch, **options)
+        assert (ours[0] - theirs[0]).abs().max() < exact
+        assert theirs[1] is None or (ours[1] - theirs[1]).abs().max() < exact
+        assert (ours[2] - theirs[2]).norm() <= max(tolerance, exact) * theirs[2].norm()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -163,7 +187,7 @@ def test_any_shape_of_a_micro_batch(asked, lengths):
 
 def test_padding_changes_nothing():
     trainer = Trainer(model_of("Qwen3"))
-    clean, other = (scores(trainer, True, rows(garbage=value)) for value in (0, 33))
+    clean, other = (scores(by_prompts, trainer, rows(garbage=value)) for value in (0, 33))
     assert all(torch.equal(one, two) for one, two in zip((clean[0], clean[2]), (other[0], other[2]), strict=True))
 
 
@@ -180,7 +204,10 @@ def test_rows_with_a_gap_are_left_to_trl(place):
     assert blocks_of(ids, mask, width) is not None
     mask[place] = 0
     assert blocks_of(ids, mask, width) is None
-    assert_same(Trainer(model_of("GPT2")), (ids, mask, width), 0)
+    trainer = Trainer(model_of("GPT2"))
+    ours, theirs = (scores(way, trainer, (ids, mask, width)) for way in (by_prompts, by_trl))
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(ours[2], theirs[2])
 
 
 @pytest.mark.parametrize("at_most", [1, 3])
@@ -190,7 +217,7 @@ def test_completions_of_similar_lengths_meet_in_attention(at_most, monkeypatch):
     found = [part.queries.shape for part in blocks_of(*rows()).parts]
     # 12, 12, 9, 7, 5, 3, 2 and 1 tokens; their prompts have 3, 9, 3, 3, 1, 9, 3 and 9
     assert found == [(3, 9), *{1: [(8, 12)], 3: [(2, 12), (3, 9), (3, 3)]}[at_most]]
-    assert_same(Trainer(model_of("Gemma2")), rows(), FLOAT32_NORMS)
+    assert_same(Trainer(model_of("Gemma3")), rows(), FLOAT32_NORMS)
 
 
 @pytest.mark.parametrize(

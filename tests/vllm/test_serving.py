@@ -62,7 +62,8 @@ def test_the_printed_line_serves_the_adapter_and_it_answers_as_after_training(ex
     words, port = shlex.split(told["commands"][0]), free_port()
     assert words[:2] == ["vllm", "serve"]
     program = [sys.executable, "-m", "vllm.entrypoints.cli.main", *words[1:], *ON_A_CPU, "--port", str(port)]
-    samples = [json.loads(line) for line in (exported / "eval_samples.jsonl").read_text().splitlines()]
+    recorded = map(json.loads, (exported / "eval_samples.jsonl").read_text().splitlines())
+    samples = [one for one in recorded if one["phase"] == "after"]
     with (exported / "served.log").open("w") as log:
         server = subprocess.Popen(program, env=ENVIRONMENT, stdout=log, stderr=log)
         try:
