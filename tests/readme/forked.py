@@ -2,14 +2,12 @@
 
     python -m tests.readme.forked < commands.json
 
-Each of two dozen commands would else import torch and TRL for ten seconds. A recipe that takes Unsloth has a process of its
-own, because Unsloth comes before both. Ends at the first surprise.
+Each of two dozen commands would else import torch and TRL for ten seconds. Ends at the first surprise.
 """
 
 import json
 import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +15,6 @@ from pathlib import Path
 from tests.faults import zygote
 
 SAID = Path("said.txt")
-UNSLOTHS = "recipes/gsm8k_gspo.yaml"
 
 
 def main() -> None:
@@ -27,7 +24,7 @@ def main() -> None:
     for number, command, codes in commands:
         print(f"\n>>> {time.monotonic() - begun:.0f} s, README.md:{number}  {command}")
         SAID.unlink(missing_ok=True)
-        code = alone(command) if UNSLOTHS in command else forked(command)
+        code = forked(command)
         print(SAID.read_text(errors="replace"), flush=True)
         if str(code) not in codes.split():
             sys.exit(f"!!! exit code {code}")
@@ -40,12 +37,6 @@ def forked(command: str) -> int:
     if pid == 0:
         zygote.child(shlex.split(command), SAID, None)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def alone(command: str) -> int:
-    with SAID.open("w") as said:
-        words = [sys.executable, "-m", "gspo_lite", *shlex.split(command)[1:]]
-        return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT).returncode
 
 
 if __name__ == "__main__":

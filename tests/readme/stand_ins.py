@@ -10,9 +10,10 @@ import shlex
 from collections.abc import Iterator
 
 SMALL = "--max-steps 2 --set data.eval.limit=8"
-OWN = "--set model.name=starter --set data.source=mine.jsonl --set data.eval.limit=8 --set training.save_steps=1"
+OWN = "--set model.name=starter --set model.backend=transformers --set data.source=mine.jsonl --set data.eval.limit=8"
 UVX = "uvx --from git+https://github.com/gspo-lite/gspo-lite gspo-lite run quickstart"
 GSM8K = "gspo-lite run recipes/gsm8k_gspo.yaml"
+ON_UNSLOTH = f"{GSM8K} --set model.name=starter --set data.source=mine.jsonl --max-steps 4"
 ACTIVATED = "gspo-lite recipes"  # the first command after README says to activate the environment
 # Files that README takes to be the reader's own.
 FILES = {
@@ -51,13 +52,9 @@ INSTEAD = {
     # The whole of it ran above.
     "gspo-lite run quickstart": f"gspo-lite run quickstart {SMALL}",
     # They need a GPU and the hub.
-    GSM8K: f"{GSM8K} {OWN} --max-steps 2",
-    f"{GSM8K} --resume": f"{GSM8K} {OWN} --max-steps 3 --resume",
+    GSM8K: f"{GSM8K} {OWN} --set training.save_steps=1 --max-steps 2",
+    f"{GSM8K} --resume": f"{GSM8K} {OWN} --set training.save_steps=1 --max-steps 3 --resume",
     "gspo-lite probe recipes/gsm8k_gspo.yaml": f"gspo-lite probe recipes/gsm8k_gspo.yaml {OWN}",
-    # The folder holds a run by now.
-    f"{GSM8K} --set model.name=starter --set data.source=mine.jsonl --max-steps 4": (
-        f"{GSM8K} --set model.name=starter --set data.source=mine.jsonl --max-steps 4 --output runs/tiny"
-    ),
     # What was translated still has decisions to make.
     "gspo-lite run mine.yaml --set model.adapter=runs/sft": (
         f"gspo-lite run quickstart --output runs/continued --set model.adapter=runs/one {SMALL}"

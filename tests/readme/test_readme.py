@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from gspo_lite.recipe.load import load_checked
 from tests.readme.blocks import Block, blocks_of, commands_of
-from tests.readme.stand_ins import ACTIVATED, BEFORE, CODES, FILES, INSTEAD, as_run, is_light, script
+from tests.readme.stand_ins import ACTIVATED, BEFORE, CODES, FILES, INSTEAD, ON_UNSLOTH, as_run, is_light, script
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def test_a_clone_becomes_an_environment_by_each_way_and_trains(tmp_path):
     for name, text in FILES.items():
         (clone / name).write_text(text)
     path = f"{plain / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    commands = [*COMMANDS[:OWN_RUNS], *(one for one in COMMANDS[OWN_RUNS:] if is_light(one[1]))]
+    commands = [*COMMANDS[:OWN_RUNS], *(one for one in COMMANDS[OWN_RUNS:] if not can_be_forked(one[1]))]
     said = run(script(commands, "unset VIRTUAL_ENV PYTHONPATH UV_PROJECT_ENVIRONMENT"), clone, PATH=path)
     assert not [line for line in of_the_quickstart() if without_figures(line) not in without_figures(said)]
     assert {path.name for path in (clone / "runs" / "quickstart").iterdir()} == files_of_a_run()
@@ -130,12 +130,17 @@ def test_every_other_command_runs(tmp_path, starter):
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
-    commands = [one for one in COMMANDS[OWN_RUNS:] if not is_light(one[1])]
+    commands = [one for one in COMMANDS[OWN_RUNS:] if can_be_forked(one[1])]
     done = subprocess.run(
         [sys.executable, "-m", "tests.readme.forked"], cwd=tmp_path, input=json.dumps([*as_run(commands)]),
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert done.stdout.rstrip().endswith(">>> the end"), done.stdout[-4000:]
+
+
+def can_be_forked(command):
+    """Whether it is worth it; Unsloth has to be imported before TRL, which is there already in a forked process."""
+    return not is_light(command) and command != ON_UNSLOTH
 
 
 def of_the_quickstart():
