@@ -59,9 +59,9 @@ INSTEAD = {
     "gspo-lite run mine.yaml --set model.adapter=runs/sft": (
         f"gspo-lite run quickstart --output runs/continued --set model.adapter=runs/one {SMALL}"
     ),
-    # Nothing says before this line which run is sent.
+    # The runs that are here are of a model that no hub has.
     "gspo-lite push runs/mine --to me/my-adapter --dry-run": (
-        "gspo-lite push runs/quickstart --to me/my-adapter --dry-run"
+        "gspo-lite push runs/quickstart --to me/my-adapter --base me/starter --dry-run"
     ),
     # Nobody is there to type.
     "gspo-lite chat runs/quickstart": "gspo-lite chat runs/quickstart --prompt 'What is 12 + 30?'",
