@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 def command(beginning):
     """The command of the page that begins so, in words."""
-    (found,) = re.findall(rf"^    ({beginning} (?:.*\\\n)*.*)$", PAGE, re.MULTILINE)
+    (found,) = re.findall(rf"^    ({beginning}(?:.*\\\n)*.*)$", PAGE, re.MULTILINE)
     return shlex.split(found.replace("\\\n", ""))
 
 
