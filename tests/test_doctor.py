@@ -177,7 +177,7 @@ def test_what_makes_a_run_impossible_fails_with_what_to_do(change, name, says):
         ({"vram_gib": 4.0, "free_vram_gib": 4.0}, "gpu"),
         ({"disk_gib": 5.0}, "disk"),
         ({"system": "Windows"}, "system"),
-        ({"versions": {**VERSIONS, "peft": "0.19.0"}}, "peft"),
+        ({"versions": {**VERSIONS, "peft": "0.20.0"}}, "peft"),
     ],
 )
 def test_what_only_hurts_warns(change, name):

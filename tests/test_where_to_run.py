@@ -66,7 +66,8 @@ def from_this_clone(words, folder):
     if shutil.which("uvx") is None:
         pytest.skip("no uvx here")
     words = [word.replace("https://github.com/gspo-lite/gspo-lite", f"file://{ROOT}") for word in words]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # nothing of the clone
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Rehearses the calls on a twin of the GPU machine that lacks the card alone. After prepare.sh, as root, from the repository's root:
+# Rehearses the calls on a twin of the GPU machine that lacks the card alone. After prepare.sh, as root, with a python3.12, from the
+# repository's root:
 #     bash benchmarks/gpu_kit/twin.sh FOLDER [CALL ...]      all three unless named; 12 minutes on one core
 # FOLDER gets a Python 3.12 with the packages of installed.txt but those that only a card needs (3 GB, from a package index, once).
 # The calls then run without a network and with an empty /tmp of their own, so what installed.txt does not name comes from .whl or

@@ -138,9 +138,8 @@ def read_adapter(recipe: Recipe, folder: Path, options: Options, vision: bool) -
 
 
 def read_merged(recipe: Recipe, folder: Path, options: Options, vision: bool) -> LoadedModel:
-    """Load the merged model in the type it was written in."""
-    dtype = merge.written_dtype(recipe.model) if options.dtype == "auto" else options.dtype
-    settings = merge.unquantized(recipe.model).model_copy(update={"name": str(folder), "dtype": dtype})
+    """Load the merged model, to compute in the run's own type, as the adapter did: only weights may differ."""
+    settings = merge.unquantized(recipe.model).model_copy(update={"name": str(folder)})
     return load_for_evaluation(settings, None, vision)
 
 

@@ -25,7 +25,6 @@ from gspo_lite.recipe.schema import Recipe
 
 HERE = "127.0.0.1"
 LOADING, ANSWERING = 600.0, 600.0  # longest waits, in seconds
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def answers(
@@ -93,7 +92,7 @@ def came_up(process: subprocess.Popen[Any], address: str) -> bool:
     deadline = time.monotonic() + LOADING
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with DIRECT.open(f"{address}/health", timeout=5):
+            with opened(f"{address}/health", 5):
                 return True
         except OSError:  # not listening yet, or still loading: status 503
             time.sleep(0.1)
@@ -111,8 +110,13 @@ def posted(address: str, body: dict[str, Any]) -> dict[str, Any]:
     """Return the server's JSON answer to a request; raise RunError with its message if it refuses."""
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
-        with DIRECT.open(request, timeout=ANSWERING) as answer:
+        with opened(request, ANSWERING) as answer:
             return dict(json.load(answer))
     except OSError as error:
         said = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else str(error)
         raise RunError(f"llama.cpp's server did not answer {address}: {said}") from error
+
+
+def opened(request: str | urllib.request.Request, seconds: float) -> Any:
+    """Return the open answer of a server on this machine, which no proxy of the environment is asked for."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds)

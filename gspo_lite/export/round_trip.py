@@ -192,12 +192,13 @@ def refuse_unfaithful(result: Export, options: Options) -> None:
     if found.faithful(options.required):
         return
     if options.lossy and options.least_agreement is None:
-        warn(f"{options.outtype} changes the model: {in_words(found)}", "a wider --outtype changes less: q8_0, f16")
+        hint = "of q4_k_m, q5_k_m, q6_k, q8_0 and f16 each changes less than the one before"
+        warn(f"{options.outtype} changes the model: {in_words(found)}", hint)
         return
     raise RunError(
         f"the {result.form} export does not answer as the adapter does: {in_words(found)}; required are "
         f"{options.required:.0%} equal answers and at most {LARGEST_DROP:.0%} less accuracy. `{result.folder}` is kept",
-        "use --base trained and a wider --dtype; the adapter itself is not affected",
+        "use --base trained and a wider --dtype or --outtype; the adapter itself is not affected",
     )
 
 

@@ -135,11 +135,12 @@ def convert(file: Path, fields: dict[str, Any], folder: Path) -> None:
 
     tokenizer = build_tokenizer(fields)  # first: it is what most often is not known
     dtype = getattr(torch, stored_type(file))
-    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=dtype)
-    config = {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
+    config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name).to_dict()
     ids = special_ids(fields)
     config |= config_of(file, file.name)  # transformers does not read the head size of every kind
     config |= {"dtype": dtype, "bos_token_id": ids.get("bos"), "pad_token_id": ids["pad"], "eos_token_id": ids["eos"]}
+    known = {"config": AutoConfig.for_model(**config), "dtype": dtype}
+    read = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **known)
     # transformers does not save a model that it dequantised, so the weights move to one that it did not.
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=dtype)
     model.load_state_dict(read.state_dict(), assign=True)

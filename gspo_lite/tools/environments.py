@@ -7,6 +7,7 @@ so what it has earned is counted after every call, and the loop's messages say t
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from types import MethodType
@@ -20,6 +21,16 @@ from gspo_lite.rewards.contract.returned import as_values, described
 from gspo_lite.rewards.contract.signature import signature_of
 from gspo_lite.tools.definition import RESET, TURN_REWARDS
 from gspo_lite.tools.guarded import Limits
+
+
+class NoTool:
+    """A method that TRL does not take for a tool: neither a function of its class nor a method of its instance."""
+
+    def __init__(self, method: Callable[..., Any]):
+        self.method = method
+
+    def __get__(self, environment: Any, kind: type) -> Callable[..., Any]:
+        return functools.partial(self.method, environment)
 
 
 class Factory:
@@ -51,13 +62,18 @@ class Factory:
             if callable(getattr(environment, RESET, None)):
                 held = functools.partial(reset, environment.reset, limit=self.limits.seconds_for(RESET))
                 object.__setattr__(environment, RESET, MethodType(lambda _, **row: held(row), environment))
-            if hasattr(environment, TURN_REWARDS):
-                turn_rewards = functools.partial(getattr(type(environment), TURN_REWARDS), environment)
-                object.__setattr__(environment, TURN_REWARDS, turn_rewards)
         except AttributeError:
             name = type(environment).__name__
             raise UsageError(f"environment `{name}` takes no attributes", "leave out its `__slots__`") from None
+        hide_turn_rewards(type(environment))
         return environment
+
+
+def hide_turn_rewards(kind: type) -> None:
+    """Keep the turn rewards of a kind of environment from being a tool to TRL."""
+    method = inspect.getattr_static(kind, TURN_REWARDS, None)
+    if inspect.isfunction(method):
+        setattr(kind, TURN_REWARDS, NoTool(method))
 
 
 def held_factories(factory: Any, limits: Limits) -> dict[Any, Factory]:

@@ -62,6 +62,7 @@ def test_a_chat_is_asked_as_a_chat_program_would_and_the_server_is_ended(tmp_pat
     log = tmp_path / "started"
     put(tmp_path, monkeypatch, SERVER.format(python=sys.executable, log=str(log)))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # must not be asked
+    monkeypatch.setenv("no_proxy", "")
     with llama_server.serving(tmp_path / "model.gguf", tmp_path / "adapter.gguf", 99) as address:
         assert llama_server.complete(address, [{"role": "user", "content": "hi"}], recipe) == [24, 0, 1.25, 7]
         with pytest.raises(RunError, match=r"did not answer .*/completion: .*another prompt"):

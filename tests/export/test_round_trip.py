@@ -87,13 +87,20 @@ def test_what_was_written_answers_200_prompts_as_the_adapter_does(trained, tmp_p
     assert figures["round_trip"]["agreement"] == result.round_trip.agreement
 
 
+@pytest.mark.parametrize(
+    ("computed", "written"), [("bfloat16", "bfloat16"), ("float16", "float16"), ("float32", "float16")]
+)
+def test_weights_are_written_in_the_16_bits_that_lose_least(computed, written):
+    assert merge.written_dtype(ModelSettings(name="starter", dtype=computed)) == written
+
+
 @pytest.mark.slow
 def test_merged_weights_are_16_bit_and_ordinary(trained, tmp_path):
     from safetensors.torch import load_file
 
     exporting.export(trained, "merged", tmp_path / "out", Options(prompts=8, least_agreement=0.0))
     weights = load_file(tmp_path / "out" / "model.safetensors")
-    assert {str(weight.dtype) for weight in weights.values()} == {"torch.bfloat16"}
+    assert {str(weight.dtype) for weight in weights.values()} == {"torch.float16"}
     assert not any("lora" in name or "quant" in name for name in weights)
     assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
 

@@ -207,8 +207,8 @@ def test_a_folder_and_the_hub_cache_come_before_the_table(tmp_path, monkeypatch)
 def test_what_cannot_be_counted_is_said(tmp_path):
     with pytest.raises(MachineError, match="well-known models\nhint: fetch it with `hf download some/one"):
         find_shape("some/one")
-    with pytest.raises(UsageError, match="model_type `mamba` is not one that `plan` can count: it keeps no keys"):
-        shape_of({**SMALL, "model_type": "mamba"}, "")
+    with pytest.raises(UsageError, match="model_type `rwkv` is not one that `plan` can count: it keeps no keys"):
+        shape_of({**SMALL, "model_type": "rwkv"}, "")
     with pytest.raises(UsageError, match="lacks `hidden_size`"):
         shape_of({"model_type": "llama", "vocab_size": 5}, "a test")
     with pytest.raises(UsageError, match=r"config\.json` cannot be read"):

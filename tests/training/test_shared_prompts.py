@@ -38,7 +38,7 @@ FAMILIES = {
     "Gemma3": {
         **WINDOW,
         "final_logit_softcapping": 9.0,
-    },  # scales its embeddings, two kinds of positions; caps its logits
+    },  # scales embeddings, caps logits, two positions
     "Cohere": {**GROUPED, "logit_scale": 0.3},
     "Granite": {**GROUPED, "logits_scaling": 3.0},
     "GPT2": {"vocab_size": VOCABULARY, "n_embd": 64, "n_layer": 2, "n_head": 4, "eos_token_id": 1, **STILL},

@@ -56,7 +56,8 @@ PLACES = {
     "training.optim": "optimizer",
     "training.per_device_train_batch_size": "micro_batch_size batch_size",
     "training.gradient_accumulation_steps": "grad_accum gradient_accumulation",
-    "training.gradient_checkpointing": "use_gradient_checkpointing",
+    "training.gradient_checkpointing": "use_gradient_checkpointing activation_checkpointing",
+    "training.extra.gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
     "training.seed": "random_state",
     "training.save_steps": "save_every",
     "output.dir": "output_path",
@@ -153,7 +154,9 @@ def by_key(table: dict[str, str]) -> dict[str, str]:
 PLACE_OF = {name: f"training.extra.{name}" for name in EXTRA.split()} | OWNED | by_key(PLACES)
 REASON_OF = dict.fromkeys(FIXED, "is set by gspo-lite itself") | NO_EFFECT | by_key(REASONS)
 # Keys whose values are mappings of their own, not sections of settings.
-MAPPINGS = frozenset([*EXTRA.split(), *REASON_OF, "dataset_mixture", "chat_template_kwargs"])
+MAPPINGS = frozenset(
+    [*EXTRA.split(), *REASON_OF, "activation_checkpointing_kwargs", "dataset_mixture", "chat_template_kwargs"]
+)
 
 
 @dataclass(frozen=True)
