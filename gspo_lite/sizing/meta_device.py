@@ -113,7 +113,7 @@ def forward(model: Any, tokens: int) -> tuple[Cache, Counter[bool]]:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         ids = torch.zeros(1, tokens, dtype=torch.long, device="meta")
         output = model.get_decoder()(input_ids=ids, use_cache=True)
-    layers = next((one.layers for one in output.values() if hasattr(one, "layers")), [])
+    layers: list[Any] = next((one.layers for one in output.values() if hasattr(one, "layers")), [])
     if all(getattr(layer, "keys", None) is None for layer in layers):
         raise ValueError("it keeps no keys and values of the tokens so far")
     weights = {one.untyped_storage()._cdata for one in (*model.parameters(), *model.buffers())}

@@ -110,7 +110,7 @@ def test_the_comparison_names_the_versions_that_are_tested():
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_clone_becomes_an_environment_by_each_way_and_trains(tmp_path):
-    """Minutes: two environments are made from the package index or uv's cache, and the quickstart is run whole."""
+    """Under three minutes: two environments from the package index or uv's cache, and the whole quickstart."""
     clone, plain = tmp_path / "clone", tmp_path / "python"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     subprocess.run([sys.executable, "-m", "venv", str(plain)], check=True)
@@ -126,7 +126,7 @@ def test_a_clone_becomes_an_environment_by_each_way_and_trains(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_other_command_runs(tmp_path, starter):
-    """In this environment: the test above shows that commands work in the ones README makes."""
+    """A minute, in this environment: the test above shows that commands work in those that README makes."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
