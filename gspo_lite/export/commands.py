@@ -86,9 +86,9 @@ def vllm_options(recipe: Recipe, name: str | None = None) -> list[Any]:
 
 
 def lm_eval(recipe: Recipe, system: str | None, **model: str) -> str:
-    """Return the line that measures a model on a task of lm-eval's."""
-    kwargs = recipe.model.chat_template_kwargs
-    arguments: dict[str, Any] = {**model, **({"chat_template_args": kwargs} if kwargs else {})}
+    """Return the line that measures a model on a task of lm-eval's, computed in the run's own type."""
+    kwargs, dtype = recipe.model.chat_template_kwargs, recipe.model.dtype
+    arguments: dict[str, Any] = {**model, "dtype": dtype, **({"chat_template_args": kwargs} if kwargs else {})}
     options = ["--system_instruction", system] if system else []
     limit = f"max_gen_toks={recipe.generation.max_completion_length}"
     return line(

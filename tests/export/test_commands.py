@@ -21,14 +21,17 @@ def lines(form, folder, *settings, system=None):
 
 
 def test_an_adapter_is_served_with_its_own_tokenizer_and_a_rank_that_vllm_takes(folder):
-    serve, measure = lines("adapter", folder, "model.load_in_4bit=false", system='Say "hi".')
+    settings = ["model.load_in_4bit=false", "model.dtype=bfloat16"]
+    serve, measure = lines("adapter", folder, *settings, system='Say "hi".')
     assert serve == [
         "vllm", "serve", "Qwen/Qwen3-4B", "--enable-lora", "--max-lora-rank", "64",
         "--lora-modules", f"my-run={folder}", "--tokenizer", str(folder), "--generation-config", str(folder),
         "--max-model-len", "512",
     ]  # fmt: skip
     assert measure[:4] == ["lm_eval", "--model", "hf", "--model_args"]
-    assert json.loads(measure[4]) == {"pretrained": "Qwen/Qwen3-4B", "peft": str(folder), "tokenizer": str(folder)}
+    assert json.loads(measure[4]) == {
+        "pretrained": "Qwen/Qwen3-4B", "peft": str(folder), "tokenizer": str(folder), "dtype": "bfloat16",
+    }  # fmt: skip
     assert measure[5:] == [
         "--apply_chat_template", "--system_instruction", 'Say "hi".', "--gen_kwargs", "max_gen_toks=48",
         "--tasks", "gsm8k",
@@ -46,7 +49,9 @@ def test_a_merged_model_is_served_and_measured_as_any_other(folder):
         "vllm", "serve", str(folder), "--max-model-len", "512", "--served-model-name", "my-run",
         "--default-chat-template-kwargs", '{"enable_thinking": false}',
     ]  # fmt: skip
-    assert json.loads(measure[4]) == {"pretrained": str(folder), "chat_template_args": {"enable_thinking": False}}
+    assert json.loads(measure[4]) == {
+        "pretrained": str(folder), "dtype": "float32", "chat_template_args": {"enable_thinking": False},
+    }  # fmt: skip
 
 
 def test_gguf_files_are_served_by_llama_cpp_and_by_ollama_where_there_is_a_modelfile(folder):

@@ -19,7 +19,7 @@ from gspo_lite.export import round_trip as exporting
 from gspo_lite.export.forms import Options
 from gspo_lite.models import smollm2
 
-PROMPTS = 40
+PROMPTS = 20
 
 pytestmark = [
     pytest.mark.real,
@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
 def test_llama_cpp_answers_as_the_adapter_does(trained, tmp_path, form):
     result = exporting.export(trained, form, tmp_path / "out", Options(prompts=PROMPTS))
     assert result.asked_by == "llama.cpp"
-    assert result.round_trip.agreement >= 0.97, exporting.in_words(result.round_trip)
+    assert result.round_trip.agreement >= 0.95, exporting.in_words(result.round_trip)
     assert result.round_trip.adapter_accuracy > 0.1  # the base alone has 0.025
     assert 'TEMPLATE """{{ if .System }}<|im_start|>system\n' in (tmp_path / "out" / "Modelfile").read_text()
 
@@ -96,4 +96,4 @@ def test_lm_eval_measures_an_adapter_by_the_line_that_is_printed(trained, tmp_pa
     done = subprocess.run(program, env=offline, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     (found,) = Path(tmp_path / "said").rglob("results*.json")
-    assert json.loads(found.read_text())["results"]["people"]["exact_match,none"] >= 0.97
+    assert json.loads(found.read_text())["results"]["people"]["exact_match,none"] >= 0.95
