@@ -13,7 +13,7 @@ from gspo_lite.system.imports import load_code
 
 TEXT = (Path(__file__).parent.parent / "docs" / "agents.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", TEXT, re.DOTALL)
-SETTINGS = [YAML(typ="safe").load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
+SETTINGS = [YAML(typ="safe", pure=True).load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def rewards_in(said):
     "block", [block for block in BLOCKS if block.language == "yaml"], ids=lambda block: f"line-{block.line}"
 )
 def test_settings_are_those_of_a_recipe(block):
-    settings = YAML(typ="safe").load(block.text)
+    settings = YAML(typ="safe", pure=True).load(block.text)
     load_checked("quickstart", [f"{key}={json.dumps(value)}" for key, value in settings.items()], ())
 
 

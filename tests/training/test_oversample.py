@@ -35,7 +35,7 @@ def reward(prompts, completions, **columns):
 def answered(trainer):
     """Completions that depend on the prompt and on the place in its group alone, as if one had sampled them before."""
 
-    def generate(prompt_ids, images, fields, num_generations, **options):
+    def generate(prompt_ids, images, fields, num_generations=4, **options):  # TRL 1.13 gives none
         completions = []
         for row, ids in enumerate(prompt_ids):
             draw = torch.Generator().manual_seed(sum(ids) * 31 + row % num_generations)
