@@ -74,10 +74,17 @@ def trl_loss(trainer_class, new, old, mask, advantages, ref, options, items_in_r
     return loss.item(), logps.grad, {name: values[0] for name, values in trainer._metrics["train"].items()}
 
 
+def border_is_flat():
+    """Whether the gradient of `clamp` is 0 at its border, as from torch 2.15 on; TRL's loss then halves it there."""
+    edge = torch.ones((), requires_grad=True)
+    edge.clamp(max=1.0).backward()
+    return edge.grad == 0
+
+
 def test_loss_gradient_and_metrics_are_those_of_the_installed_trl():
     from trl import GRPOTrainer
 
-    compared = 0
+    compared, flat = 0, border_is_flat()
     for setting in settings():
         if setting[1] == "sequence_token":  # TRL has none
             continue
@@ -86,19 +93,18 @@ def test_loss_gradient_and_metrics_are_those_of_the_installed_trl():
         # At least 1 token per optimizer step: TRL bounds the count before it rescales.
         items = int(mask.sum()) * 3 + STEPS_PER_GENERATION
         expected, gradient, metrics = trl_loss(GRPOTrainer, new, old, mask, advantages, ref, options, items)
-        if old is None and options["epsilon"] == 0:
-            continue  # every ratio is on the border of the clip range, where TRL's gradient depends on the torch
         options["num_items_in_batch"] = items * options["gradient_accumulation_steps"] / STEPS_PER_GENERATION
         logps = new.clone().requires_grad_()
         output = gspo_loss(logps, old, mask, advantages, ref_per_token_logps=ref, **options)
         output.loss.backward()
         where = (setting, options)
         assert output.loss.item() == pytest.approx(expected, rel=1e-12, abs=1e-12), where
-        assert torch.allclose(logps.grad, gradient, rtol=1e-12, atol=1e-14), where
+        if not (flat and old is None and options["epsilon"] == 0):  # every ratio is on the border of the clip range
+            assert torch.allclose(logps.grad, gradient, rtol=1e-12, atol=1e-14), where
         if new.shape[1] > 1:  # at T = 1 TRL counts padding
             assert output.clip_low.item() == pytest.approx(metrics["clip_ratio/low_mean"], abs=1e-6), where
             assert output.clip_high.item() == pytest.approx(metrics["clip_ratio/high_mean"], abs=1e-6), where
             if ref is not None:
                 assert output.kl.item() == pytest.approx(metrics["kl"], abs=1e-12), where
         compared += 1
-    assert compared == 415
+    assert compared == 420
