@@ -10,6 +10,7 @@ shared prompts is another: FlexAttention has no backward pass on a CPU, and a de
 """
 
 import contextlib
+import copy
 import json
 import os
 import sys
@@ -179,7 +180,9 @@ def tiny_trainer(**objective):
 
 def gradient(trainer, batch):
     trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    gauges, trainer.gauges = trainer.gauges, copy.deepcopy(trainer.gauges)  # a probe is no step of the run
     loss = trainer._heard_loss(trainer.model, batch)[0]
+    trainer.gauges = gauges
     return torch.cat([one.flatten() for one in torch.autograd.grad(loss, trained)])
 
 
